@@ -1,0 +1,5 @@
+//! The admin CLI.
+
+fn main() -> std::process::ExitCode {
+    capconduit::cli::main()
+}

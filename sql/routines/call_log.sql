@@ -1,0 +1,72 @@
+-- The call record: written once, the claim released and the call counted in the same transaction,
+-- however often the logger runs for one call.
+
+DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
+    integer, text, text, text, text, integer);
+
+-- Times are UTC; p_answered is the client's answer, null when no client answered; seconds are whole.
+-- p_setting_id: the link the call was with as the channel knows it; the ledger's last attempt goes
+-- before it. already_logged: the record was there before.
+CREATE FUNCTION cc_log_call(
+    p_did text, p_caller_id_num text, p_caller_id_name text,
+    p_start timestamptz, p_answered timestamptz, p_end timestamptz, p_duration integer, p_billsec integer,
+    p_call_status text, p_cause_code integer, p_cause_text text,
+    p_uniqueid text, p_linkedid text, p_dial_status text, p_setting_id integer,
+    OUT call_log_id bigint, OUT already_logged boolean
+) LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    link record;
+BEGIN
+    PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
+
+    UPDATE call_attempts a
+    SET released_at = clock_timestamp(), release_reason = 'hangup',
+        dial_status = p_dial_status, hangup_cause_code = p_cause_code
+    WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+
+    SELECT l.id INTO call_log_id FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid;
+    already_logged := FOUND;
+    IF already_logged THEN
+        RETURN;
+    END IF;
+
+    -- A rejected call was with no client, whatever it tried before; the attempts say what it tried.
+    SELECT d.id AS did_id, d.user_id, NULL::integer AS campaign_id, NULL::integer AS client_id,
+           NULL::integer AS setting_id
+    INTO link FROM (SELECT) one LEFT JOIN dids d ON d.number = p_did;
+    link.campaign_id := coalesce(
+        (SELECT a.campaign_id FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
+         ORDER BY a.attempt_number DESC LIMIT 1),
+        (SELECT r.campaign_id FROM cc_resolve_did(p_did) r));
+    IF p_call_status NOT LIKE 'REJECTED%' THEN
+        SELECT a.campaign_client_setting_id, a.client_id INTO link.setting_id, link.client_id
+        FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
+        ORDER BY a.attempt_number DESC LIMIT 1;
+        IF NOT FOUND AND p_setting_id IS NOT NULL THEN
+            SELECT s.id, s.client_id, s.campaign_id INTO link.setting_id, link.client_id, link.campaign_id
+            FROM campaign_client_settings s WHERE s.id = p_setting_id;
+        END IF;
+    END IF;
+
+    -- What was removed while the call was up is recorded as null.
+    INSERT INTO call_logs (
+        user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
+        incoming_did_number, caller_id_num, caller_id_name, timestamp_start, timestamp_answered, timestamp_end,
+        duration_seconds, billsec_seconds, call_status, hangup_cause_code, hangup_cause_text,
+        asterisk_uniqueid, asterisk_linkedid)
+    VALUES (
+        link.user_id,
+        (SELECT id FROM campaigns WHERE id = link.campaign_id),
+        link.did_id,
+        (SELECT id FROM clients WHERE id = link.client_id),
+        (SELECT id FROM campaign_client_settings WHERE id = link.setting_id),
+        p_did, p_caller_id_num, p_caller_id_name, p_start, p_answered, p_end,
+        p_duration, p_billsec, p_call_status, p_cause_code, p_cause_text,
+        p_uniqueid, p_linkedid)
+    RETURNING id INTO call_log_id;
+
+    IF p_call_status = 'ANSWERED' THEN
+        UPDATE campaign_client_settings s SET current_total_calls = s.current_total_calls + 1
+        WHERE s.id = link.setting_id;
+    END IF;
+END $$;

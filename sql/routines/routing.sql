@@ -1,0 +1,328 @@
+-- Routing: which client gets a call. Eligibility, order and the claim live here, so that the rules
+-- are the same for cc-route.agi, `capconduit route explain` and psql.
+--
+--   cc_route       one routing attempt: closes the previous attempt of the call, claims the next link
+--   cc_explain     the same decision, claiming nothing
+--   cc_resolve_did DID -> campaign, or why not
+--   cc_candidates  the links of a campaign in the order they would be tried, or why not
+--   cc_rejection   what a rejection means: call status and Q.850 cause
+--
+-- Locks, always taken in this order: the call (bigint advisory lock), then the campaign (two-int
+-- advisory lock). Both end with the transaction, so they hold through PgBouncer in transaction mode,
+-- and no administrator's open transaction can hold up a call.
+
+DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer);
+DROP FUNCTION IF EXISTS cc_explain(text);
+DROP FUNCTION IF EXISTS cc_rejection(text, cc_candidate[], text);
+DROP FUNCTION IF EXISTS cc_candidates(integer, text, timestamptz);
+DROP FUNCTION IF EXISTS cc_resolve_did(text);
+DROP TYPE IF EXISTS cc_candidate;
+
+-- The key of a call's lock. cc_route and cc_log_call of one call never overlap: a claim that was
+-- still under way when the caller hung up is either seen by the logger or refused as call_ended.
+CREATE OR REPLACE FUNCTION cc_call_lock(p_uniqueid text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT hashtextextended(p_uniqueid, 0) $$;
+
+-- Why a DID cannot be routed, or its campaign. Where it feeds several active campaigns, the lowest id wins.
+CREATE FUNCTION cc_resolve_did(
+    p_did text,
+    OUT reason text, OUT did_id integer, OUT user_id integer, OUT campaign_id integer, OUT campaign_name text,
+    OUT routing_strategy text, OUT dial_timeout_seconds integer, OUT max_call_seconds integer
+) LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    did_status  text;
+    user_status text;
+BEGIN
+    SELECT d.id, d.user_id, d.status, u.status INTO did_id, user_id, did_status, user_status
+    FROM dids d JOIN users u ON u.id = d.user_id
+    WHERE d.number = p_did;
+    IF NOT FOUND THEN
+        reason := 'did_not_found';
+    ELSIF did_status <> 'active' THEN
+        reason := 'did_inactive';
+    ELSIF user_status <> 'active' THEN
+        reason := 'owner_inactive';
+    ELSE
+        SELECT c.id, c.name, c.routing_strategy, c.dial_timeout_seconds, c.max_call_seconds
+        INTO campaign_id, campaign_name, routing_strategy, dial_timeout_seconds, max_call_seconds
+        FROM campaign_dids cd JOIN campaigns c ON c.id = cd.campaign_id
+        WHERE cd.did_id = cc_resolve_did.did_id AND c.status = 'active'
+        ORDER BY c.id LIMIT 1;
+        IF NOT FOUND THEN
+            reason := 'no_active_campaign_for_did';
+        END IF;
+    END IF;
+END $$;
+
+CREATE TYPE cc_candidate AS (
+    try_order           integer,  -- 1 is tried first; null when not eligible
+    setting_id          integer,
+    client_id           integer,
+    client_identifier   text,
+    reason              text,     -- null when eligible
+    tier                integer,  -- lower tiers are tried first
+    weight              integer,
+    live_calls          integer,  -- attempts in flight
+    max_concurrency     integer,
+    current_total_calls integer,
+    total_calls_allowed integer,  -- null: unlimited
+    owed_after          numeric   -- calls owed once this call has been shared out (before it is given to one link)
+);
+
+-- p_uniqueid: the call, whose tried links are out; null: a new call.
+--
+-- Turns (weighted, and priority within one forwarding_priority): each call is shared out among the
+-- eligible links of the tier in proportion to their weights, so every link is owed a fraction of a
+-- call; the one that gets it pays a whole call. Of the links that are owed something, the one that
+-- would first be a whole call behind is served. This is the chairman assignment rule (Tijdeman
+-- 1980): every link stays within one call of its share at all times. A link that is not eligible
+-- gets no fraction and pays none, so it does not catch up later.
+CREATE FUNCTION cc_candidates(p_campaign_id integer, p_uniqueid text, p_at timestamptz)
+RETURNS SETOF cc_candidate
+LANGUAGE sql STABLE AS $$
+    WITH live AS (
+        SELECT a.campaign_client_setting_id AS setting_id, count(*)::integer AS calls
+        FROM call_attempts a
+        WHERE a.campaign_id = p_campaign_id AND a.released_at IS NULL AND a.lease_expires_at > p_at
+        GROUP BY 1
+    ), tried AS (
+        SELECT a.campaign_client_setting_id AS setting_id, max(a.attempt_number) AS attempt_number
+        FROM call_attempts a
+        WHERE a.asterisk_uniqueid = p_uniqueid
+        GROUP BY 1
+    ), link AS (
+        SELECT s.id AS setting_id, s.client_id, c.client_identifier::text, g.routing_strategy, s.weight,
+               s.max_concurrency, s.current_total_calls, s.total_calls_allowed, coalesce(l.calls, 0) AS calls,
+               CASE g.routing_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END AS tier,
+               CASE
+                   WHEN s.status <> 'active' THEN 'setting_inactive'
+                   WHEN c.status <> 'active' THEN 'client_inactive'
+                   -- it becomes a dial string
+                   WHEN c.client_identifier !~ '^[A-Za-z0-9_-]{1,40}$' THEN 'client_identifier_invalid'
+                   WHEN e.id IS NULL THEN 'no_endpoint'
+                   WHEN NOT EXISTS (SELECT FROM pjsip_aors a
+                                    WHERE a.id = ANY (string_to_array(coalesce(nullif(e.aors, ''), e.id), ','))
+                                      AND a.contact <> '') THEN 'no_contact'
+                   WHEN t.setting_id IS NOT NULL THEN 'already_tried'
+                   WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
+                   WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
+                   -- each call in flight may become a counted one
+                   WHEN s.current_total_calls + coalesce(l.calls, 0) >= s.total_calls_allowed THEN 'total_cap'
+               END AS reason
+        FROM campaigns g
+        JOIN campaign_client_settings s ON s.campaign_id = g.id
+        JOIN clients c ON c.id = s.client_id
+        LEFT JOIN pjsip_endpoints e ON e.client_id = c.id AND e.id = c.client_identifier
+        LEFT JOIN live l ON l.setting_id = s.id
+        LEFT JOIN tried t ON t.setting_id = s.id
+        WHERE g.id = p_campaign_id
+    ), share AS (
+        SELECT link.*, n.last_setting_id,
+               coalesce((n.owed ->> link.setting_id::text)::numeric, 0) AS owed,
+               CASE WHEN reason IS NULL THEN
+                   round(weight::numeric / sum(weight) FILTER (WHERE reason IS NULL) OVER (PARTITION BY link.tier), 30)
+               ELSE 0 END AS fraction
+        FROM link LEFT JOIN routing_turns n ON n.campaign_id = p_campaign_id AND n.tier = link.tier
+    ), place AS (
+        SELECT share.*,
+               -- round_robin: the links after the last one, then the others. A call that fails over
+               -- goes on from its own last link, not from where other calls have moved the turn.
+               CASE WHEN routing_strategy <> 'round_robin' THEN 0
+                    WHEN setting_id > coalesce((SELECT t.setting_id FROM tried t ORDER BY t.attempt_number DESC LIMIT 1),
+                                               last_setting_id, 0) THEN 0
+                    ELSE 1 END AS lap,
+               -- 18 digits decide, 30 are kept: rounding never decides between two links
+               CASE WHEN routing_strategy = 'round_robin' OR round(owed + fraction, 18) > 0 THEN 0 ELSE 1 END AS ahead,
+               CASE WHEN routing_strategy = 'round_robin' THEN 0 ELSE round((1 - owed) / weight, 18) END AS deadline
+        FROM share
+    )
+    SELECT CASE WHEN reason IS NULL THEN
+               row_number() OVER (ORDER BY reason IS NOT NULL, tier, lap, ahead, deadline, setting_id)::integer END,
+           setting_id, client_id, client_identifier, reason, tier, weight, calls,
+           max_concurrency, current_total_calls, total_calls_allowed, owed + fraction
+    FROM place
+    ORDER BY reason IS NOT NULL, tier, lap, ahead, deadline, setting_id
+$$;
+
+-- What a rejection means for the call: its status in the record and the Q.850 cause towards the
+-- carrier (Asterisk answers 1 with 404, 17 with 486, 19 and 20 with 480, 21 with 403, 34 with 503).
+-- p_did_reason: from cc_resolve_did, or null; p_dial_status: how the last attempt ended, or null.
+CREATE FUNCTION cc_rejection(
+    p_did_reason text, p_candidates cc_candidate[], p_dial_status text,
+    OUT reason text, OUT call_status text, OUT hangup_cause integer
+) LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    reasons text[];
+BEGIN
+    IF p_did_reason IS NOT NULL THEN
+        reason := p_did_reason;
+        call_status := 'REJECTED_' || upper(reason);
+        hangup_cause := CASE reason WHEN 'owner_inactive' THEN 21
+                                    WHEN 'no_active_campaign_for_did' THEN 20
+                                    ELSE 1 END;
+        RETURN;
+    END IF;
+    SELECT coalesce(array_agg(DISTINCT c.reason), '{}') INTO reasons FROM unnest(p_candidates) c;
+    IF reasons <@ ARRAY['setting_inactive', 'client_inactive'] THEN
+        reason := 'no_active_clients_in_campaign';
+    ELSE
+        reason := 'no_eligible_clients_available';
+    END IF;
+    IF 'concurrency_cap' = ANY (reasons) THEN
+        call_status := 'REJECTED_CC';
+        hangup_cause := 34;
+    ELSIF 'total_cap' = ANY (reasons) THEN
+        call_status := 'REJECTED_TOTAL';
+        hangup_cause := 34;
+    ELSIF 'already_tried' = ANY (reasons) THEN
+        -- every client was asked: the call ends as the last one ended
+        call_status := CASE WHEN p_dial_status IN ('BUSY', 'NOANSWER') THEN p_dial_status ELSE 'FAILED' END;
+        hangup_cause := CASE p_dial_status WHEN 'BUSY' THEN 17 WHEN 'NOANSWER' THEN 19 ELSE 34 END;
+    ELSE
+        call_status := 'REJECTED_NO_CLIENTS';
+        hangup_cause := 20;
+    END IF;
+END $$;
+
+-- One routing attempt, one round trip. p_did: E.164 with +. p_dial_status, p_hangup_cause: how the
+-- call's previous attempt ended; null on the first. status is proceed or reject.
+CREATE FUNCTION cc_route(
+    p_did text, p_uniqueid text, p_linkedid text, p_system_name text,
+    p_caller_id_num text, p_caller_id_name text, p_dial_status text, p_hangup_cause integer,
+    OUT status text, OUT reason text, OUT call_status text, OUT hangup_cause integer,
+    OUT setting_id integer, OUT client_identifier text, OUT campaign_id integer, OUT user_id integer,
+    OUT did_id integer, OUT client_id integer, OUT dial_timeout integer, OUT max_call_seconds integer,
+    OUT attempt_number integer
+) LANGUAGE plpgsql VOLATILE
+-- A claim that cannot be decided in this time fails; the caller must not wait in silence.
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    -- what a lease adds to dial timeout and call length: set-up, and the hangup itself
+    grace constant interval := '60 seconds';
+    campaign_class constant integer := 1128481603;
+    now_at     timestamptz;
+    target     record;
+    candidates cc_candidate[];
+    chosen     cc_candidate;
+    tier_size  integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
+    status := 'reject';
+
+    -- The logger has been here: the caller hung up while this attempt was under way.
+    IF EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid) THEN
+        reason := 'call_ended';
+        call_status := 'ABANDONED';
+        hangup_cause := 16;
+        RETURN;
+    END IF;
+
+    UPDATE call_attempts a
+    SET released_at = clock_timestamp(), release_reason = 'failover',
+        dial_status = p_dial_status, hangup_cause_code = p_hangup_cause
+    WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+
+    SELECT * INTO target FROM cc_resolve_did(p_did);
+    did_id := target.did_id;
+    user_id := target.user_id;
+    campaign_id := target.campaign_id;
+    IF target.reason IS NULL THEN
+        -- Lock first, look in a later statement: its snapshot then holds every earlier claim.
+        PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
+        now_at := clock_timestamp();
+        SELECT array_agg(c) INTO candidates FROM cc_candidates(campaign_id, p_uniqueid, now_at) c;
+        SELECT c.* INTO chosen FROM unnest(candidates) c WHERE c.try_order = 1;
+    END IF;
+    IF chosen.setting_id IS NULL THEN
+        SELECT r.reason, r.call_status, r.hangup_cause INTO reason, call_status, hangup_cause
+        FROM cc_rejection(target.reason, candidates, p_dial_status) r;
+        RETURN;
+    END IF;
+
+    SELECT coalesce(max(a.attempt_number), 0) + 1 INTO attempt_number
+    FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid;
+
+    -- Only the first choice of a call moves the turn; where one link is alone there is no turn to take.
+    IF attempt_number = 1 THEN
+        IF target.routing_strategy = 'round_robin' THEN
+            INSERT INTO routing_turns AS t (campaign_id, tier, last_setting_id)
+            VALUES (cc_route.campaign_id, chosen.tier, chosen.setting_id)
+            ON CONFLICT ON CONSTRAINT routing_turns_pkey DO UPDATE SET last_setting_id = excluded.last_setting_id;
+        ELSE
+            SELECT count(*) INTO tier_size FROM unnest(candidates) c WHERE c.tier = chosen.tier AND c.reason IS NULL;
+            IF tier_size > 1 THEN
+                INSERT INTO routing_turns AS t (campaign_id, tier, owed)
+                SELECT cc_route.campaign_id, chosen.tier,
+                       jsonb_object_agg(c.setting_id, c.owed_after - (c.setting_id = chosen.setting_id)::integer)
+                FROM unnest(candidates) c WHERE c.tier = chosen.tier
+                ON CONFLICT ON CONSTRAINT routing_turns_pkey DO UPDATE SET owed = excluded.owed;
+            END IF;
+        END IF;
+    END IF;
+
+    INSERT INTO call_attempts (
+        asterisk_uniqueid, asterisk_linkedid, system_name, attempt_number,
+        user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
+        incoming_did_number, caller_id_num, caller_id_name, claimed_at, lease_expires_at)
+    VALUES (
+        p_uniqueid, p_linkedid, p_system_name, cc_route.attempt_number,
+        cc_route.user_id, cc_route.campaign_id, cc_route.did_id, chosen.client_id, chosen.setting_id,
+        p_did, p_caller_id_num, p_caller_id_name, now_at,
+        now_at + make_interval(secs => target.dial_timeout_seconds + target.max_call_seconds) + grace);
+
+    status := 'proceed';
+    setting_id := chosen.setting_id;
+    client_identifier := chosen.client_identifier;
+    client_id := chosen.client_id;
+    dial_timeout := target.dial_timeout_seconds;
+    max_call_seconds := target.max_call_seconds;
+END $$;
+
+-- What cc_route would decide for a new call, with every candidate in the order it would be tried.
+-- One JSON object: status, reason, call_status, hangup_cause, the DID's campaign, candidates.
+CREATE FUNCTION cc_explain(p_did text) RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    target     record;
+    rejection  record;
+    candidates cc_candidate[];
+BEGIN
+    SELECT * INTO target FROM cc_resolve_did(p_did);
+    IF target.reason IS NULL THEN
+        SELECT array_agg(c) INTO candidates FROM cc_candidates(target.campaign_id, NULL, clock_timestamp()) c;
+    END IF;
+    IF EXISTS (SELECT FROM unnest(candidates) c WHERE c.try_order = 1) THEN
+        SELECT NULL::text AS reason, NULL::text AS call_status, NULL::integer AS hangup_cause INTO rejection;
+    ELSE
+        SELECT * INTO rejection FROM cc_rejection(target.reason, candidates, NULL);
+    END IF;
+    RETURN json_build_object(
+        'did', p_did,
+        'status', CASE WHEN rejection.reason IS NULL THEN 'proceed' ELSE 'reject' END,
+        'reason', rejection.reason,
+        'call_status', rejection.call_status,
+        'hangup_cause', rejection.hangup_cause,
+        'did_id', target.did_id,
+        'user_id', target.user_id,
+        'campaign_id', target.campaign_id,
+        'campaign_name', target.campaign_name,
+        'routing_strategy', target.routing_strategy,
+        'dial_timeout_seconds', target.dial_timeout_seconds,
+        'max_call_seconds', target.max_call_seconds,
+        'candidates', coalesce((
+            SELECT json_agg(json_build_object(
+                'try_order', c.try_order,
+                'setting_id', c.setting_id,
+                'client_identifier', c.client_identifier,
+                'eligible', c.reason IS NULL,
+                'reason', c.reason,
+                'forwarding_priority', s.forwarding_priority,
+                'weight', c.weight,
+                'live_calls', c.live_calls,
+                'max_concurrency', c.max_concurrency,
+                'current_total_calls', c.current_total_calls,
+                'total_calls_allowed', c.total_calls_allowed) ORDER BY c.try_order, c.tier, c.setting_id)
+            FROM unnest(candidates) c JOIN campaign_client_settings s ON s.id = c.setting_id), '[]'::json));
+END $$;

@@ -1,0 +1,245 @@
+//! A call: what is asked about it, what is decided, and the record it leaves.
+//!
+//! Pure: from what the channel says to what the database gets, without reading or writing either.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+/// What `cc_route` is asked. Texts are decoded and fit their columns.
+#[derive(Clone, Debug, Default)]
+pub struct RouteRequest {
+    /// E.164, or what the carrier sent where that is no number.
+    pub did: String,
+    /// The caller's channel: names the call.
+    pub uniqueid: String,
+    /// `CHANNEL(linkedid)`.
+    pub linkedid: Option<String>,
+    /// `systemname` of asterisk.conf.
+    pub system_name: Option<String>,
+    /// Caller ID number.
+    pub caller_id_num: Option<String>,
+    /// Caller ID name.
+    pub caller_id_name: Option<String>,
+    /// `DIALSTATUS` of the call's previous attempt; None on the first.
+    pub dial_status: Option<String>,
+    /// Q.850 cause of the previous attempt.
+    pub hangup_cause: Option<i32>,
+}
+
+/// What `cc_route` decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Dial this client: the attempt is claimed.
+    Proceed(Attempt),
+    /// End the call.
+    Reject {
+        /// v3.0's reason code: `did_not_found`, ...
+        reason: String,
+        /// The call status of the record.
+        call_status: String,
+        /// Q.850 cause for Hangup().
+        hangup_cause: i32,
+    },
+}
+
+/// A claimed attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The campaign-client link.
+    pub setting_id: i32,
+    /// The PJSIP endpoint to dial: `[A-Za-z0-9_-]{1,40}`.
+    pub client_identifier: String,
+    /// `campaigns.id`.
+    pub campaign_id: i32,
+    /// The seller.
+    pub user_id: i32,
+    /// `dids.id`.
+    pub did_id: i32,
+    /// `clients.id`.
+    pub client_id: i32,
+    /// How long it may ring.
+    pub dial_timeout_seconds: i32,
+    /// How long it may last.
+    pub max_call_seconds: i32,
+    /// 1 for the call's first attempt.
+    pub number: i32,
+}
+
+/// The record of a call, as `call_logs` has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CallRecord {
+    /// E.164, or what the carrier sent.
+    pub incoming_did_number: String,
+    /// Caller ID number.
+    pub caller_id_num: Option<String>,
+    /// Caller ID name.
+    pub caller_id_name: Option<String>,
+    /// The call came in.
+    pub timestamp_start: DateTime<Utc>,
+    /// The client answered (not: Asterisk answered the caller).
+    pub timestamp_answered: Option<DateTime<Utc>>,
+    /// The call ended.
+    pub timestamp_end: DateTime<Utc>,
+    /// From start to end.
+    pub duration_seconds: i32,
+    /// From the client's answer to the end; 0 without one.
+    pub billsec_seconds: i32,
+    /// ANSWERED, NOANSWER, BUSY, FAILED, ABANDONED or REJECTED_...
+    pub call_status: String,
+    /// Q.850 cause.
+    pub hangup_cause_code: Option<i32>,
+    /// Its text.
+    pub hangup_cause_text: Option<String>,
+    /// Names the call.
+    pub asterisk_uniqueid: String,
+    /// Joins the legs of the call.
+    pub asterisk_linkedid: Option<String>,
+    /// `DIALSTATUS` of the last attempt.
+    pub dial_status: Option<String>,
+    /// The link as the channel knows it.
+    pub campaign_client_setting_id: Option<i32>,
+}
+
+/// What the channel says at hangup.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// `CC_STATUS`: proceed, reject, error, or empty while no decision has been made.
+    pub cc_status: String,
+    /// `CC_CALL_STATUS`: the status that came with a rejection.
+    pub cc_call_status: String,
+    /// `DIALSTATUS` of the last Dial.
+    pub dial_status: String,
+    /// The client's answer.
+    pub answered: Option<DateTime<Utc>>,
+}
+
+/// The status a call ends with. A caller who hangs up before there is an outcome has abandoned it.
+#[must_use]
+pub fn call_status(ending: &Ending) -> String {
+    let status = match (ending.cc_status.as_str(), ending.dial_status.as_str()) {
+        _ if ending.answered.is_some() => "ANSWERED",
+        ("reject", _) if is_status(&ending.cc_call_status) => &ending.cc_call_status,
+        ("reject" | "error", _) => "FAILED",
+        ("proceed", "ANSWER") => "ANSWERED",
+        ("proceed", "BUSY") => "BUSY",
+        ("proceed", "NOANSWER") => "NOANSWER",
+        ("proceed", "CONGESTION" | "CHANUNAVAIL" | "INVALIDARGS" | "DONTCALL" | "TORTURE") => "FAILED",
+        _ => "ABANDONED",
+    };
+    status.to_owned()
+}
+
+/// A status is one word of at most 50 characters, as `call_logs.call_status` and reports expect.
+fn is_status(text: &str) -> bool {
+    (1..=50).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+}
+
+/// Whole seconds between two times, rounded to the nearest; never negative.
+#[must_use]
+pub fn seconds_between(from: DateTime<Utc>, to: DateTime<Utc>) -> i32 {
+    let milliseconds = (to - from).num_milliseconds().max(0);
+    i32::try_from((milliseconds + 500) / 1000).unwrap_or(i32::MAX)
+}
+
+/// The text of a Q.850 cause, as Asterisk names it (causes.h); None for a code it does not use.
+#[must_use]
+pub fn cause_text(code: i32) -> Option<&'static str> {
+    Some(match code {
+        1 => "Unallocated (unassigned) number",
+        2 => "No route to specified transit network",
+        3 => "No route to destination",
+        6 => "Channel unacceptable",
+        7 => "Call awarded and being delivered",
+        16 => "Normal Clearing",
+        17 => "User busy",
+        18 => "No user responding",
+        19 => "User alerting, no answer",
+        20 => "Subscriber absent",
+        21 => "Call Rejected",
+        22 => "Number changed",
+        23 => "Redirected to new destination",
+        26 => "Answered elsewhere",
+        27 => "Destination out of order",
+        28 => "Invalid number format",
+        29 => "Facility rejected",
+        30 => "Response to STATus ENQuiry",
+        31 => "Normal, unspecified",
+        34 => "Circuit/channel congestion",
+        38 => "Network out of order",
+        41 => "Temporary failure",
+        42 => "Switching equipment congestion",
+        43 => "Access information discarded",
+        44 => "Requested channel not available",
+        50 => "Facility not subscribed",
+        52 => "Outgoing call barred",
+        54 => "Incoming call barred",
+        57 => "Bearer capability not authorized",
+        58 => "Bearer capability not available",
+        65 => "Bearer capability not implemented",
+        66 => "Channel not implemented",
+        69 => "Facility not implemented",
+        81 => "Invalid call reference value",
+        88 => "Incompatible destination",
+        95 => "Invalid message unspecified",
+        96 => "Mandatory information element is missing",
+        97 => "Message type nonexist.",
+        98 => "Wrong message",
+        99 => "Info. element nonexist or not implemented",
+        100 => "Invalid information element contents",
+        101 => "Wrong call state",
+        102 => "Recover on timer expiry",
+        103 => "Mandatory IE length error",
+        111 => "Protocol error, unspecified",
+        127 => "Interworking, unspecified",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(cc_status: &str, cc_call_status: &str, dial_status: &str, answered: bool) -> String {
+        call_status(&Ending {
+            cc_status: cc_status.into(),
+            cc_call_status: cc_call_status.into(),
+            dial_status: dial_status.into(),
+            answered: answered.then(Utc::now),
+        })
+    }
+
+    #[test]
+    fn how_a_call_ends_is_what_is_recorded() {
+        assert_eq!(ended("proceed", "", "ANSWER", true), "ANSWERED");
+        // the caller hung up in the moment between the client's answer and the end of Dial
+        assert_eq!(ended("proceed", "", "CANCEL", true), "ANSWERED");
+        assert_eq!(ended("proceed", "", "CANCEL", false), "ABANDONED");
+        assert_eq!(ended("proceed", "", "", false), "ABANDONED");
+        // gave up while cc-route.agi was asked for the next client
+        assert_eq!(ended("", "", "BUSY", false), "ABANDONED");
+        assert_eq!(ended("reject", "REJECTED_CC", "", false), "REJECTED_CC");
+        assert_eq!(ended("reject", "BUSY", "BUSY", false), "BUSY");
+        assert_eq!(ended("error", "", "", false), "FAILED");
+    }
+
+    #[test]
+    fn a_status_from_the_channel_is_not_trusted() {
+        assert_eq!(ended("reject", "'; DROP", "", false), "FAILED");
+        assert_eq!(ended("reject", &"A".repeat(51), "", false), "FAILED");
+    }
+
+    #[test]
+    fn seconds_are_rounded_and_never_negative() {
+        let at = |ms| DateTime::from_timestamp_millis(ms).expect("valid");
+        assert_eq!(seconds_between(at(0), at(2996)), 3);
+        assert_eq!(seconds_between(at(0), at(3499)), 3);
+        assert_eq!(seconds_between(at(5000), at(0)), 0);
+    }
+
+    #[test]
+    fn every_cause_text_fits_its_column() {
+        for code in 0..=127 {
+            assert!(cause_text(code).is_none_or(|text| text.len() <= 50));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The admin CLI: one file per noun, a struct per verb whose `run` returns what is to be shown and
+//! prints nothing. [`output`] is the only printer.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::{Error, Kind, Result, store};
+
+mod asterisk;
+mod db;
+pub mod output;
+mod route;
+
+use output::Output;
+
+/// Route pay-per-call phone calls to call centres through Asterisk, never over a cap.
+#[derive(Debug, Parser)]
+#[command(name = "capconduit", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    /// Print one JSON document instead of a table
+    #[arg(long, global = true)]
+    json: bool,
+    /// Do not ask before something is removed
+    #[arg(long, short = 'y', global = true)]
+    yes: bool,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed; 2 usage; 3 not found; 4 conflict (exists, or still in use);
+5 invalid value; 6 permission denied; 75 database unreachable (try again).
+
+The database is DATABASE_URL, from the environment or /etc/capconduit/capconduit.env;
+by default the local socket, database capconduit.";
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    /// The database: schema and sample data
+    #[command(subcommand)]
+    Db(db::Verb),
+    /// Routing decisions
+    #[command(subcommand)]
+    Route(route::Verb),
+    /// The Asterisk server's files
+    #[command(subcommand)]
+    Asterisk(asterisk::Verb),
+}
+
+/// What a verb may use of the outside world.
+pub struct Env<'a> {
+    /// Settings from the environment and the env file.
+    pub config: &'a Config,
+    /// For progress lines and questions; results go through [`Output`].
+    pub stderr: &'a mut dyn Write,
+    /// For passwords and confirmations.
+    pub stdin: &'a mut dyn Read,
+    /// Whether there is a person to ask.
+    pub interactive: bool,
+    /// `--yes`
+    pub yes: bool,
+    /// `--json`
+    pub json: bool,
+}
+
+/// Proof that the user has confirmed something that cannot be undone; only [`Env::confirm`] makes it.
+#[derive(Debug)]
+pub struct Confirmed(());
+
+impl Env<'_> {
+    /// A connection to the configured database.
+    ///
+    /// # Errors
+    /// See [`store::connect`].
+    pub fn connect(&self) -> Result<postgres::Client> {
+        store::connect(self.config, "capconduit")
+    }
+
+    /// Asks before something is removed. `what` is a question: `Remove client "acme"?`
+    ///
+    /// # Errors
+    /// The user says no; there is nobody to ask and no `--yes`.
+    pub fn confirm(&mut self, what: &str) -> Result<Confirmed> {
+        if self.yes {
+            return Ok(Confirmed(()));
+        }
+        if !self.interactive {
+            return Err(Error::new(Kind::Usage, format!("{what} There is no terminal to ask at"))
+                .hint("Nothing was changed. Add --yes to go ahead without asking."));
+        }
+        // a prompt that cannot be written is answered by nobody
+        let _ = write!(self.stderr, "{what} [y/N] ").and_then(|()| self.stderr.flush());
+        let mut answer = String::new();
+        let mut byte = [0];
+        while self.stdin.read(&mut byte).is_ok_and(|n| n == 1) && byte[0] != b'\n' {
+            answer.push(char::from(byte[0]));
+        }
+        match answer.trim().to_ascii_lowercase().as_str() {
+            "y" | "yes" => Ok(Confirmed(())),
+            _ => Err(Error::failed("not confirmed: nothing was changed")),
+        }
+    }
+
+    /// One progress line on standard error, where a person or a log reads it.
+    pub fn progress(&mut self, line: &str) {
+        // losing a progress line is no reason to stop
+        let _ = writeln!(self.stderr, "{line}");
+    }
+}
+
+impl Noun {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Noun::Db(verb) => verb.run(env),
+            Noun::Route(verb) => verb.run(env),
+            Noun::Asterisk(verb) => verb.run(env),
+        }
+    }
+}
+
+/// Runs the CLI on this process's arguments and streams.
+#[must_use]
+pub fn main() -> ExitCode {
+    env_logger::init();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let code = run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+    ExitCode::from(code)
+}
+
+/// Parses, runs and prints one command; returns the exit code.
+fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+    // clap fails before it knows of --json
+    let json = args.iter().any(|a| a == "--json");
+    let cli = match Cli::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m)) {
+        Ok(cli) => cli,
+        Err(e) => return output::usage(&e, json, stdout, stderr),
+    };
+    let result = Config::load().and_then(|config| {
+        let mut env = Env {
+            config: &config,
+            stderr: &mut *stderr,
+            stdin: &mut std::io::stdin().lock(),
+            interactive: std::io::stdin().is_terminal(),
+            yes: cli.yes,
+            json: cli.json,
+        };
+        cli.noun.run(&mut env)
+    });
+    output::print(result, cli.json, stdout, stderr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,206 @@
+//! The only printer of the CLI: tables for people, JSON for scripts, errors for both.
+
+use std::io::Write;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{Error, Kind, Result};
+
+/// What a command shows.
+#[derive(Debug)]
+pub enum Output {
+    /// Rows; JSON: an array of objects with all fields.
+    List {
+        /// One object per row.
+        rows: Vec<Value>,
+        /// The fields of the table, in order.
+        columns: &'static [&'static str],
+        /// What is said instead of an empty table.
+        empty: String,
+    },
+    /// One thing: name and value per line, nested lists as tables; JSON: the object.
+    Item(Value),
+    /// Something was done; JSON: the thing as it is now.
+    Done {
+        /// `Client "acme" added.`
+        message: String,
+        /// The thing that was changed.
+        value: Value,
+    },
+}
+
+impl Output {
+    /// Rows of a table with these columns.
+    ///
+    /// # Errors
+    /// A row that has no JSON form.
+    pub fn list<T: Serialize>(rows: &[T], columns: &'static [&'static str], empty: &str) -> Result<Self> {
+        let rows = rows.iter().map(to_value).collect::<Result<_>>()?;
+        Ok(Output::List { rows, columns, empty: empty.to_owned() })
+    }
+
+    /// One thing in full.
+    ///
+    /// # Errors
+    /// It has no JSON form.
+    pub fn item<T: Serialize>(item: &T) -> Result<Self> {
+        Ok(Output::Item(to_value(item)?))
+    }
+
+    /// A change that was made, and the thing as it is now.
+    ///
+    /// # Errors
+    /// It has no JSON form.
+    pub fn done<T: Serialize>(message: impl Into<String>, item: &T) -> Result<Self> {
+        Ok(Output::Done { message: message.into(), value: to_value(item)? })
+    }
+}
+
+fn to_value<T: Serialize>(item: &T) -> Result<Value> {
+    serde_json::to_value(item).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))
+}
+
+/// Prints a result or an error; returns the exit code. A reader that has gone away (`| head`) is no error.
+pub fn print(result: Result<Output>, json: bool, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+    let output = match result {
+        Ok(output) => output,
+        Err(error) => return print_error(&error, json, stderr),
+    };
+    let text = if json { as_json(&output) } else { as_text(&output) };
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => 0,
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        Err(e) => print_error(&Error::failed(format!("cannot write the result: {e}")), json, stderr),
+    }
+}
+
+fn print_error(error: &Error, json: bool, stderr: &mut dyn Write) -> u8 {
+    let text = if json {
+        let mut body = Map::new();
+        body.insert("kind".into(), error.kind.name().into());
+        body.insert("message".into(), error.message.clone().into());
+        if let Some(hint) = &error.hint {
+            body.insert("hint".into(), hint.clone().into());
+        }
+        json!({ "error": body }).to_string()
+    } else {
+        format!("error: {}", printable(&error.to_string()))
+    };
+    // nobody is left to be told where standard error is closed
+    let _ = writeln!(stderr, "{text}");
+    error.kind.exit_code()
+}
+
+/// Prints clap's help, version or usage error; returns the exit code.
+pub fn usage(error: &clap::Error, json: bool, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+    if !error.use_stderr() {
+        let _ = write!(stdout, "{}", error.render());
+        return 0;
+    }
+    if json {
+        let text = error.render().to_string();
+        let (message, hint) = text.split_once("\n\n").unwrap_or((&text, ""));
+        let message = message.trim().trim_start_matches("error: ");
+        return print_error(&Error::new(Kind::Usage, message).hint(hint.trim()), true, stderr);
+    }
+    let _ = write!(stderr, "{}", error.render());
+    Kind::Usage.exit_code()
+}
+
+fn as_json(output: &Output) -> String {
+    let value = match output {
+        Output::List { rows, .. } => Value::Array(rows.clone()),
+        Output::Item(value) | Output::Done { value, .. } => value.clone(),
+    };
+    format!("{value:#}\n")
+}
+
+fn as_text(output: &Output) -> String {
+    match output {
+        Output::List { rows, empty, .. } if rows.is_empty() => format!("{empty}\n"),
+        Output::List { rows, columns, .. } => table(rows, columns),
+        Output::Item(value) => item(value),
+        Output::Done { message, .. } => format!("{}\n", printable(message)),
+    }
+}
+
+/// A table with a heading line; numbers stand right.
+fn table(rows: &[Value], columns: &[&str]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(columns.iter().map(|c| c.to_uppercase()));
+    for row in rows {
+        table.add_row(columns.iter().map(|c| cell(&row[*c])));
+    }
+    for (index, name) in columns.iter().enumerate() {
+        if let Some(column) = table.column_mut(index) {
+            column.set_padding((0, 2));
+            if rows.iter().any(|r| r[*name].is_number()) {
+                column.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// `name  value` lines; a list of objects becomes a table below them.
+fn item(value: &Value) -> String {
+    let Some(fields) = value.as_object() else {
+        return format!("{}\n", cell(value));
+    };
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    let mut text = String::new();
+    let mut tables = String::new();
+    for (name, field) in fields {
+        match field {
+            Value::Array(rows) if rows.iter().any(Value::is_object) => {
+                let columns: Vec<&str> =
+                    rows[0].as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default();
+                tables.push_str(&format!("\n{name}:\n{}", table(rows, &columns)));
+            }
+            Value::Object(inner) if !inner.is_empty() => {
+                tables.push_str(&format!("\n{name}:\n{}", item(field)));
+            }
+            _ => text.push_str(format!("{name:width$}  {}", cell(field)).trim_end()),
+        }
+        if !text.ends_with('\n') && !text.is_empty() {
+            text.push('\n');
+        }
+    }
+    text + &tables
+}
+
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => printable(text),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// Text that a caller may have chosen, without what could steer a terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_cannot_steer_the_terminal() {
+        assert_eq!(cell(&json!("a\u{1b}[2Jb\u{9b}c")), "a\u{FFFD}[2Jb\u{FFFD}c");
+    }
+
+    #[test]
+    fn numbers_stand_right_and_null_is_a_dash() {
+        let rows = [json!({"name": "a", "n": 5}), json!({"name": "bcd", "n": null})];
+        assert_eq!(table(&rows, &["name", "n"]), "NAME  N\na     5\nbcd   -\n");
+    }
+}

@@ -1,0 +1,17 @@
+//! CapConduit routes pay-per-call phone calls to call centres through Asterisk, never over a cap.
+//!
+//! Layers, arrows point one way: the entry points in `bin/` call [`cli`] or one of the [`agi`]
+//! programs; those use the domain modules ([`call`], [`number`], [`text`]); [`store`] alone
+//! speaks SQL.
+
+pub mod agi;
+pub mod asterisk;
+pub mod call;
+pub mod cli;
+pub mod config;
+pub mod error;
+pub mod number;
+pub mod store;
+pub mod text;
+
+pub use error::{Error, Kind, Result};

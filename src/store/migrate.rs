@@ -1,0 +1,204 @@
+//! Bringing a database to this program's schema: numbered migrations, applied once each, and
+//! routines (functions and views), applied again whenever their text changes.
+//!
+//! Each one is a transaction of its own under an advisory lock of that transaction, so that two
+//! runs at once do not meet, also through PgBouncer. What was applied is recorded with its SHA-256.
+
+use chrono::{DateTime, Utc};
+use postgres::{Client, GenericClient};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::Query;
+use crate::{Error, Result, args};
+
+/// One SQL file that makes up the schema.
+struct Step {
+    name: &'static str,
+    sql: &'static str,
+    /// A routine may change; a migration, once applied, never.
+    routine: bool,
+}
+
+macro_rules! step {
+    ($folder:literal, $name:literal, $routine:literal) => {
+        Step { name: $name, sql: include_str!(concat!("../../sql/", $folder, "/", $name, ".sql")), routine: $routine }
+    };
+}
+
+/// In the order in which they are applied.
+const STEPS: [Step; 5] = [
+    step!("migrations", "0001_v3_tables", false),
+    step!("migrations", "0002_ledger", false),
+    step!("routines", "routing", true),
+    step!("routines", "call_log", true),
+    step!("routines", "realtime", true),
+];
+
+const SAMPLE_DATA: &str = include_str!("../../sql/seed.sql");
+
+/// Where a step stands in a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Not applied.
+    Pending,
+    /// Applied as this program has it.
+    Applied,
+    /// A routine that was applied with another text.
+    Changed,
+    /// A migration that was applied with another text: this program does not belong to this database.
+    Mismatch,
+    /// Applied by a newer program: this one does not know it.
+    Unknown,
+}
+
+/// One step and where it stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// `0001_v3_tables`, `routing`, ...
+    pub name: String,
+    /// Where it stands.
+    pub state: State,
+    /// When it was applied last.
+    pub applied_at: Option<DateTime<Utc>>,
+}
+
+/// What `migrate` did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Applied {
+    /// The step.
+    pub name: String,
+    /// Whether it replaced an older text of a routine.
+    pub replaced: bool,
+    /// How long it took.
+    pub milliseconds: i64,
+}
+
+fn checksum(sql: &str) -> String {
+    Sha256::digest(sql.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Where each step stands, in order; steps of a newer program last.
+///
+/// # Errors
+/// The database's.
+pub fn status(client: &mut impl GenericClient) -> Result<Vec<Status>> {
+    let mut recorded = Vec::new();
+    if client.row("SELECT 1 WHERE to_regclass('capconduit_migrations') IS NOT NULL", args![])?.is_some() {
+        for row in client.rows("SELECT name, checksum, applied_at FROM capconduit_migrations ORDER BY name", args![])? {
+            recorded.push((row.try_get::<_, String>(0)?, row.try_get::<_, String>(1)?, row.try_get(2)?));
+        }
+    }
+    let mut all = Vec::new();
+    for step in &STEPS {
+        let applied = recorded.iter().position(|(name, ..)| name == step.name).map(|at| recorded.remove(at));
+        let (state, applied_at) = match applied {
+            None => (State::Pending, None),
+            Some((_, sum, at)) if sum == checksum(step.sql) => (State::Applied, at),
+            Some((_, _, at)) if step.routine => (State::Changed, at),
+            Some((_, _, at)) => (State::Mismatch, at),
+        };
+        all.push(Status { name: step.name.to_owned(), state, applied_at });
+    }
+    all.extend(recorded.into_iter().map(|(name, _, applied_at)| Status { name, state: State::Unknown, applied_at }));
+    Ok(all)
+}
+
+/// Applies what is missing and says what it did through `progress`, as each step begins.
+///
+/// # Errors
+/// A migration that was applied with another text, or a newer program's schema: nothing is changed.
+/// Rows that break a new rule: they are named, and that migration changes nothing.
+pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Vec<Applied>> {
+    let mut done = Vec::new();
+    for step in &STEPS {
+        let mut tx = client.transaction()?;
+        tx.batch_execute("SET LOCAL client_min_messages = warning")?;
+        tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db migrate', 0))", args![])?;
+        tx.batch_execute(
+            "CREATE TABLE IF NOT EXISTS capconduit_migrations (
+                 name       text PRIMARY KEY,
+                 checksum   text NOT NULL,
+                 applied_at timestamptz NOT NULL DEFAULT now(),
+                 applied_by text NOT NULL DEFAULT current_user
+             )",
+        )?;
+        let now = status(&mut tx)?;
+        refuse_what_does_not_fit(&now)?;
+        let state = now.iter().find(|s| s.name == step.name).map_or(State::Pending, |s| s.state);
+        if state == State::Applied {
+            tx.commit()?;
+            continue;
+        }
+        progress(step.name);
+        let begun = std::time::Instant::now();
+        tx.batch_execute(step.sql).map_err(|e| {
+            let mut error = Error::from(e);
+            error.message = format!("{}: {}", step.name, error.message);
+            error
+        })?;
+        tx.run(
+            "INSERT INTO capconduit_migrations (name, checksum) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE
+             SET checksum = excluded.checksum, applied_at = now(), applied_by = current_user",
+            args![step.name, checksum(step.sql)],
+        )?;
+        tx.commit()?;
+        done.push(Applied {
+            name: step.name.to_owned(),
+            replaced: state == State::Changed,
+            milliseconds: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
+        });
+    }
+    Ok(done)
+}
+
+fn refuse_what_does_not_fit(now: &[Status]) -> Result<()> {
+    for step in now {
+        match step.state {
+            State::Mismatch => {
+                return Err(Error::conflict(format!(
+                    "migration {} was applied to this database with another text than this program has",
+                    step.name
+                ))
+                .hint("Nothing was changed. Use the capconduit release that belongs to this database."));
+            }
+            State::Unknown => {
+                return Err(Error::conflict(format!(
+                    "this database has {}, which this program does not know",
+                    step.name
+                ))
+                .hint("Nothing was changed. Upgrade capconduit to the release that this database has."));
+            }
+            State::Pending | State::Applied | State::Changed => {}
+        }
+    }
+    Ok(())
+}
+
+/// Loads the sample data: users, clients, DIDs, campaigns, settings and some call records. Loading
+/// it again changes nothing. Returns false where it was there already.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the database holds other users: sample data is not for a live system.
+pub fn seed(client: &mut Client) -> Result<bool> {
+    let mut tx = client.transaction()?;
+    tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db seed', 0))", args![])?;
+    let row = tx.row("SELECT count(*) FILTER (WHERE email LIKE '%@sample.invalid'), count(*) FROM users", args![])?;
+    let (sample, all): (i64, i64) = match row {
+        Some(row) => (row.try_get(0)?, row.try_get(1)?),
+        None => (0, 0),
+    };
+    if all > sample {
+        return Err(Error::conflict("this database holds users: sample data is for an empty one").hint(
+            "Nothing was changed. Use a database of its own: createdb sample, DATABASE_URL=postgresql:///sample",
+        ));
+    }
+    if sample > 0 {
+        return Ok(false);
+    }
+    tx.batch_execute(SAMPLE_DATA)?;
+    tx.commit()?;
+    Ok(true)
+}

@@ -1,0 +1,46 @@
+//! Writing the call record: the function of `sql/routines/call_log.sql`.
+
+use postgres::GenericClient;
+
+use super::Query;
+use crate::call::CallRecord;
+use crate::{Error, Result, args};
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// `call_logs.id`.
+    pub call_log_id: i64,
+    /// The call had been logged before: nothing was written or counted now.
+    pub already_logged: bool,
+}
+
+/// Writes the record, releases the call's claim and counts the call, in one statement.
+///
+/// # Errors
+/// The database's; nothing was written then.
+pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logged> {
+    let row = client
+        .row(
+            "SELECT * FROM cc_log_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            args![
+                record.incoming_did_number,
+                record.caller_id_num,
+                record.caller_id_name,
+                record.timestamp_start,
+                record.timestamp_answered,
+                record.timestamp_end,
+                record.duration_seconds,
+                record.billsec_seconds,
+                record.call_status,
+                record.hangup_cause_code,
+                record.hangup_cause_text,
+                record.asterisk_uniqueid,
+                record.asterisk_linkedid,
+                record.dial_status,
+                record.campaign_client_setting_id,
+            ],
+        )?
+        .ok_or_else(|| Error::failed("database: cc_log_call returned no row"))?;
+    Ok(Logged { call_log_id: row.try_get("call_log_id")?, already_logged: row.try_get("already_logged")? })
+}

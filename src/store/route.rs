@@ -1,0 +1,59 @@
+//! Routing decisions: the functions of `sql/routines/routing.sql`, one statement each.
+
+use postgres::GenericClient;
+
+use super::Query;
+use crate::call::{Attempt, Decision, RouteRequest};
+use crate::{Error, Result, args};
+
+/// One routing attempt: closes the call's previous attempt, claims the next link. One round trip.
+///
+/// # Errors
+/// The database's; no decision was made then.
+pub fn claim(client: &mut impl GenericClient, request: &RouteRequest) -> Result<Decision> {
+    let row = client
+        .row(
+            "SELECT * FROM cc_route($1, $2, $3, $4, $5, $6, $7, $8)",
+            args![
+                request.did,
+                request.uniqueid,
+                request.linkedid,
+                request.system_name,
+                request.caller_id_num,
+                request.caller_id_name,
+                request.dial_status,
+                request.hangup_cause,
+            ],
+        )?
+        .ok_or_else(|| Error::failed("database: cc_route returned no row"))?;
+    if row.try_get::<_, &str>("status")? == "proceed" {
+        return Ok(Decision::Proceed(Attempt {
+            setting_id: row.try_get("setting_id")?,
+            client_identifier: row.try_get("client_identifier")?,
+            campaign_id: row.try_get("campaign_id")?,
+            user_id: row.try_get("user_id")?,
+            did_id: row.try_get("did_id")?,
+            client_id: row.try_get("client_id")?,
+            dial_timeout_seconds: row.try_get("dial_timeout")?,
+            max_call_seconds: row.try_get("max_call_seconds")?,
+            number: row.try_get("attempt_number")?,
+        }));
+    }
+    Ok(Decision::Reject {
+        reason: row.try_get("reason")?,
+        call_status: row.try_get("call_status")?,
+        hangup_cause: row.try_get("hangup_cause")?,
+    })
+}
+
+/// What `claim` would decide for a new call to `did`, with every candidate in the order it would be
+/// tried; claims nothing. The object that `cc_explain` documents.
+///
+/// # Errors
+/// The database's.
+pub fn explain(client: &mut impl GenericClient, did: &str) -> Result<serde_json::Value> {
+    let row = client
+        .row("SELECT cc_explain($1)::text", args![did])?
+        .ok_or_else(|| Error::failed("database: cc_explain returned no row"))?;
+    serde_json::from_str(row.try_get(0)?).map_err(|e| Error::failed(format!("database: cc_explain: {e}")))
+}

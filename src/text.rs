@@ -1,0 +1,85 @@
+//! Text from outside: bytes of unknown encoding and length, made fit for a `varchar` column.
+
+use std::borrow::Cow;
+
+/// Decodes bytes that a caller controls: UTF-8 where they are, else ISO 8859-1, in which every byte
+/// is a character, so that nothing is lost. NUL, which PostgreSQL cannot store, is dropped.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> String {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().map(|&b| char::from(b)).collect()),
+    };
+    text.chars().filter(|&c| c != '\0').collect()
+}
+
+/// The first `max` characters: the unit in which PostgreSQL counts a `varchar(n)`.
+#[must_use]
+pub fn truncate(text: &str, max: usize) -> &str {
+    match text.char_indices().nth(max) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
+
+/// Decodes `%XX` (Asterisk's URIENCODE); what is no valid escape stays as it is.
+#[must_use]
+pub fn percent_decode(bytes: &[u8]) -> Vec<u8> {
+    let hex = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        match tail {
+            [high, low, after @ ..] if *first == b'%' => {
+                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
+                    out.push(high << 4 | low);
+                    rest = after;
+                    continue;
+                }
+                out.push(*first);
+            }
+            _ => out.push(*first),
+        }
+        rest = tail;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_kept_as_latin1() {
+        assert_eq!(decode("Zoë, \"x\"".as_bytes()), "Zoë, \"x\"");
+        assert_eq!(decode(b"Zo\xEB\0!"), "Zoë!");
+    }
+
+    #[test]
+    fn truncation_counts_characters() {
+        assert_eq!(truncate("ääää", 2), "ää");
+        assert_eq!(truncate("ab", 2), "ab");
+    }
+
+    proptest! {
+        #[test]
+        fn percent_encoding_round_trips(bytes: Vec<u8>) {
+            let encoded: String = bytes.iter().map(|b| format!("%{b:02X}")).collect();
+            prop_assert_eq!(percent_decode(encoded.as_bytes()), bytes);
+        }
+
+        #[test]
+        fn percent_decode_takes_anything(bytes: Vec<u8>) {
+            prop_assert!(percent_decode(&bytes).len() <= bytes.len());
+        }
+
+        #[test]
+        fn decoded_text_fits_a_column(bytes: Vec<u8>, max in 0usize..60) {
+            let text = decode(&bytes);
+            prop_assert!(!text.contains('\0'));
+            prop_assert!(truncate(&text, max).chars().count() <= max);
+        }
+    }
+}
