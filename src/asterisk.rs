@@ -1,1 +1,321 @@
-//! x
+//! The files that an Asterisk server needs: the configuration and dialplan in `asterisk/` with this
+//! site's values filled in, and the two AGI programs under their `.agi` names.
+//!
+//! Installing is idempotent. A file that differs is never overwritten unless asked, and then a copy
+//! is kept. Everything is checked before anything is written.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use postgres::config::Host;
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// Where Asterisk's configuration is on most systems.
+pub const DEFAULT_ETC_DIR: &str = "/etc/asterisk";
+
+macro_rules! template {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../asterisk/", $name)))
+    };
+}
+
+const TEMPLATES: [(&str, &str); 7] = [
+    template!("modules.conf"),
+    template!("extconfig.conf"),
+    template!("sorcery.conf"),
+    template!("res_pgsql.conf"),
+    template!("pjsip.conf"),
+    template!("extensions.conf"),
+    template!("cdr.conf"),
+];
+
+/// The programs as Cargo builds them and as Asterisk knows them.
+const PROGRAMS: [(&str, &str); 2] = [("cc-route", "cc-route.agi"), ("cdr_logger", "cdr_logger.agi")];
+
+/// What a site chooses.
+#[derive(Debug)]
+pub struct Site {
+    /// Asterisk's configuration folder.
+    pub etc_dir: PathBuf,
+    /// Where the AGI programs go; None: `astagidir` of asterisk.conf, else Asterisk's default.
+    pub agi_dir: Option<PathBuf>,
+    /// Where SIP listens, UDP and TCP.
+    pub bind: SocketAddr,
+    /// The carrier's addresses: IP, network or host name.
+    pub carriers: Vec<String>,
+    /// Whether Asterisk answers the caller before it asks for a client.
+    pub early_answer: bool,
+    /// Replace files that differ, keeping a copy.
+    pub force: bool,
+}
+
+/// What happened to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It was not there.
+    Created,
+    /// It was there with this content.
+    Unchanged,
+    /// It differed; the old one is at `backup`.
+    Replaced,
+}
+
+/// One file of the installation.
+#[derive(Debug, Serialize)]
+pub struct Installed {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What happened to it.
+    pub change: Change,
+    /// Where the file it replaced is.
+    pub backup: Option<PathBuf>,
+}
+
+struct File {
+    path: PathBuf,
+    content: Vec<u8>,
+    mode: u32,
+}
+
+/// Writes the files. `database` is what Asterisk's realtime reads through; `programs_dir` holds the
+/// two programs; `now` names the copies of what is replaced.
+///
+/// # Errors
+/// A folder or program that is missing; a file that differs, without `force`; a database setting
+/// that res_pgsql.conf cannot hold. Nothing is written then.
+pub fn install(
+    site: &Site,
+    database: &postgres::Config,
+    programs_dir: &Path,
+    now: DateTime<Utc>,
+) -> Result<Vec<Installed>> {
+    let asterisk_conf = fs::read_to_string(site.etc_dir.join("asterisk.conf")).unwrap_or_default();
+    let files = plan(site, database, programs_dir, &asterisk_conf)?;
+    let mut changes = Vec::new();
+    let mut differing = Vec::new();
+    for file in &files {
+        let change = match fs::read(&file.path) {
+            Ok(old) if old == file.content => Change::Unchanged,
+            Ok(_) => Change::Replaced,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Change::Created,
+            Err(e) => return Err(Error::io("read", &file.path, &e)),
+        };
+        if change == Change::Replaced {
+            differing.push(file.path.display().to_string());
+        }
+        changes.push(change);
+    }
+    if !differing.is_empty() && !site.force {
+        return Err(Error::conflict(format!("these files are there and differ: {}", differing.join(", ")))
+            .hint("Nothing was changed. --force replaces them and keeps a copy of each."));
+    }
+    let group = group_id(setting(&asterisk_conf, "rungroup").unwrap_or("asterisk"));
+    let stamp = now.format("%Y%m%dT%H%M%SZ");
+    files
+        .iter()
+        .zip(changes)
+        .map(|(file, change)| {
+            let backup = match change {
+                Change::Replaced => Some(keep_a_copy(&file.path, &stamp.to_string())?),
+                Change::Created | Change::Unchanged => None,
+            };
+            if change != Change::Unchanged {
+                write(file, group)?;
+            }
+            Ok(Installed { path: file.path.clone(), change, backup })
+        })
+        .collect()
+}
+
+/// Whether asterisk.conf names this server: without `systemname`, two servers give their calls the
+/// same unique ids.
+#[must_use]
+pub fn has_system_name(etc_dir: &Path) -> bool {
+    fs::read_to_string(etc_dir.join("asterisk.conf"))
+        .is_ok_and(|text| setting(&text, "systemname").is_some_and(|name| !name.is_empty()))
+}
+
+fn plan(site: &Site, database: &postgres::Config, programs_dir: &Path, asterisk_conf: &str) -> Result<Vec<File>> {
+    if !site.etc_dir.is_dir() {
+        return Err(Error::failed(format!("{} is not a folder", site.etc_dir.display()))
+            .hint("Install Asterisk first, or name its configuration folder with --etc-dir."));
+    }
+    let agi_dir = agi_dir(site, asterisk_conf)?;
+    let values = [
+        ("@BIND@", site.bind.to_string()),
+        ("@IDENTIFY@", identify(&site.carriers)?),
+        ("@DATABASE@", res_pgsql(database)?),
+        ("@EARLY_ANSWER@", if site.early_answer { "yes" } else { "no" }.to_owned()),
+    ];
+    let mut files = Vec::new();
+    for (name, template) in TEMPLATES {
+        let content = values.iter().fold(template.to_owned(), |text, (mark, value)| text.replace(mark, value));
+        files.push(File { path: site.etc_dir.join(name), content: content.into_bytes(), mode: 0o640 });
+    }
+    for (built, installed) in PROGRAMS {
+        let source = [built, installed].map(|name| programs_dir.join(name)).into_iter().find(|p| p.is_file());
+        let Some(source) = source else {
+            return Err(Error::failed(format!("{built} is not beside this program, in {}", programs_dir.display()))
+                .hint("Build all programs (cargo build --release) and run capconduit from there."));
+        };
+        let content = fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
+        files.push(File { path: agi_dir.join(installed), content, mode: 0o755 });
+    }
+    Ok(files)
+}
+
+fn agi_dir(site: &Site, asterisk_conf: &str) -> Result<PathBuf> {
+    let dir = match (&site.agi_dir, setting(asterisk_conf, "astagidir")) {
+        (Some(dir), _) => dir.clone(),
+        (None, Some(dir)) => PathBuf::from(dir),
+        (None, None) => PathBuf::from("/usr/share/asterisk/agi-bin"),
+    };
+    if !dir.is_dir() {
+        return Err(Error::failed(format!("{} is not a folder", dir.display()))
+            .hint("Name Asterisk's AGI folder (astagidir of asterisk.conf) with --agi-dir."));
+    }
+    Ok(dir)
+}
+
+/// The `key => value` or `key = value` of an asterisk.conf, without its comment.
+fn setting<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split(';').next()?.split_once('=')?;
+        (name.trim() == key).then(|| value.strip_prefix('>').unwrap_or(value).trim())
+    })
+}
+
+fn identify(carriers: &[String]) -> Result<String> {
+    if carriers.is_empty() {
+        return Ok("; No --carrier was given: calls are refused until an identify section names the carrier's\n\
+                   ; addresses (type=identify, endpoint=carrier, match=ADDRESS)."
+            .to_owned());
+    }
+    let mut section = "[carrier]\ntype=identify\nendpoint=carrier".to_owned();
+    for carrier in carriers {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b".:/-".contains(&b);
+        if carrier.is_empty() || !carrier.bytes().all(plain) {
+            return Err(Error::invalid(format!("\"{}\" is not a carrier address", carrier.escape_default()))
+                .hint("Write an IP address, a network such as 203.0.113.0/24, or a host name."));
+        }
+        section.push_str(&format!("\nmatch={carrier}"));
+    }
+    section.push('\n');
+    Ok(section)
+}
+
+/// The connection as res_pgsql.conf names it. It knows one host, and no quoting.
+fn res_pgsql(database: &postgres::Config) -> Result<String> {
+    let host = match database.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        // libpq takes a folder for the host: that of the socket
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => database.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
+    };
+    let port = database.get_ports().first().copied().unwrap_or(5432);
+    let mut lines = vec![
+        ("dbhost", host),
+        ("dbport", port.to_string()),
+        ("dbname", database.get_dbname().unwrap_or("capconduit").to_owned()),
+    ];
+    if let Some(user) = database.get_user() {
+        lines.push(("dbuser", user.to_owned()));
+    }
+    if let Some(password) = database.get_password() {
+        lines.push(("dbpass", String::from_utf8_lossy(password).into_owned()));
+    }
+    lines
+        .into_iter()
+        .map(|(key, value)| {
+            if value.chars().any(|c| c.is_whitespace() || c.is_control() || c == ';' || c == '\'' || c == '\\') {
+                return Err(Error::invalid(format!("{key} has a space, quote, backslash or ; in it"))
+                    .hint("res_pgsql.conf of Asterisk cannot hold it: choose another for Asterisk's database login."));
+            }
+            Ok(format!("{key}={value}"))
+        })
+        .collect::<Result<Vec<_>>>()
+        .map(|lines| lines.join("\n"))
+}
+
+fn group_id(name: &str) -> Option<u32> {
+    let groups = fs::read_to_string("/etc/group").ok()?;
+    groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
+fn keep_a_copy(path: &Path, stamp: &str) -> Result<PathBuf> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{stamp}.bak"));
+    let backup = PathBuf::from(name);
+    fs::hard_link(path, &backup).map_err(|e| Error::io("keep a copy at", &backup, &e))?;
+    Ok(backup)
+}
+
+/// A file beside the target, renamed over it: no reader ever sees half of it, and a running program
+/// keeps its own.
+fn write(file: &File, group: Option<u32>) -> Result<()> {
+    let mut name = file.path.as_os_str().to_owned();
+    name.push(".new");
+    let temporary = PathBuf::from(name);
+    let attempt = || -> std::io::Result<()> {
+        // Nobody else may read it before its owner and mode are right: one of them holds a password.
+        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        out.write_all(&file.content)?;
+        out.sync_all()?;
+        match chown(&temporary, None, group) {
+            // an ordinary user installs for an Asterisk of its own
+            Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => return Err(e),
+            Ok(()) | Err(_) => {}
+        }
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(file.mode))?;
+        fs::rename(&temporary, &file.path)
+    };
+    attempt().map_err(|e| {
+        // the reason is what matters; a temporary file left behind is overwritten next time
+        let _ = fs::remove_file(&temporary);
+        Error::io("write", &file.path, &e)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_as_asterisk_reads_them() {
+        let text = "[directories]\nastagidir => /x/agi ; here\n[options]\n;systemname = no\nsystemname = node1\n";
+        assert_eq!(setting(text, "astagidir"), Some("/x/agi"));
+        assert_eq!(setting(text, "systemname"), Some("node1"));
+        assert_eq!(setting(text, "rungroup"), None);
+    }
+
+    #[test]
+    fn what_res_pgsql_cannot_hold_is_refused() {
+        let mut database = postgres::Config::new();
+        database.host("db").password("a b");
+        assert!(res_pgsql(&database).is_err());
+        database.password("a\nb=c");
+        assert!(res_pgsql(&database).is_err());
+        database.password("plain");
+        assert_eq!(res_pgsql(&database).expect("valid"), "dbhost=db\ndbport=5432\ndbname=capconduit\ndbpass=plain");
+    }
+
+    #[test]
+    fn a_carrier_is_an_address() {
+        for bad in ["", "a b", "1.2.3.4\nendpoint=x", "x;y"] {
+            assert!(identify(&[bad.to_owned()]).is_err(), "{bad:?}");
+        }
+        assert!(
+            identify(&["203.0.113.0/24".into(), "2001:db8::1".into()]).expect("valid").contains("match=2001:db8::1")
+        );
+    }
+}

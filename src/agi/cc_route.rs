@@ -1,4 +1,194 @@
-//! x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! cc-route.agi: asks the database for one claimed target and sets the channel variables that the
+//! dialplan acts on.
+//!
+//! Exit 0 for every decision, a rejection included; 1 when no decision could be made, with
+//! `CC_STATUS=error`. The dialplan fails closed on anything else.
+
+use std::io::{BufRead, Write};
+use std::process::ExitCode;
+
+use super::channel::Channel;
+use super::session::{AgiError, Session};
+use super::with_database;
+use crate::call::{Attempt, Decision, RouteRequest};
+use crate::config::Config;
+use crate::{Error, Result, store, text};
+
+/// What is asked of the channel, in one exchange.
+const WANTED: [(&str, &str); 7] = [
+    ("linkedid", "CHANNEL(linkedid)"),
+    ("system_name", "SYSTEMNAME"),
+    ("did", "CC_DID"),
+    ("caller_id_num", "CALLERID(num)"),
+    ("caller_id_name", "CALLERID(name)"),
+    ("dial_status", "DIALSTATUS"),
+    ("hangup_cause", "HANGUPCAUSE"),
+];
+
+/// Q.850 42, which Asterisk answers with 503, so that the carrier tries another route.
+const CAUSE_NO_DECISION: &str = "42";
+
+/// Runs the program on this process's streams.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(std::io::stdin().lock(), std::io::stdout().lock(), |request| {
+        with_database("cc-route.agi", move |client| store::route::claim(client, &request))
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// One session: read, decide, set. `decide` is the database.
+fn run<R: BufRead, W: Write>(
+    reader: R,
+    writer: W,
+    decide: impl FnOnce(RouteRequest) -> Result<Decision>,
+) -> Result<(), AgiError> {
+    let mut session = Session::start(reader, writer)?;
+    let decision = request(&mut session).and_then(|request| match request {
+        Ok(request) => Ok(decide(request)),
+        Err(error) => Ok(Err(error)),
+    })?;
+    match decision.and_then(check) {
+        Ok(Decision::Proceed(attempt)) => proceed(&mut session, &attempt),
+        Ok(Decision::Reject { reason, call_status, hangup_cause }) => session.set_variables(&[
+            ("CC_STATUS", "reject"),
+            ("CC_REASON", &reason),
+            ("CC_CALL_STATUS", &call_status),
+            ("CC_HANGUP_CAUSE", &hangup_cause.to_string()),
+        ]),
+        Err(error) => {
+            session.set_variables(&[
+                ("CC_STATUS", "error"),
+                ("CC_REASON", error.kind.name()),
+                ("CC_HANGUP_CAUSE", CAUSE_NO_DECISION),
+            ])?;
+            session.verbose(&format!("cc-route.agi: no decision: {}", error.message), 1)?;
+            Err(AgiError::Protocol("no decision"))
+        }
+    }
+}
+
+/// The request that this channel makes. The inner error is one that the dialplan is told.
+fn request<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<Result<RouteRequest>, AgiError> {
+    let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
+    let dnid = text::decode(session.environment("agi_extension").unwrap_or_default());
+    let channel = Channel::ask(session, &WANTED)?;
+    if uniqueid.is_empty() || uniqueid.chars().count() > 50 {
+        return Ok(Err(Error::invalid("agi_uniqueid is missing or longer than the 50 characters that are recorded")));
+    }
+    let rules = match Config::load().and_then(|config| config.number_rules()) {
+        Ok(rules) => rules,
+        Err(error) => return Ok(Err(error)),
+    };
+    let raw = Some(channel.get("did")).filter(|did| !did.is_empty()).unwrap_or(&dnid);
+    let dial_status = channel.text("dial_status", 20);
+    Ok(Ok(RouteRequest {
+        did: rules.normalize(raw).map_or_else(|| text::truncate(raw, 50).to_owned(), |n| n.to_string()),
+        uniqueid,
+        linkedid: channel.text("linkedid", 50),
+        system_name: channel.text("system_name", 50),
+        caller_id_num: channel.text("caller_id_num", 50),
+        caller_id_name: channel.text("caller_id_name", 100),
+        // before the first Dial, HANGUPCAUSE is 0
+        hangup_cause: dial_status.as_ref().and_then(|_| channel.number("hangup_cause")),
+        dial_status,
+    }))
+}
+
+/// Refuses a target that could mean something else to Dial than an endpoint.
+fn check(decision: Decision) -> Result<Decision> {
+    if let Decision::Proceed(attempt) = &decision {
+        let name = attempt.client_identifier.as_bytes();
+        let safe = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_';
+        if name.is_empty() || name.len() > 40 || !name.iter().all(safe) {
+            return Err(Error::invalid("the database names a client that cannot be dialled safely"));
+        }
+    }
+    Ok(decision)
+}
+
+fn proceed<R: BufRead, W: Write>(session: &mut Session<R, W>, attempt: &Attempt) -> Result<(), AgiError> {
+    session.set_variables(&[
+        ("CC_STATUS", "proceed"),
+        ("CC_REASON", ""),
+        ("EFFECTIVE_CCS_ID", &attempt.setting_id.to_string()),
+        ("CLIENT_IDENTIFIER", &attempt.client_identifier),
+        ("CAMPAIGN_ID", &attempt.campaign_id.to_string()),
+        ("USER_ID", &attempt.user_id.to_string()),
+        ("DID_ID", &attempt.did_id.to_string()),
+        ("CLIENT_ID", &attempt.client_id.to_string()),
+        ("DIAL_TIMEOUT", &attempt.dial_timeout_seconds.to_string()),
+        ("MAX_CALL_SECONDS", &attempt.max_call_seconds.to_string()),
+        ("CC_ATTEMPT", &attempt.number.to_string()),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    const ENVIRONMENT: &str = "agi_uniqueid: node-1.2\nagi_extension: s\n\n";
+
+    fn attempt(client_identifier: &str) -> Decision {
+        Decision::Proceed(Attempt {
+            setting_id: 1,
+            client_identifier: client_identifier.into(),
+            campaign_id: 2,
+            user_id: 3,
+            did_id: 4,
+            client_id: 5,
+            dial_timeout_seconds: 20,
+            max_call_seconds: 3600,
+            number: 1,
+        })
+    }
+
+    /// What is sent after the environment and the first reply; whether the program succeeds.
+    fn session(decision: Result<Decision>) -> (String, bool, RouteRequest) {
+        let input = format!(
+            "{ENVIRONMENT}200 result=1 (node-1.2&node&18005550101&555&%22O%27Brien%22%2C&&0)\n200 result=1\n200 result=1\n"
+        );
+        let mut output = Vec::new();
+        let mut asked = RouteRequest::default();
+        let result = run(Cursor::new(input), &mut output, |request| {
+            asked = request;
+            decision
+        });
+        let output = String::from_utf8(output).expect("utf-8");
+        (output.lines().skip(1).map(|l| format!("{l}\n")).collect(), result.is_ok(), asked)
+    }
+
+    #[test]
+    fn a_target_is_set_in_one_exchange() {
+        let (sent, ok, asked) = session(Ok(attempt("acme")));
+        assert!(ok);
+        assert_eq!(sent.lines().count(), 1, "{sent}");
+        assert!(sent.contains("\"proceed,,1,acme,2,3,4,5,20,3600,1\""), "{sent}");
+        assert_eq!(asked.did, "+18005550101");
+        assert_eq!(asked.caller_id_name.as_deref(), Some("\"O'Brien\","));
+        assert_eq!((asked.dial_status, asked.hangup_cause), (None, None));
+    }
+
+    #[test]
+    fn an_identifier_that_is_a_dial_string_is_no_decision() {
+        for name in ["acme&PJSIP/x", "a/b", "a@b", "", "a,b", &"x".repeat(41)] {
+            let (sent, ok, _) = session(Ok(attempt(name)));
+            assert!(!ok && sent.contains("\"error,invalid,42\""), "{name}: {sent}");
+        }
+    }
+
+    #[test]
+    fn without_a_database_the_dialplan_is_told() {
+        let (sent, ok, _) = session(Err(Error::new(crate::Kind::Unreachable, "away")));
+        assert!(!ok);
+        assert!(
+            sent.starts_with("SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_HANGUP_CAUSE)\" \"error,unreachable,42\"\n"),
+            "{sent}"
+        );
+        assert!(sent.contains("VERBOSE \"cc-route.agi: no decision: away\""), "{sent}");
+    }
 }

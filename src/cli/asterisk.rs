@@ -1,17 +1,90 @@
 //! `capconduit asterisk`: the files that an Asterisk server needs.
 
-use clap::Subcommand;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrono::Utc;
+use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::Env;
 use super::output::Output;
-use crate::Result;
+use crate::asterisk::{self, Change, Site};
+use crate::{Error, Result, store};
 
 /// The verbs of `asterisk`.
 #[derive(Debug, Subcommand)]
-pub(super) enum Verb {}
+pub(super) enum Verb {
+    /// Write Asterisk's configuration, the dialplan and the two AGI programs
+    Install(Install),
+}
+
+/// `asterisk install`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asterisk's realtime gets the login of DATABASE_URL. Restart Asterisk after the first installation;
+later, `asterisk -rx 'core reload'` is enough. What a site adds goes into pjsip_local.conf,
+extensions_local.conf and modules_local.conf, which are never touched.")]
+pub(super) struct Install {
+    /// Asterisk's configuration folder
+    #[arg(long, value_name = "DIR", default_value = asterisk::DEFAULT_ETC_DIR)]
+    etc_dir: PathBuf,
+    /// Where the AGI programs go [default: astagidir of asterisk.conf]
+    #[arg(long, value_name = "DIR")]
+    agi_dir: Option<PathBuf>,
+    /// Where SIP listens, UDP and TCP
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:5060")]
+    bind: SocketAddr,
+    /// An address, network or host name that the carrier's calls come from; may be repeated
+    #[arg(long = "carrier", value_name = "ADDRESS")]
+    carriers: Vec<String>,
+    /// Let the caller ring until a client answers, and give the carrier a SIP failure otherwise
+    #[arg(long)]
+    no_early_answer: bool,
+    /// Replace files that differ, keeping a copy of each
+    #[arg(long)]
+    force: bool,
+}
 
 impl Verb {
-    pub(super) fn run(self, _env: &mut Env<'_>) -> Result<Output> {
-        match self {}
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::Install(verb) => verb.run(env),
+        }
+    }
+}
+
+impl Install {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let database = store::database_config(env.config, "asterisk")?;
+        let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
+        let programs_dir = program.parent().unwrap_or(&program);
+        let site = Site {
+            etc_dir: self.etc_dir,
+            agi_dir: self.agi_dir,
+            bind: self.bind,
+            carriers: self.carriers,
+            early_answer: !self.no_early_answer,
+            force: self.force,
+        };
+        let installed = asterisk::install(&site, &database, programs_dir, Utc::now())?;
+        if !asterisk::has_system_name(&site.etc_dir) {
+            env.progress(&format!(
+                "warning: {}/asterisk.conf sets no systemname: calls of two servers would get the same unique ids",
+                site.etc_dir.display()
+            ));
+        }
+        if site.carriers.is_empty() {
+            env.progress("warning: no --carrier: calls are refused until pjsip.conf names the carrier's addresses");
+        }
+        let count = |change| installed.iter().filter(|i| i.change == change).count();
+        let message = format!(
+            "{} files created, {} replaced, {} unchanged in {} and the AGI folder.",
+            count(Change::Created),
+            count(Change::Replaced),
+            count(Change::Unchanged),
+            site.etc_dir.display()
+        );
+        Output::done(message, &json!({ "files": installed }))
     }
 }

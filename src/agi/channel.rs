@@ -1,0 +1,66 @@
+//! Several dialplan expressions in one exchange, whatever bytes they hold.
+
+use std::io::{BufRead, Write};
+
+use super::session::{AgiError, Session};
+use crate::text;
+
+/// What a channel said: name and text of each expression asked for.
+#[derive(Debug, Default)]
+pub struct Channel(Vec<(&'static str, String)>);
+
+impl Channel {
+    /// Asks for `(name, expression)` pairs, such as `("number", "CALLERID(num)")`, in one exchange.
+    ///
+    /// # Errors
+    /// See [`AgiError`].
+    pub fn ask<R: BufRead, W: Write>(
+        session: &mut Session<R, W>,
+        wanted: &[(&'static str, &str)],
+    ) -> Result<Self, AgiError> {
+        // Encoded, a value cannot hold the separator, a newline or a parenthesis.
+        let expression: Vec<String> = wanted.iter().map(|(_, e)| format!("${{URIENCODE(${{{e}}})}}")).collect();
+        let answer = session.evaluate(&expression.join("&"))?.unwrap_or_default();
+        let mut values = answer.split(|&b| b == b'&');
+        let decode = |value: &[u8]| text::decode(&text::percent_decode(value));
+        Ok(Channel(wanted.iter().map(|(name, _)| (*name, values.next().map(decode).unwrap_or_default())).collect()))
+    }
+
+    /// The text of an expression; empty where it is unset.
+    #[must_use]
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
+    }
+
+    /// The text, cut to a column's length; None where it is empty.
+    #[must_use]
+    pub fn text(&self, name: &str, max: usize) -> Option<String> {
+        Some(text::truncate(self.get(name), max)).filter(|t| !t.is_empty()).map(str::to_owned)
+    }
+
+    /// A whole number; None where it is none.
+    #[must_use]
+    pub fn number(&self, name: &str) -> Option<i32> {
+        self.get(name).parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    #[test]
+    fn values_come_back_by_name_with_their_bytes() {
+        let input = b"\n200 result=1 (1%2C%22x%22%26%0A&&Zo%C3%AB&17)\n".to_vec();
+        let mut session = Session::start(Cursor::new(input), Vec::new()).expect("valid");
+        let wanted = [("a", "A"), ("b", "B"), ("c", "C"), ("d", "D"), ("missing", "E")];
+        let channel = Channel::ask(&mut session, &wanted).expect("answered");
+        assert_eq!(channel.get("a"), "1,\"x\"&\n");
+        assert_eq!(channel.text("b", 9), None);
+        assert_eq!(channel.text("c", 2).as_deref(), Some("Zo"));
+        assert_eq!(channel.number("d"), Some(17));
+        assert_eq!(channel.get("missing"), "");
+    }
+}
