@@ -1,1 +1,7 @@
+//! Integration tests on real servers: PostgreSQL, PgBouncer, Asterisk and SIPp, started by the
+//! harness beside this folder. One file per subject.
 
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod calls;

@@ -1,0 +1,171 @@
+//! A private Asterisk on the files that `capconduit asterisk install` writes.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::postgres::Database;
+use super::process::{self, Server};
+use super::{free_port, wait_for};
+
+/// The address that the carrier calls from. Clients are on 127.0.0.1.
+pub const CARRIER: &str = "127.0.0.2";
+
+/// A running server.
+pub struct Asterisk {
+    server: Server,
+    /// Where it takes SIP calls.
+    pub sip_port: u16,
+}
+
+/// How to start one.
+pub struct Options<'a> {
+    /// `systemname` of asterisk.conf.
+    pub system_name: &'a str,
+    /// Whether it answers the caller before it asks for a client.
+    pub early_answer: bool,
+}
+
+/// The asterisk program with its modules and data: the system's where `CAPCONDUIT_ASTERISK` names
+/// one, else that of the private root that tests/setup makes.
+struct Installation {
+    command: Vec<String>,
+    modules: PathBuf,
+    data: PathBuf,
+}
+
+impl Installation {
+    fn find() -> Installation {
+        let is_dir = |path: &PathBuf| path.is_dir();
+        if let Some(program) = std::env::var_os("CAPCONDUIT_ASTERISK") {
+            let multiarch = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|e| e.path().join("asterisk/modules"));
+            let modules = std::env::var_os("CAPCONDUIT_ASTERISK_MODULES").map(PathBuf::from);
+            let plain = [PathBuf::from("/usr/lib/asterisk/modules"), PathBuf::from("/usr/lib64/asterisk/modules")];
+            let data = [PathBuf::from("/usr/share/asterisk"), PathBuf::from("/var/lib/asterisk")];
+            return Installation {
+                command: vec![program.to_string_lossy().into_owned()],
+                modules: modules
+                    .into_iter()
+                    .chain(multiarch)
+                    .chain(plain)
+                    .find(is_dir)
+                    .expect("Asterisk's modules: name their folder in CAPCONDUIT_ASTERISK_MODULES"),
+                data: data.into_iter().find(is_dir).expect("/usr/share/asterisk or /var/lib/asterisk"),
+            };
+        }
+        let cache = std::env::var_os("CAPCONDUIT_CACHE_DIR").map_or_else(
+            || {
+                let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+                base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))
+                    .expect("HOME is set")
+                    .join("capconduit")
+            },
+            PathBuf::from,
+        );
+        let root = cache.join("asterisk-root");
+        let usr_lib = root.join("usr/lib");
+        let lib = std::fs::read_dir(&usr_lib)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|e| e.path())
+            .find(|p| p.join("asterisk/modules").is_dir())
+            .unwrap_or_else(|| panic!("no Asterisk in {}: run tests/setup", root.display()));
+        // The root's own loader runs it on this system's files, so that its AGI children are
+        // ordinary programs of this system.
+        let loader = ["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"].iter().map(|l| root.join(l)).find(|l| l.exists());
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        Installation {
+            command: vec![
+                text(&loader.expect("the root has a dynamic loader")),
+                "--library-path".into(),
+                text(&lib),
+                text(&root.join("usr/sbin/asterisk")),
+            ],
+            modules: lib.join("asterisk/modules"),
+            data: root.join("usr/share/asterisk"),
+        }
+    }
+
+    fn command(&self, dir: &Path) -> Command {
+        let mut command = Command::new(&self.command[0]);
+        command.args(&self.command[1..]).arg("-C").arg(dir.join("etc/asterisk.conf"));
+        command
+    }
+}
+
+impl Asterisk {
+    /// Installs into a folder of its own and starts.
+    pub fn start(database: &Database, options: &Options<'_>) -> Asterisk {
+        let installation = Installation::find();
+        let dir = process::temporary_folder();
+        for name in ["etc", "agi", "var", "db", "spool", "run", "log"] {
+            std::fs::create_dir(dir.join(name)).expect("own folder");
+        }
+        let d = dir.display();
+        let write = |name: &str, text: String| std::fs::write(dir.join("etc").join(name), text).expect("own folder");
+        write(
+            "asterisk.conf",
+            format!(
+                "[directories]\nastetcdir => {d}/etc\nastmoddir => {}\nastvarlibdir => {d}/var\nastdbdir => {d}/db\n\
+                 astkeydir => {d}/var\nastdatadir => {}\nastagidir => {d}/agi\nastspooldir => {d}/spool\n\
+                 astrundir => {d}/run\nastlogdir => {d}/log\n[options]\nsystemname = {}\n",
+                installation.modules.display(),
+                installation.data.display(),
+                options.system_name
+            ),
+        );
+        write("logger.conf", "[logfiles]\nfull => notice,warning,error,verbose\n".into());
+        // Each instance has media ports of its own: the range is above those that others are given.
+        static RTP: AtomicU16 = AtomicU16::new(0);
+        let first = 20_000 + RTP.fetch_add(1, Ordering::Relaxed) % 10 * 1000;
+        write("rtp.conf", format!("[general]\nrtpstart={first}\nrtpend={}\n", first + 999));
+        write("indications.conf", "[general]\ncountry=us\n[us]\nringcadence=2000,4000\nring=440+480/2000,0/4000\n".into());
+
+        let sip_port = free_port("127.0.0.1");
+        let bind = format!("127.0.0.1:{sip_port}");
+        let etc = dir.join("etc");
+        let mut install = database.command();
+        install.args(["asterisk", "install", "--bind", &bind, "--carrier", CARRIER, "--etc-dir"]).arg(&etc);
+        if !options.early_answer {
+            install.arg("--no-early-answer");
+        }
+        process::run(&mut install);
+
+        let mut command = installation.command(&dir);
+        command
+            .args(["-f", "-T"])
+            .env("DATABASE_URL", &database.url)
+            .env("CAPCONDUIT_ENV_FILE", "/dev/null")
+            .env("PGCONNECT_TIMEOUT", "2")
+            .env("PGOPTIONS", "-c statement_timeout=2000");
+        let asterisk = Asterisk { server: Server::start(&command, &dir, "TERM"), sip_port };
+        wait_for("Asterisk to start", || asterisk.try_cli("core waitfullybooted").is_some_and(|t| t.contains("fully booted")));
+        asterisk
+    }
+
+    /// What `asterisk -rx COMMAND` prints.
+    pub fn cli(&self, command: &str) -> String {
+        self.try_cli(command).unwrap_or_else(|| panic!("asterisk -rx \"{command}\" failed\n{}", self.log()))
+    }
+
+    fn try_cli(&self, command: &str) -> Option<String> {
+        let output = Installation::find().command(&self.server.dir).args(["-rx", command]).output().expect("asterisk runs");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// How many channels are up.
+    pub fn channels(&self) -> usize {
+        self.cli("core show channels concise").lines().filter(|l| l.contains('!')).count()
+    }
+
+    /// Its log: notices, warnings, errors, verbose messages.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.server.dir.join("log/full")).unwrap_or_default()).into_owned()
+    }
+
+    /// Its folder: etc, agi, log, ...
+    pub fn dir(&self) -> &Path {
+        &self.server.dir
+    }
+}

@@ -1,0 +1,317 @@
+//! SIPp as the call centres that receive calls and as the carrier that sends them.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::asterisk::{Asterisk, CARRIER};
+use super::process::{self, Server};
+use super::{free_port, wait_for};
+
+/// How a call centre treats a call.
+#[derive(Clone, Copy, Debug)]
+pub enum Behaviour {
+    /// Rings, answers, and talks until the caller hangs up.
+    Answer {
+        /// Milliseconds of ringing.
+        ring: u32,
+    },
+    /// Rings, answers, talks and hangs up.
+    AnswerAndHangUp {
+        /// Milliseconds of ringing.
+        ring: u32,
+        /// Milliseconds of talk.
+        talk: u32,
+    },
+    /// Refuses with this SIP status at once.
+    Refuse(u16, &'static str),
+    /// Rings for ever.
+    Ring,
+}
+
+/// A call centre: one SIPp process.
+pub struct Centre {
+    server: Server,
+    /// Where it takes calls.
+    pub port: u16,
+}
+
+/// What a SIP response repeats of its request.
+const REPEATED: &str = "[last_Via:]\n[last_From:]\n[last_To:];tag=[pid]t[call_number]\n[last_Call-ID:]\n";
+const SDP: &str = "v=0\no=sipp 1 1 IN IP[local_ip_type] [local_ip]\ns=-\nc=IN IP[media_ip_type] [media_ip]\nt=0 0\n\
+                   m=audio [media_port] RTP/AVP 0\na=rtpmap:0 PCMU/8000\n";
+const LENGTH_0: &str = "Content-Length: 0\n\n";
+
+fn send(text: &str) -> String {
+    format!("<send><![CDATA[\n{text}\n]]></send>\n")
+}
+
+/// A message that is repeated until it is answered.
+fn send_until_answered(text: &str) -> String {
+    format!("<send retrans=\"500\"><![CDATA[\n{text}\n]]></send>\n")
+}
+
+fn log(message: &str) -> String {
+    format!("<action><log message=\"{message}\"/></action>")
+}
+
+fn respond(status: &str, extra: &str) -> String {
+    format!("SIP/2.0 {status}\n{REPEATED}{extra}")
+}
+
+impl Behaviour {
+    fn scenario(self) -> String {
+        let header = |name: &str, variable: u8| {
+            format!("<ereg regexp=\".*\" search_in=\"hdr\" header=\"{name}:\" assign_to=\"{variable}\"/>")
+        };
+        // `+` and `-` in the log, in the order in which this process saw calls begin and end
+        let invite = format!(
+            "<recv request=\"INVITE\"><action><log message=\"+\"/>{}{}<ereg regexp=\"sip:[^>]*\" search_in=\"hdr\" \
+             header=\"Contact:\" assign_to=\"3\"/></action></recv>\n<Reference variables=\"1,2,3\"/>\n",
+            header("From", 1),
+            header("To", 2)
+        );
+        let cseq = "[last_CSeq:]\n";
+        let contact = "Contact: <sip:[local_ip]:[local_port]>\n";
+        let ringing = send(&respond("180 Ringing", &format!("{cseq}{contact}{LENGTH_0}")));
+        let answer = send_until_answered(&respond(
+            "200 OK",
+            &format!("CSeq: [cseq] INVITE\n{contact}Content-Type: application/sdp\nContent-Length: [len]\n\n{SDP}"),
+        ));
+        let ended = format!("<recv request=\"BYE\">{}</recv>\n", log("-"));
+        let goodbye = send(&respond("200 OK", &format!("{cseq}{LENGTH_0}")));
+        // Ringing is waiting for a CANCEL that need not come.
+        let ring = |milliseconds: Option<u32>| {
+            let timeout = milliseconds.map_or(String::new(), |ms| format!(" timeout=\"{}\" ontimeout=\"1\"", ms.max(1)));
+            format!("{ringing}<recv request=\"CANCEL\"{timeout}>{}</recv>\n", log("-"))
+        };
+        let cancelled = format!(
+            "{}{}<recv request=\"ACK\" next=\"2\"/>\n",
+            send(&respond("200 OK", &format!("{cseq}{LENGTH_0}"))),
+            send_until_answered(&respond("487 Request Terminated", &format!("CSeq: [cseq] INVITE\n{LENGTH_0}"))),
+        );
+        let answered = format!("<label id=\"1\"/>\n{answer}<recv request=\"ACK\"/>\n");
+        let end = "<label id=\"2\"/>\n";
+        let body = match self {
+            Behaviour::Answer { ring: ms } => {
+                format!("{invite}{}{cancelled}{answered}{ended}{goodbye}{end}", ring(Some(ms)))
+            }
+            Behaviour::AnswerAndHangUp { ring: ms, talk } => {
+                let bye = send_until_answered(&format!(
+                    "BYE [$3] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
+                     From:[$2];tag=[pid]t[call_number]\nTo:[$1]\nCall-ID: [call_id]\nCSeq: 1 BYE\nMax-Forwards: 70\n{LENGTH_0}"
+                ));
+                format!(
+                    "{invite}{}{cancelled}{answered}<pause milliseconds=\"{talk}\"/>\n<nop>{}</nop>\n{bye}<recv response=\"200\"/>\n{end}",
+                    ring(Some(ms)),
+                    log("-")
+                )
+            }
+            Behaviour::Ring => format!("{invite}{}{cancelled}{end}", ring(None)),
+            Behaviour::Refuse(status, text) => format!(
+                "{invite}<nop>{}</nop>\n{}<recv request=\"ACK\"/>\n",
+                log("-"),
+                send_until_answered(&respond(&format!("{status} {text}"), &format!("{cseq}{LENGTH_0}")))
+            ),
+        };
+        format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<scenario name=\"centre\">\n{body}</scenario>\n")
+    }
+}
+
+impl Centre {
+    /// Starts one on a free port of 127.0.0.1.
+    pub fn start(behaviour: Behaviour) -> Centre {
+        let dir = process::temporary_folder();
+        let scenario = dir.join("scenario.xml");
+        std::fs::write(&scenario, behaviour.scenario()).expect("own folder");
+        let port = free_port("127.0.0.1");
+        let mut command = Command::new("sipp");
+        command.arg("-sf").arg(&scenario).args(["-i", "127.0.0.1", "-p", &port.to_string()]);
+        command.args(["-nostdin", "-nd", "-default_behaviors", "all,-bye", "-trace_logs", "-log_file"]).arg(dir.join("log"));
+        command.args(["-trace_err", "-error_file"]).arg(dir.join("errors"));
+        let server = Server::start(&command, &dir, "KILL");
+        wait_for("SIPp to listen", || std::net::UdpSocket::bind(("127.0.0.1", port)).is_err());
+        Centre { server, port }
+    }
+
+    /// The contact of its AOR.
+    pub fn contact(&self) -> String {
+        format!("sip:127.0.0.1:{}", self.port)
+    }
+
+    fn events(&self) -> String {
+        std::fs::read_to_string(self.server.dir.join("log")).unwrap_or_default()
+    }
+
+    /// How many calls it has been offered.
+    pub fn calls(&self) -> usize {
+        self.events().lines().filter(|line| line.trim() == "+").count()
+    }
+
+    /// How many calls it saw at once at most, and how many there are now.
+    pub fn peak_and_now(&self) -> (i32, i32) {
+        self.events().lines().fold((0, 0), |(peak, now), line| {
+            let now = now + match line.trim() { "+" => 1, "-" => -1, _ => 0 };
+            (peak.max(now), now)
+        })
+    }
+
+    /// What SIPp complained about.
+    pub fn errors(&self) -> String {
+        std::fs::read_to_string(self.server.dir.join("errors")).unwrap_or_default()
+    }
+}
+
+/// What a caller does once the call is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Then {
+    /// Talks for these milliseconds and hangs up.
+    HangUpAfter(u32),
+    /// Waits for the other side to hang up.
+    WaitForEnd,
+    /// Gives up these milliseconds after dialling, if nobody has answered.
+    GiveUpAfter(u32),
+}
+
+/// Calls to place through an Asterisk.
+pub struct Calls<'a> {
+    /// The number, as the carrier sends it.
+    pub did: &'a str,
+    /// The user part of From.
+    pub number: &'a str,
+    /// The display name of From as it stands in the header: quoted where it must be.
+    pub name: &'a [u8],
+    /// What the callers do.
+    pub then: Then,
+    /// How many calls.
+    pub count: u32,
+    /// How many of them a second; they overlap.
+    pub per_second: u32,
+}
+
+impl Default for Calls<'_> {
+    fn default() -> Self {
+        Calls { did: "", number: "12125550147", name: b"", then: Then::HangUpAfter(100), count: 1, per_second: 1000 }
+    }
+}
+
+/// Calls under way.
+pub struct Calling {
+    child: std::process::Child,
+    dir: PathBuf,
+}
+
+impl Calls<'_> {
+    /// Places the calls and waits for their end. Returns the final SIP status of each, in the order
+    /// in which they came.
+    pub fn place(&self, asterisk: &Asterisk) -> Vec<u16> {
+        self.start(asterisk).finish()
+    }
+
+    /// Starts placing the calls.
+    pub fn start(&self, asterisk: &Asterisk) -> Calling {
+        let dir = process::temporary_folder();
+        let scenario = dir.join("scenario.xml");
+        std::fs::write(&scenario, self.scenario()).expect("own folder");
+        let errors = std::fs::File::create(dir.join("out")).expect("own folder");
+        let child = Command::new("sipp")
+            .arg("-sf")
+            .arg(&scenario)
+            .args(["-i", CARRIER, "-p", &free_port(CARRIER).to_string(), "-s", self.did])
+            .args(["-m", &self.count.to_string(), "-l", &self.count.to_string(), "-r", &self.per_second.to_string()])
+            .args(["-nostdin", "-nd", "-timeout", "120", "-timeout_error", "-default_behaviors", "all,-bye"])
+            .args(["-trace_logs", "-log_file"])
+            .arg(dir.join("log"))
+            .args(["-trace_err", "-error_file"])
+            .arg(dir.join("errors"))
+            .arg(format!("127.0.0.1:{}", asterisk.sip_port))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .expect("sipp is missing: run tests/setup, or apt-get install sip-tester");
+        Calling { child, dir }
+    }
+
+    /// The scenario as bytes: a caller's name is of any encoding.
+    fn scenario(&self) -> Vec<u8> {
+        let new_via = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]";
+        let same_via = "[last_Via:]";
+        let request = |method: &str, via: &str, to_tag: &str, rest: &str| {
+            let before = format!("{method} sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n{via}\nFrom: ");
+            let after = format!(
+                " <sip:{}@[local_ip]:[local_port]>;tag=[pid]c[call_number]\n\
+                 To: <sip:[service]@[remote_ip]:[remote_port]>{to_tag}\nCall-ID: [call_id]\n\
+                 Contact: <sip:c@[local_ip]:[local_port]>\nMax-Forwards: 70\n{rest}",
+                self.number
+            );
+            [before.as_bytes(), self.name, after.as_bytes()].concat()
+        };
+        let sent = |attributes: &str, message: Vec<u8>| {
+            [format!("<send{attributes}><![CDATA[\n").as_bytes(), &message, b"\n]]></send>\n"].concat()
+        };
+        let received = |what: &str, attributes: &str, noted: &str| {
+            let action = if noted.is_empty() { String::new() } else { log(noted) };
+            format!("<recv {what} {attributes}>{action}</recv>\n").into_bytes()
+        };
+        let label = |id: u8| format!("<label id=\"{id}\"/>\n").into_bytes();
+        let ack = |via: &str| request("ACK", via, "[peer_tag_param]", &format!("CSeq: 1 ACK\n{LENGTH_0}"));
+        let until_answered = " retrans=\"500\"";
+
+        let sdp = format!("CSeq: 1 INVITE\nContent-Type: application/sdp\nContent-Length: [len]\n\n{SDP}");
+        let mut steps = vec![sent(until_answered, request("INVITE", new_via, "", &sdp))];
+        for code in [100, 180, 183] {
+            steps.push(received(&format!("response=\"{code}\""), "optional=\"true\"", ""));
+        }
+        for code in [403, 404, 480, 486, 500, 503, 603] {
+            steps.push(received(&format!("response=\"{code}\""), "optional=\"true\" next=\"1\"", &code.to_string()));
+        }
+        let patience = match self.then {
+            Then::GiveUpAfter(ms) => format!("timeout=\"{ms}\" ontimeout=\"2\""),
+            Then::HangUpAfter(_) | Then::WaitForEnd => String::new(),
+        };
+        steps.push(received("response=\"200\"", &patience, "200"));
+        steps.push(sent("", ack(new_via)));
+        if let Then::WaitForEnd = self.then {
+            steps.push(received("request=\"BYE\"", "", ""));
+            let ok = format!("SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n{LENGTH_0}");
+            steps.push(sent(" next=\"3\"", ok.into_bytes()));
+        } else {
+            if let Then::HangUpAfter(ms) = self.then {
+                steps.push(format!("<pause milliseconds=\"{ms}\"/>\n").into_bytes());
+            }
+            let bye = request("BYE", new_via, "[peer_tag_param]", &format!("CSeq: 2 BYE\n{LENGTH_0}"));
+            steps.push(sent(until_answered, bye));
+            steps.push(received("response=\"200\"", "next=\"3\"", ""));
+        }
+        if let Then::GiveUpAfter(_) = self.then {
+            steps.push(label(2));
+            steps.push(sent(until_answered, request("CANCEL", same_via, "", &format!("CSeq: 1 CANCEL\n{LENGTH_0}"))));
+            steps.push(received("response=\"200\"", "", ""));
+            steps.push(received("response=\"487\"", "", "487"));
+            steps.push(sent(" next=\"3\"", ack(same_via)));
+        }
+        steps.extend([label(1), sent("", ack(same_via)), label(3)]);
+        let head = b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<scenario name=\"carrier\">\n".to_vec();
+        [head, steps.concat(), b"</scenario>\n".to_vec()].concat()
+    }
+}
+
+impl Calling {
+    /// Waits for the end of all calls. Returns the final SIP status of each, in the order in which
+    /// they came.
+    pub fn finish(mut self) -> Vec<u16> {
+        let status = self.child.wait().expect("sipp ends");
+        let read = |name: &str| String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned();
+        let codes = read("log").lines().filter_map(|line| line.trim().parse().ok()).collect();
+        assert!(
+            status.success(),
+            "sipp: {status}: {codes:?}\n{}\n{}\n{}",
+            read("out"),
+            read("errors"),
+            read("scenario.xml")
+        );
+        // kept only where something went wrong
+        let _ = std::fs::remove_dir_all(&self.dir);
+        codes
+    }
+}
