@@ -38,7 +38,11 @@ impl Installation {
     fn find() -> Installation {
         let is_dir = |path: &PathBuf| path.is_dir();
         if let Some(program) = std::env::var_os("CAPCONDUIT_ASTERISK") {
-            let multiarch = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|e| e.path().join("asterisk/modules"));
+            let multiarch = std::fs::read_dir("/usr/lib")
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|e| e.path().join("asterisk/modules"));
             let modules = std::env::var_os("CAPCONDUIT_ASTERISK_MODULES").map(PathBuf::from);
             let plain = [PathBuf::from("/usr/lib/asterisk/modules"), PathBuf::from("/usr/lib64/asterisk/modules")];
             let data = [PathBuf::from("/usr/share/asterisk"), PathBuf::from("/var/lib/asterisk")];
@@ -73,7 +77,10 @@ impl Installation {
             .unwrap_or_else(|| panic!("no Asterisk in {}: run tests/setup", root.display()));
         // The root's own loader runs it on this system's files, so that its AGI children are
         // ordinary programs of this system.
-        let loader = ["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"].iter().map(|l| root.join(l)).find(|l| l.exists());
+        let loader = ["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"]
+            .iter()
+            .map(|l| root.join(l))
+            .find(|l| l.exists());
         let text = |path: &Path| path.to_string_lossy().into_owned();
         Installation {
             command: vec![
@@ -120,7 +127,12 @@ impl Asterisk {
         static RTP: AtomicU16 = AtomicU16::new(0);
         let first = 20_000 + RTP.fetch_add(1, Ordering::Relaxed) % 10 * 1000;
         write("rtp.conf", format!("[general]\nrtpstart={first}\nrtpend={}\n", first + 999));
-        write("indications.conf", "[general]\ncountry=us\n[us]\nringcadence=2000,4000\nring=440+480/2000,0/4000\n".into());
+        write(
+            "indications.conf",
+            "[general]\ncountry=us\n[us]\ndescription=United States\nringcadence=2000,4000\ndial=350+440\n\
+             busy=480+620/500,0/500\nring=440+480/2000,0/4000\ncongestion=480+620/250,0/250\n"
+                .into(),
+        );
 
         let sip_port = free_port("127.0.0.1");
         let bind = format!("127.0.0.1:{sip_port}");
@@ -140,7 +152,9 @@ impl Asterisk {
             .env("PGCONNECT_TIMEOUT", "2")
             .env("PGOPTIONS", "-c statement_timeout=2000");
         let asterisk = Asterisk { server: Server::start(&command, &dir, "TERM"), sip_port };
-        wait_for("Asterisk to start", || asterisk.try_cli("core waitfullybooted").is_some_and(|t| t.contains("fully booted")));
+        wait_for("Asterisk to start", || {
+            asterisk.try_cli("core waitfullybooted").is_some_and(|t| t.contains("fully booted"))
+        });
         asterisk
     }
 
@@ -150,7 +164,8 @@ impl Asterisk {
     }
 
     fn try_cli(&self, command: &str) -> Option<String> {
-        let output = Installation::find().command(&self.server.dir).args(["-rx", command]).output().expect("asterisk runs");
+        let output =
+            Installation::find().command(&self.server.dir).args(["-rx", command]).output().expect("asterisk runs");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 

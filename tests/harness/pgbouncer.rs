@@ -35,8 +35,10 @@ impl PgBouncer {
         let program = program.expect("pgbouncer is missing: run tests/setup, or apt-get install pgbouncer");
         let mut command = process::as_user("postgres", Path::new(program));
         let server = Server::start(command.arg(&ini), &dir, "INT");
-        let database =
-            Database { url: format!("postgresql://postgres@127.0.0.1:{port}/{}", database.name), name: database.name.clone() };
+        let database = Database {
+            url: format!("postgresql://postgres@127.0.0.1:{port}/{}", database.name),
+            name: database.name.clone(),
+        };
         wait_for("PgBouncer to start", || ::postgres::Client::connect(&database.url, ::postgres::NoTls).is_ok());
         PgBouncer { _server: server, database }
     }

@@ -42,7 +42,9 @@ impl Postgres {
             process::run(Command::new("chown").arg("postgres").arg(&data));
         }
         let mut initdb = process::as_user("postgres", &binary("initdb"));
-        initdb.args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]).arg(&data);
+        initdb
+            .args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
+            .arg(&data);
         process::run(initdb.current_dir("/"));
 
         let port = free_port("127.0.0.1");
@@ -168,7 +170,9 @@ fn binary(name: &str) -> PathBuf {
     found
         .pop()
         .or_else(|| {
-            std::env::split_paths(&std::env::var_os("PATH")?).map(|dir: PathBuf| dir.join(name)).find(|p: &PathBuf| Path::is_file(p))
+            std::env::split_paths(&std::env::var_os("PATH")?)
+                .map(|dir: PathBuf| dir.join(name))
+                .find(|p: &PathBuf| Path::is_file(p))
         })
         .unwrap_or_else(|| panic!("{name} is missing: run tests/setup, or apt-get install postgresql"))
 }

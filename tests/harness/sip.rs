@@ -24,6 +24,8 @@ pub enum Behaviour {
     },
     /// Refuses with this SIP status at once.
     Refuse(u16, &'static str),
+    /// Redirects the call to this port of 127.0.0.1.
+    Redirect(u16),
     /// Rings for ever.
     Ring,
 }
@@ -79,21 +81,30 @@ impl Behaviour {
         ));
         let ended = format!("<recv request=\"BYE\">{}</recv>\n", log("-"));
         let goodbye = send(&respond("200 OK", &format!("{cseq}{LENGTH_0}")));
-        // Ringing is waiting for a CANCEL that need not come.
-        let ring = |milliseconds: Option<u32>| {
-            let timeout = milliseconds.map_or(String::new(), |ms| format!(" timeout=\"{}\" ontimeout=\"1\"", ms.max(1)));
-            format!("{ringing}<recv request=\"CANCEL\"{timeout}>{}</recv>\n", log("-"))
-        };
         let cancelled = format!(
             "{}{}<recv request=\"ACK\" next=\"2\"/>\n",
             send(&respond("200 OK", &format!("{cseq}{LENGTH_0}"))),
             send_until_answered(&respond("487 Request Terminated", &format!("CSeq: [cseq] INVITE\n{LENGTH_0}"))),
         );
+        // Ringing is waiting for a CANCEL that need not come. Without ringing there is no such wait:
+        // after one, SIPp takes a repeated INVITE for a new message.
+        let ring = |milliseconds: Option<u32>| {
+            let timeout = match milliseconds {
+                Some(0) => return ringing.clone(),
+                Some(ms) => format!(" timeout=\"{ms}\" ontimeout=\"1\""),
+                None => String::new(),
+            };
+            format!("{ringing}<recv request=\"CANCEL\"{timeout}>{}</recv>\n{cancelled}", log("-"))
+        };
         let answered = format!("<label id=\"1\"/>\n{answer}<recv request=\"ACK\"/>\n");
         let end = "<label id=\"2\"/>\n";
+        let refused = |status: &str, contact: &str| {
+            let response = send_until_answered(&respond(status, &format!("{cseq}{contact}{LENGTH_0}")));
+            format!("{invite}<nop>{}</nop>\n{response}<recv request=\"ACK\"/>\n", log("-"))
+        };
         let body = match self {
             Behaviour::Answer { ring: ms } => {
-                format!("{invite}{}{cancelled}{answered}{ended}{goodbye}{end}", ring(Some(ms)))
+                format!("{invite}{}{answered}{ended}{goodbye}{end}", ring(Some(ms)))
             }
             Behaviour::AnswerAndHangUp { ring: ms, talk } => {
                 let bye = send_until_answered(&format!(
@@ -101,17 +112,16 @@ impl Behaviour {
                      From:[$2];tag=[pid]t[call_number]\nTo:[$1]\nCall-ID: [call_id]\nCSeq: 1 BYE\nMax-Forwards: 70\n{LENGTH_0}"
                 ));
                 format!(
-                    "{invite}{}{cancelled}{answered}<pause milliseconds=\"{talk}\"/>\n<nop>{}</nop>\n{bye}<recv response=\"200\"/>\n{end}",
+                    "{invite}{}{answered}<pause milliseconds=\"{talk}\"/>\n<nop>{}</nop>\n{bye}<recv response=\"200\"/>\n{end}",
                     ring(Some(ms)),
                     log("-")
                 )
             }
-            Behaviour::Ring => format!("{invite}{}{cancelled}{end}", ring(None)),
-            Behaviour::Refuse(status, text) => format!(
-                "{invite}<nop>{}</nop>\n{}<recv request=\"ACK\"/>\n",
-                log("-"),
-                send_until_answered(&respond(&format!("{status} {text}"), &format!("{cseq}{LENGTH_0}")))
-            ),
+            Behaviour::Ring => format!("{invite}{}{end}", ring(None)),
+            Behaviour::Refuse(status, text) => refused(&format!("{status} {text}"), ""),
+            Behaviour::Redirect(port) => {
+                refused("302 Moved Temporarily", &format!("Contact: <sip:elsewhere@127.0.0.1:{port}>\n"))
+            }
         };
         format!("<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<scenario name=\"centre\">\n{body}</scenario>\n")
     }
@@ -126,7 +136,7 @@ impl Centre {
         let port = free_port("127.0.0.1");
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(&scenario).args(["-i", "127.0.0.1", "-p", &port.to_string()]);
-        command.args(["-nostdin", "-nd", "-default_behaviors", "all,-bye", "-trace_logs", "-log_file"]).arg(dir.join("log"));
+        command.args(["-nostdin", "-trace_logs", "-log_file"]).arg(dir.join("log"));
         command.args(["-trace_err", "-error_file"]).arg(dir.join("errors"));
         let server = Server::start(&command, &dir, "KILL");
         wait_for("SIPp to listen", || std::net::UdpSocket::bind(("127.0.0.1", port)).is_err());
@@ -150,7 +160,12 @@ impl Centre {
     /// How many calls it saw at once at most, and how many there are now.
     pub fn peak_and_now(&self) -> (i32, i32) {
         self.events().lines().fold((0, 0), |(peak, now), line| {
-            let now = now + match line.trim() { "+" => 1, "-" => -1, _ => 0 };
+            let now = now
+                + match line.trim() {
+                    "+" => 1,
+                    "-" => -1,
+                    _ => 0,
+                };
             (peak.max(now), now)
         })
     }
@@ -218,7 +233,7 @@ impl Calls<'_> {
             .arg(&scenario)
             .args(["-i", CARRIER, "-p", &free_port(CARRIER).to_string(), "-s", self.did])
             .args(["-m", &self.count.to_string(), "-l", &self.count.to_string(), "-r", &self.per_second.to_string()])
-            .args(["-nostdin", "-nd", "-timeout", "120", "-timeout_error", "-default_behaviors", "all,-bye"])
+            .args(["-nostdin", "-timeout", "120", "-timeout_error"])
             .args(["-trace_logs", "-log_file"])
             .arg(dir.join("log"))
             .args(["-trace_err", "-error_file"])
@@ -259,21 +274,25 @@ impl Calls<'_> {
 
         let sdp = format!("CSeq: 1 INVITE\nContent-Type: application/sdp\nContent-Length: [len]\n\n{SDP}");
         let mut steps = vec![sent(until_answered, request("INVITE", new_via, "", &sdp))];
-        for code in [100, 180, 183] {
-            steps.push(received(&format!("response=\"{code}\""), "optional=\"true\"", ""));
-        }
-        for code in [403, 404, 480, 486, 500, 503, 603] {
-            steps.push(received(&format!("response=\"{code}\""), "optional=\"true\" next=\"1\"", &code.to_string()));
-        }
+        // SIPp counts the time from the first of these that it waits for
         let patience = match self.then {
             Then::GiveUpAfter(ms) => format!("timeout=\"{ms}\" ontimeout=\"2\""),
             Then::HangUpAfter(_) | Then::WaitForEnd => String::new(),
         };
+        for code in [100, 180, 181, 183] {
+            steps.push(received(&format!("response=\"{code}\""), &format!("optional=\"true\" {patience}"), ""));
+        }
+        for code in [403, 404, 480, 486, 500, 503, 603] {
+            let attributes = format!("optional=\"true\" next=\"1\" {patience}");
+            steps.push(received(&format!("response=\"{code}\""), &attributes, &code.to_string()));
+        }
         steps.push(received("response=\"200\"", &patience, "200"));
         steps.push(sent("", ack(new_via)));
         if let Then::WaitForEnd = self.then {
             steps.push(received("request=\"BYE\"", "", ""));
-            let ok = format!("SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n{LENGTH_0}");
+            let ok = format!(
+                "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\n{LENGTH_0}"
+            );
             steps.push(sent(" next=\"3\"", ok.into_bytes()));
         } else {
             if let Then::HangUpAfter(ms) = self.then {
@@ -297,11 +316,20 @@ impl Calls<'_> {
 }
 
 impl Calling {
+    /// Stops the callers where they are: SIP statuses that differ between servers are of no interest.
+    pub fn abandon(mut self) {
+        // it may have ended by itself
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+
     /// Waits for the end of all calls. Returns the final SIP status of each, in the order in which
     /// they came.
     pub fn finish(mut self) -> Vec<u16> {
         let status = self.child.wait().expect("sipp ends");
-        let read = |name: &str| String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned();
+        let read =
+            |name: &str| String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned();
         let codes = read("log").lines().filter_map(|line| line.trim().parse().ok()).collect();
         assert!(
             status.success(),

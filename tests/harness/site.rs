@@ -22,7 +22,13 @@ pub struct Link {
 impl Link {
     /// A link without narrow caps.
     pub fn to(contact: impl Into<String>) -> Link {
-        Link { contact: contact.into(), max_concurrency: 100, total_calls_allowed: None, forwarding_priority: 0, weight: 100 }
+        Link {
+            contact: contact.into(),
+            max_concurrency: 100,
+            total_calls_allowed: None,
+            forwarding_priority: 0,
+            weight: 100,
+        }
     }
 }
 
@@ -62,7 +68,8 @@ impl Site {
                  VALUES ('{user}', '{user}@test.invalid', '!', 'active') RETURNING id"
             ),
         );
-        let did_id = id(&mut tx, &format!("INSERT INTO dids (number, user_id) VALUES ('{did}', {user_id}) RETURNING id"));
+        let did_id =
+            id(&mut tx, &format!("INSERT INTO dids (number, user_id) VALUES ('{did}', {user_id}) RETURNING id"));
         let campaign_id = id(
             &mut tx,
             &format!(

@@ -5,3 +5,8 @@
 mod harness;
 
 mod calls;
+mod caps;
+mod pooler;
+mod realtime;
+mod stage;
+mod turns;

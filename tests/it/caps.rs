@@ -1,0 +1,192 @@
+//! Caps under load: never exceeded, never left unused, nothing leaked.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use crate::harness::postgres::Postgres;
+use crate::harness::sip::{Behaviour, Calls, Centre, Then};
+use crate::harness::site::{Link, Site};
+use crate::harness::{wait_for, wait_for_secs};
+use crate::stage::stage_alone;
+
+#[test]
+fn sixty_calls_at_once_fill_two_links_exactly() {
+    let (stage, _turn) = stage_alone();
+    let caps = [7, 5];
+    let centres = [(); 2].map(|()| Centre::start(Behaviour::Answer { ring: 0 }));
+    let links: Vec<Link> = centres
+        .iter()
+        .zip(caps)
+        .map(|(centre, cap)| Link { max_concurrency: cap, ..Link::to(centre.contact()) })
+        .collect();
+    let site = stage.site("weighted", 20, &links);
+    // long enough that the first call is still up when the last one asks
+    let calls =
+        Calls { did: &site.did, then: Then::HangUpAfter(12_000), count: 60, per_second: 200, ..Calls::default() };
+    let calling = calls.start(&stage.ringing);
+    let decided = || site.open_attempts() + site.records("1").len();
+    wait_for("all 60 calls to be decided", || decided() == 60);
+    let groups = stage.ringing.cli("group show channels");
+    for (setting, cap) in site.settings.iter().zip(caps) {
+        let members = groups.lines().filter(|l| l.split_whitespace().any(|w| w == format!("ccs-{setting}"))).count();
+        assert_eq!(members, cap as usize, "{groups}");
+    }
+    let mut codes = calling.finish();
+    codes.sort_unstable();
+    assert_eq!(codes, [vec![200; 12], vec![503; 48]].concat());
+
+    let mut records = site.wait_for_records(60, "call_status");
+    records.sort();
+    assert_eq!(records, [vec!["ANSWERED"; 12], vec!["REJECTED_CC"; 48]].concat());
+    for (centre, cap) in centres.iter().zip(caps) {
+        let cap = i32::try_from(cap).expect("small");
+        assert_eq!(centre.peak_and_now(), (cap, 0), "{}", centre.errors());
+        assert_eq!(centre.calls(), cap as usize);
+    }
+    assert_eq!((site.counts(), site.open_attempts()), (vec![7, 5], 0));
+    wait_for("the channels to be gone", || {
+        let groups = stage.ringing.cli("group show channels");
+        !site.settings.iter().any(|s| groups.lines().any(|l| l.split_whitespace().any(|w| w == format!("ccs-{s}"))))
+    });
+}
+
+#[test]
+fn forty_sessions_claim_one_link() {
+    const SESSIONS: usize = 40;
+    let (_, _turn) = stage_alone();
+    let database = Postgres::shared().database();
+    let link = Link { max_concurrency: 10, total_calls_allowed: Some(25), ..Link::to("sip:127.0.0.1:9") };
+    let site = Site::new(&database, "priority", 20, &[link]);
+    let (counted, most_open, full) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    let begin = Barrier::new(SESSIONS);
+    thread::scope(|scope| {
+        for session in 0..SESSIONS {
+            let (site, counted, most_open, full, begin) = (&site, &counted, &most_open, &full, &begin);
+            scope.spawn(move || {
+                let mut client = site.database.connect();
+                begin.wait();
+                for call in 0.. {
+                    let id = format!("s{session}-{call}");
+                    let row = client
+                        .query_one(
+                            "SELECT status, call_status FROM cc_route($1, $2, $2, 'test', '1', '', NULL, NULL)",
+                            &[&site.did, &id],
+                        )
+                        .expect("no error, no deadlock");
+                    let open = client
+                        .query_one("SELECT count(*) FROM call_attempts WHERE released_at IS NULL", &[])
+                        .expect("counts")
+                        .get::<_, i64>(0);
+                    most_open.fetch_max(usize::try_from(open).expect("positive"), Ordering::Relaxed);
+                    let status = row.get::<_, Option<String>>(1);
+                    if row.get::<_, &str>(0) == "proceed" {
+                        thread::sleep(std::time::Duration::from_millis(50));
+                        client
+                            .query_one(
+                                "SELECT * FROM cc_log_call($1, '1', '', now(), now(), now(), 1, 1, 'ANSWERED', 16, '', $2, $2, 'ANSWER', NULL)",
+                                &[&site.did, &id],
+                            )
+                            .expect("no error, no deadlock");
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    } else if status.as_deref() == Some("REJECTED_TOTAL")
+                        && counted.load(Ordering::Relaxed) == 25
+                    {
+                        return;
+                    } else {
+                        full.store(true, Ordering::Relaxed);
+                        assert!(matches!(status.as_deref(), Some("REJECTED_CC" | "REJECTED_TOTAL")), "{status:?}");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(counted.load(Ordering::Relaxed), 25);
+    assert_eq!(site.counts(), [25]);
+    assert_eq!(site.records("1").len(), 25);
+    assert_eq!(site.open_attempts(), 0);
+    assert!(most_open.load(Ordering::Relaxed) <= 10, "{most_open:?} open at once");
+    assert!(full.load(Ordering::Relaxed), "the sessions never met at the cap");
+}
+
+#[test]
+fn a_total_counts_calls_in_flight() {
+    let database = Postgres::shared().database();
+    let link = Link { total_calls_allowed: Some(3), ..Link::to("sip:127.0.0.1:9") };
+    let site = Site::new(&database, "priority", 20, &[link]);
+    let claim = |id: &str| {
+        database.value(&format!(
+            "SELECT status || ' ' || coalesce(call_status, '') FROM cc_route('{}', '{id}', '{id}', 't', '', '', NULL, NULL)",
+            site.did
+        ))
+    };
+    for id in ["a", "b", "c"] {
+        assert_eq!(claim(id), "proceed ");
+    }
+    assert_eq!(claim("d"), "reject REJECTED_TOTAL");
+    // one of the three is not answered: its place is free again
+    let log = |id: &str, status: &str| {
+        database.execute(&format!(
+            "SELECT cc_log_call('{}', '', '', now(), now(), now(), 0, 0, '{status}', 16, '', '{id}', '{id}', '', NULL)",
+            site.did
+        ));
+    };
+    log("a", "NOANSWER");
+    assert_eq!(claim("e"), "proceed ");
+    for id in ["b", "c", "e"] {
+        log(id, "ANSWERED");
+        log(id, "ANSWERED");
+    }
+    assert_eq!(site.counts(), [3]);
+    assert_eq!(claim("f"), "reject REJECTED_TOTAL");
+}
+
+#[test]
+fn an_expired_lease_holds_no_cap() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link { max_concurrency: 1, ..Link::to("sip:127.0.0.1:9") }]);
+    let claim = |id: &str| {
+        database.value(&format!("SELECT status FROM cc_route('{}', '{id}', '{id}', 't', '', '', NULL, NULL)", site.did))
+    };
+    assert_eq!(claim("a"), "proceed");
+    assert_eq!(claim("b"), "reject");
+    assert_eq!(
+        database
+            .value("SELECT lease_expires_at - claimed_at = make_interval(secs => 20 + 14400 + 60) FROM call_attempts"),
+        "t"
+    );
+    database.execute("UPDATE call_attempts SET lease_expires_at = now() - interval '1 s'");
+    assert_eq!(claim("c"), "proceed");
+}
+
+#[test]
+fn a_call_is_not_routed_after_it_was_logged() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    let did = &site.did;
+    database.execute(&format!(
+        "SELECT cc_log_call('{did}', '', '', now(), NULL, now(), 0, 0, 'ABANDONED', 16, '', 'u', 'u', '', NULL)"
+    ));
+    let late = database
+        .value(&format!("SELECT status || ' ' || reason FROM cc_route('{did}', 'u', 'u', 't', '', '', NULL, NULL)"));
+    assert_eq!(late, "reject call_ended");
+    assert_eq!(site.open_attempts(), 0);
+}
+
+#[test]
+fn two_servers_share_one_cap() {
+    let (stage, _turn) = stage_alone();
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = stage.site("priority", 20, &[Link { max_concurrency: 4, ..Link::to(centre.contact()) }]);
+    let calls = Calls { did: &site.did, then: Then::HangUpAfter(5000), count: 10, per_second: 100, ..Calls::default() };
+    let both = [&stage.ringing, &stage.early].map(|asterisk| calls.start(asterisk));
+    wait_for_secs(60, "all 20 calls to be recorded", || site.records("1").len() == 20);
+    for calling in both {
+        calling.abandon();
+    }
+    assert_eq!(centre.peak_and_now(), (4, 0));
+    let mut statuses = site.records("call_status");
+    statuses.sort();
+    assert_eq!(statuses, [vec!["ANSWERED"; 4], vec!["REJECTED_CC"; 16]].concat());
+    assert_eq!(site.open_attempts(), 0);
+}
