@@ -86,8 +86,8 @@ impl Behaviour {
             send(&respond("200 OK", &format!("{cseq}{LENGTH_0}"))),
             send_until_answered(&respond("487 Request Terminated", &format!("CSeq: [cseq] INVITE\n{LENGTH_0}"))),
         );
-        // Ringing is waiting for a CANCEL that need not come. Without ringing there is no such wait:
-        // after one, SIPp takes a repeated INVITE for a new message.
+        // Ringing is waiting for a CANCEL that need not come. Without ringing there is no such
+        // wait.
         let ring = |milliseconds: Option<u32>| {
             let timeout = match milliseconds {
                 Some(0) => return ringing.clone(),
@@ -96,7 +96,10 @@ impl Behaviour {
             };
             format!("{ringing}<recv request=\"CANCEL\"{timeout}>{}</recv>\n{cancelled}", log("-"))
         };
-        let answered = format!("<label id=\"1\"/>\n{answer}<recv request=\"ACK\"/>\n");
+        // A loaded Asterisk may repeat its INVITE before it gets to read our answer.
+        let answered = format!(
+            "<label id=\"1\"/>\n{answer}<recv request=\"INVITE\" optional=\"true\" next=\"1\"/>\n<recv request=\"ACK\"/>\n"
+        );
         let end = "<label id=\"2\"/>\n";
         let refused = |status: &str, contact: &str| {
             let response = send_until_answered(&respond(status, &format!("{cseq}{contact}{LENGTH_0}")));

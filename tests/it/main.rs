@@ -6,6 +6,8 @@ mod harness;
 
 mod calls;
 mod caps;
+mod install;
+mod migrate;
 mod pooler;
 mod realtime;
 mod stage;

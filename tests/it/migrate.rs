@@ -1,0 +1,208 @@
+//! `db migrate`, `db status`, `db seed`: an empty database and a v3.0 platform's.
+
+use std::thread;
+
+use crate::harness::postgres::{Database, Postgres};
+
+const V3: &str = include_str!("v3.sql");
+
+const TABLES: [&str; 10] = [
+    "users",
+    "clients",
+    "pjsip_endpoints",
+    "pjsip_aors",
+    "pjsip_auths",
+    "dids",
+    "campaigns",
+    "campaign_dids",
+    "campaign_client_settings",
+    "call_logs",
+];
+
+fn v3() -> Database {
+    let database = Postgres::shared().empty_database();
+    database.execute(V3);
+    database
+}
+
+/// Every row of every v3.0 table, in v3.0's columns, times as seconds since the epoch.
+fn rows(database: &Database, columns_of: &Database) -> Vec<String> {
+    let mut all = Vec::new();
+    for table in TABLES {
+        let columns = columns_of.value(&format!(
+            "SELECT string_agg(CASE WHEN data_type LIKE 'timestamp%' THEN format('extract(epoch from %I)', column_name)
+                               ELSE quote_ident(column_name) END, ', ' ORDER BY ordinal_position)
+             FROM information_schema.columns WHERE table_name = '{table}' AND column_name <> 'max_call_seconds'"
+        ));
+        let rows = database.query(&format!("SELECT ROW({columns})::text AS r FROM {table} ORDER BY r"));
+        all.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
+    }
+    all
+}
+
+/// The whole schema: columns, constraints, indexes, views and functions with their names and definitions.
+fn schema(database: &Database) -> Vec<String> {
+    database.query(
+        "SELECT * FROM (
+             SELECT format('%s.%s %s %s %s', table_name, column_name, udt_name || coalesce(character_maximum_length::text, ''),
+                           is_nullable, column_default)
+             FROM information_schema.columns WHERE table_schema = 'public'
+             UNION ALL
+             SELECT format('%s %s %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) FROM pg_constraint
+             WHERE connamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT pg_get_indexdef(indexrelid) FROM pg_index JOIN pg_class c ON c.oid = indexrelid
+             WHERE c.relnamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT format('%s %s', viewname, definition) FROM pg_views WHERE schemaname = 'public'
+             UNION ALL
+             SELECT format('%s %s', oid::regprocedure, md5(prosrc)) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+         ) s (line) ORDER BY line",
+    )
+}
+
+#[test]
+fn a_v3_database_keeps_every_row_and_ends_with_the_same_schema() {
+    let database = v3();
+    let before = rows(&database, &database);
+    assert_eq!(before.len(), 40 + 30 + 19 + 19 + 6 + 100 + 40 + 100 + 200 + 3000);
+    let said = database.capconduit(&["db", "migrate"]);
+    assert!(said.contains("5 steps applied"), "{said}");
+    let fresh = Postgres::shared().database();
+    assert_eq!(rows(&database, &fresh), before);
+
+    assert_eq!(schema(&database), schema(&fresh));
+
+    // v3.0's back end inserts without the new columns
+    database.execute(
+        "INSERT INTO campaigns (user_id, name, status, routing_strategy, dial_timeout_seconds, created_at, updated_at)
+         VALUES (1, 'new', 'active', 'priority', 30, now(), now())",
+    );
+    assert_eq!(database.value("SELECT max_call_seconds FROM campaigns WHERE name = 'new'"), "14400");
+    // a client that v3.0 allows and that cannot be dialled is not routed to
+    database.execute(
+        "UPDATE users SET status = 'active'; UPDATE dids SET status = 'active';
+         UPDATE campaigns SET status = 'active'; UPDATE clients SET status = 'active'",
+    );
+    let number = database.value(
+        "SELECT d.number FROM dids d JOIN campaign_dids cd ON cd.did_id = d.id
+         JOIN campaign_client_settings s USING (campaign_id) WHERE s.client_id = 7 ORDER BY d.id LIMIT 1",
+    );
+    let text = database.capconduit(&["route", "explain", &number, "--json"]);
+    assert!(text.contains("\"client_identifier_invalid\""), "{text}");
+}
+
+#[test]
+fn rows_that_break_a_rule_are_all_named_and_nothing_changes() {
+    let database = v3();
+    database.execute(
+        "UPDATE dids SET status = 'parked' WHERE id IN (3, 5);
+         UPDATE campaign_client_settings SET weight = 0 WHERE id = 9;
+         UPDATE users SET role = 'root' WHERE id <= 25;
+         ALTER TABLE call_logs DROP CONSTRAINT call_logs_did_id_fkey;
+         UPDATE call_logs SET did_id = 4711 WHERE id = 12;
+         ALTER TABLE users ALTER COLUMN email DROP NOT NULL;
+         UPDATE users SET email = NULL WHERE id = 8;
+         DROP INDEX ix_dids_number;
+         UPDATE dids SET number = '+18005551001' WHERE id IN (1, 2)",
+    );
+    let (rows_before, schema_before) = (rows(&database, &database), schema(&database));
+    let output = database.command().args(["db", "migrate"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    for line in [
+        "dids: not status IN ('active', 'inactive'): id 3, 5\n",
+        "campaign_client_settings: not weight > 0: id 9\n",
+        "id 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20 and 5 more\n",
+        "call_logs: did_id is not in dids: id 12\n",
+        "users: email is null: id 8\n",
+        "dids: number is not unique: id 1, 2\n",
+        "Nothing was changed",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+    assert_eq!((rows(&database, &database), schema(&database)), (rows_before, schema_before));
+}
+
+#[test]
+fn a_database_of_something_else_is_left_alone() {
+    let database = Postgres::shared().empty_database();
+    database.execute("CREATE TABLE users (id serial PRIMARY KEY, username text, login varchar(10))");
+    let before = schema(&database);
+    let output = database.command().args(["db", "migrate", "--json"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("users.email: the column is missing")
+            && said.contains("the type is text, not character varying(80)"),
+        "{said}"
+    );
+    assert_eq!(schema(&database), before);
+}
+
+#[test]
+fn migrating_again_changes_nothing_and_two_at_once_do_it_once() {
+    let database = Postgres::shared().empty_database();
+    let status = |expected: i32| {
+        let output = database.command().args(["db", "status", "--json"]).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(expected), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    status(1);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| database.capconduit(&["db", "migrate"]));
+        }
+    });
+    assert_eq!(status(0).matches("\"state\": \"applied\"").count(), 5);
+    let before = (schema(&database), database.query("SELECT * FROM capconduit_migrations"));
+    assert_eq!(database.capconduit(&["db", "migrate"]), "The schema is up to date.\n");
+    assert_eq!((schema(&database), database.query("SELECT * FROM capconduit_migrations")), before);
+
+    // a routine of an older release is replaced
+    database.execute(
+        "UPDATE capconduit_migrations SET checksum = 'old' WHERE name = 'routing'; DROP FUNCTION cc_explain(text)",
+    );
+    status(1);
+    assert_eq!(database.capconduit(&["db", "migrate"]), "1 step applied. The schema is up to date.\n");
+    assert_eq!(schema(&database), before.0);
+
+    // a migration that was applied with another text, and one of a newer release, are refused
+    for change in [
+        "UPDATE capconduit_migrations SET checksum = 'other' WHERE name = '0002_ledger'",
+        "INSERT INTO capconduit_migrations (name, checksum) VALUES ('0999_future', 'x')",
+    ] {
+        database.execute(change);
+        let output = database.command().args(["db", "migrate"]).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn sample_data_is_for_an_empty_database() {
+    let database = Postgres::shared().database();
+    assert_eq!(database.capconduit(&["db", "seed"]), "Sample data loaded.\n");
+    assert_eq!(database.capconduit(&["db", "seed"]), "The sample data is there already.\n");
+    let counts = database.value(
+        "SELECT concat_ws(' ', (SELECT count(*) FROM users), (SELECT count(*) FROM clients),
+             (SELECT count(*) FROM clients WHERE status = 'inactive'),
+             (SELECT count(*) FROM pjsip_endpoints WHERE outbound_auth IS NOT NULL), (SELECT count(*) FROM dids),
+             (SELECT count(*) FROM dids WHERE status = 'inactive'), (SELECT count(DISTINCT routing_strategy) FROM campaigns),
+             (SELECT count(*) FROM campaign_client_settings), (SELECT count(*) FROM call_logs))",
+    );
+    assert_eq!(counts, "4 4 1 1 4 1 3 7 6");
+    let live = v3();
+    live.capconduit(&["db", "migrate"]);
+    let output = live.command().args(["db", "seed"]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(4));
+}
+
+#[test]
+fn without_a_database_the_exit_code_says_try_again() {
+    let database = Database { url: "postgresql://u:secret@127.0.0.1:1/x".into(), name: "x".into() };
+    let output = database.command().args(["db", "status", "--json"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(75), "{said}");
+    assert!(said.contains("\"kind\":\"unreachable\"") && said.contains("127.0.0.1:1, database x"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
