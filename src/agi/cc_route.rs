@@ -46,10 +46,7 @@ fn run<R: BufRead, W: Write>(
     decide: impl FnOnce(RouteRequest) -> Result<Decision>,
 ) -> Result<(), AgiError> {
     let mut session = Session::start(reader, writer)?;
-    let decision = request(&mut session).and_then(|request| match request {
-        Ok(request) => Ok(decide(request)),
-        Err(error) => Ok(Err(error)),
-    })?;
+    let decision = request(&mut session)?.and_then(decide);
     match decision.and_then(check) {
         Ok(Decision::Proceed(attempt)) => proceed(&mut session, &attempt),
         Ok(Decision::Reject { reason, call_status, hangup_cause }) => session.set_variables(&[

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_bad_url_is_not_repeated() {
-        let error = parse_url("postgresql://u:secret@db:port/cc").err().expect("invalid");
+        let error = parse_url("postgresql://u:secret@db:port/cc").expect_err("invalid");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 }
