@@ -1,7 +1,7 @@
 //! CapConduit routes pay-per-call phone calls to call centres through Asterisk, never over a cap.
 //!
 //! Layers, arrows point one way: the entry points in `bin/` call [`cli`] or one of the [`agi`]
-//! programs; those use the domain modules ([`call`], [`number`], [`text`]); [`store`] alone
+//! programs; those use the domain modules ([`call`], [`number`], [`realtime`], [`text`]); [`store`] alone
 //! speaks SQL.
 
 pub mod agi;
@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod number;
+pub mod realtime;
 pub mod store;
 pub mod text;
 

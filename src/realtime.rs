@@ -1,0 +1,211 @@
+//! Values in the tables that Asterisk reads live: how they are escaped, and what a contact and an
+//! identifier may look like. Asterisk drops a whole object for one bad value, so these are refused
+//! before they are stored.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{Error, Result};
+
+/// A value as Asterisk sees it and people read it; [`Text::encoded`] is what the column holds.
+///
+/// res_config_pgsql splits a column at `;`, strips each part of spaces and then decodes `^XX`
+/// (`ast_realtime_decode_chunk` in Asterisk's main/config.c).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Text(pub String);
+
+impl Text {
+    /// The column's form: `;`, `^` and spaces at the ends as `^XX`.
+    #[must_use]
+    pub fn encoded(&self) -> String {
+        let inner = self.0.trim_matches(' ');
+        let first = self.0.len() - self.0.trim_start_matches(' ').len();
+        let mut out = String::with_capacity(self.0.len());
+        for (at, c) in self.0.char_indices() {
+            match c {
+                ';' => out.push_str("^3B"),
+                '^' => out.push_str("^5E"),
+                ' ' if at < first || at >= first + inner.len() => out.push_str("^20"),
+                _ => out.push(c),
+            }
+        }
+        out
+    }
+
+    /// Reads a column. A bare `;`, which v3.0 may have stored, stays one.
+    #[must_use]
+    pub fn decode(column: &str) -> Self {
+        let mut bytes = Vec::with_capacity(column.len());
+        let mut rest = column.as_bytes();
+        while let [first, tail @ ..] = rest {
+            rest = tail;
+            match tail {
+                [high, low, after @ ..] if *first == b'^' => match (hex(*high), hex(*low)) {
+                    (Some(high), Some(low)) => {
+                        bytes.push(high << 4 | low);
+                        rest = after;
+                    }
+                    _ => bytes.push(*first),
+                },
+                _ => bytes.push(*first),
+            }
+        }
+        Text(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks a client identifier: it names the endpoint (`pjsip_endpoints.id` holds 40 characters) and
+/// becomes part of a dial string.
+///
+/// # Errors
+/// [`crate::Kind::Invalid`], naming the identifier and the rule.
+pub fn check_identifier(identifier: &str) -> Result<()> {
+    let valid = (1..=40).contains(&identifier.len())
+        && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if valid {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("client_identifier \"{}\" is not usable", identifier.escape_default()))
+        .hint("Write 1 to 40 of A-Z a-z 0-9 _ - : it names the endpoint that Asterisk dials."))
+}
+
+/// Checks a contact: `sip:` or `sips:`, an optional user, a host, an optional port, parameters.
+///
+/// # Errors
+/// [`crate::Kind::Invalid`], naming the contact and the rule.
+pub fn check_contact(contact: &str) -> Result<()> {
+    let Some(why) = contact_problem(contact) else { return Ok(()) };
+    Err(Error::invalid(format!("contact \"{}\": {why}", contact.escape_default()))
+        .hint("Write a SIP URI: sip:203.0.113.7:5060 or sip:line@pbx.example.com;transport=tcp"))
+}
+
+fn contact_problem(contact: &str) -> Option<&'static str> {
+    let Some(rest) = contact.strip_prefix("sip:").or_else(|| contact.strip_prefix("sips:")) else {
+        return Some("it must begin with sip: or sips:");
+    };
+    // a comma would make it two contacts; the others end a URI or cannot stand in one
+    if !contact.bytes().all(|b| b.is_ascii_graphic() && !br#"",<>\^`{|}'"#.contains(&b)) {
+        return Some("spaces, quotes, commas, brackets and letters beyond ASCII cannot stand in a SIP URI");
+    }
+    let address = rest.split([';', '?']).next().unwrap_or_default();
+    let (user, host_port) = address.rsplit_once('@').map_or((None, address), |(user, host)| (Some(user), host));
+    if user.is_some_and(|user| user.is_empty() || user.contains('@')) {
+        return Some("the part before @ must be one user name");
+    }
+    let (host_is_valid, port) = if let Some(v6) = host_port.strip_prefix('[') {
+        let (host, tail) = v6.split_once(']').unwrap_or((v6, "]"));
+        let ends = tail.is_empty() || tail.starts_with(':');
+        (ends && host.parse::<std::net::Ipv6Addr>().is_ok(), tail.strip_prefix(':'))
+    } else {
+        let (host, port) = host_port.split_once(':').map_or((host_port, None), |(host, port)| (host, Some(port)));
+        let valid = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
+        (!host.is_empty() && host.bytes().all(valid), port)
+    };
+    if !host_is_valid {
+        return Some("the host must be a name, an IPv4 address or an IPv6 address in []");
+    }
+    let number = |port: &str| port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|p| p > 0);
+    if port.is_some_and(|port| !number(port)) {
+        return Some("the port must be a number from 1 to 65535");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What realtime_pgsql makes of a column.
+    fn as_asterisk_reads(column: &str) -> Vec<String> {
+        column.split(';').map(|chunk| Text::decode(chunk.trim()).0).filter(|chunk| !chunk.is_empty()).collect()
+    }
+
+    #[test]
+    fn parameters_are_escaped() {
+        let contact = Text("sip:pbx.example.com;transport=tcp".into());
+        assert_eq!(contact.encoded(), "sip:pbx.example.com^3Btransport=tcp");
+        assert_eq!(as_asterisk_reads(&contact.encoded()), [contact.0]);
+    }
+
+    #[test]
+    fn what_v3_stored_stays_readable() {
+        for column in ["sip:a;transport=tcp", "a^b", "50^", "^3", "^zz"] {
+            assert_eq!(Text::decode(column).0, column);
+        }
+    }
+
+    #[test]
+    fn contacts() {
+        for good in [
+            "sip:127.0.0.1",
+            "sip:127.0.0.1:5071",
+            "sips:line@pbx.example.com",
+            "sip:user:pw@host:5060;transport=tcp;lr",
+            "sip:[2001:db8::1]",
+            "sip:[2001:db8::1]:5060;transport=tls",
+            "sip:+18005550100@host",
+        ] {
+            assert_eq!(contact_problem(good), None, "{good}");
+        }
+        for bad in [
+            "",
+            "sip:",
+            "acme",
+            "tel:+1800",
+            "SIP/acme",
+            "sip:host:",
+            "sip:host:0",
+            "sip:host:65536",
+            "sip:host:+80",
+            "sip:a b",
+            "sip:a,sip:b",
+            "sip:\"x\"@host",
+            "<sip:host>",
+            "sip:@host",
+            "sip:a@b@c",
+            "sip:[::g]",
+            "sip:[::1]x",
+            "sip:höst",
+            "sip:host\n",
+            "sip:;transport=tcp",
+        ] {
+            assert!(contact_problem(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn identifiers() {
+        for good in ["a", "acme-2_B", &"a".repeat(40)] {
+            assert!(check_identifier(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "a/b", "a&b", "ä", "a@b", &"a".repeat(41)] {
+            assert!(check_identifier(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn asterisk_sees_what_was_given(text in "[^\r\n\0]{1,40}") {
+            let column = Text(text.clone()).encoded();
+            prop_assert!(!column.contains(';'));
+            // Asterisk strips what its locale calls space; only U+0020 can end a value here
+            prop_assume!(text.trim_matches(' ') == text.trim() && !text.trim().is_empty());
+            prop_assert_eq!(Text::decode(&column).0, text.clone());
+            prop_assert_eq!(as_asterisk_reads(&column), vec![text]);
+        }
+    }
+}
