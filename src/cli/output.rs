@@ -1,5 +1,6 @@
 //! The only printer of the CLI: tables for people, JSON for scripts, errors for both.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -15,13 +16,20 @@ pub enum Output {
     List {
         /// One object per row.
         rows: Vec<Value>,
-        /// The fields of the table, in order.
+        /// The fields of the table, in order; `aor.contact` is a field of the object `aor`.
         columns: &'static [&'static str],
         /// What is said instead of an empty table.
         empty: String,
     },
     /// One thing: name and value per line, nested lists as tables; JSON: the object.
     Item(Value),
+    /// One thing with lists in it that are too wide for a table of all their fields; JSON: the object.
+    Detail {
+        /// The object.
+        value: Value,
+        /// Which fields of which lists the tables show, in order.
+        tables: Tables,
+    },
     /// Something was done; JSON: the thing as it is now.
     Done {
         /// `Client "acme" added.`
@@ -30,6 +38,9 @@ pub enum Output {
         value: Value,
     },
 }
+
+/// Fields of lists in an object that people are shown, by the list's name.
+pub type Tables = &'static [(&'static str, &'static [&'static str])];
 
 impl Output {
     /// Rows of a table with these columns.
@@ -47,6 +58,14 @@ impl Output {
     /// It has no JSON form.
     pub fn item<T: Serialize>(item: &T) -> Result<Self> {
         Ok(Output::Item(to_value(item)?))
+    }
+
+    /// One thing in full, its lists as tables of some of their fields.
+    ///
+    /// # Errors
+    /// It has no JSON form.
+    pub fn detail<T: Serialize>(item: &T, tables: Tables) -> Result<Self> {
+        Ok(Output::Detail { value: to_value(item)?, tables })
     }
 
     /// A change that was made, and the thing as it is now.
@@ -112,7 +131,7 @@ pub fn usage(error: &clap::Error, json: bool, stdout: &mut dyn Write, stderr: &m
 fn as_json(output: &Output) -> String {
     let value = match output {
         Output::List { rows, .. } => Value::Array(rows.clone()),
-        Output::Item(value) | Output::Done { value, .. } => value.clone(),
+        Output::Item(value) | Output::Detail { value, .. } | Output::Done { value, .. } => value.clone(),
     };
     format!("{value:#}\n")
 }
@@ -121,7 +140,8 @@ fn as_text(output: &Output) -> String {
     match output {
         Output::List { rows, empty, .. } if rows.is_empty() => format!("{empty}\n"),
         Output::List { rows, columns, .. } => table(rows, columns),
-        Output::Item(value) => item(value),
+        Output::Item(value) => item(value, &[]),
+        Output::Detail { value, tables } => item(value, tables),
         Output::Done { message, .. } => format!("{}\n", printable(message)),
     }
 }
@@ -130,14 +150,14 @@ fn as_text(output: &Output) -> String {
 fn table(rows: &[Value], columns: &[&str]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(columns.iter().map(|c| c.to_uppercase()));
+    table.set_header(columns.iter().map(|c| c.rsplit('.').next().unwrap_or(c).to_uppercase()));
     for row in rows {
-        table.add_row(columns.iter().map(|c| cell(&row[*c])));
+        table.add_row(columns.iter().map(|c| cell(field(row, c))));
     }
     for (index, name) in columns.iter().enumerate() {
         if let Some(column) = table.column_mut(index) {
             column.set_padding((0, 2));
-            if rows.iter().any(|r| r[*name].is_number()) {
+            if rows.iter().any(|r| field(r, name).is_number()) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -145,23 +165,30 @@ fn table(rows: &[Value], columns: &[&str]) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// A field of a row, or of an object in it.
+fn field<'a>(row: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(row, |value, name| &value[name])
+}
+
 /// `name  value` lines; a list of objects becomes a table below them.
-fn item(value: &Value) -> String {
+fn item(value: &Value, tables: Tables) -> String {
     let Some(fields) = value.as_object() else {
         return format!("{}\n", cell(value));
     };
     let width = fields.keys().map(String::len).max().unwrap_or(0);
     let mut text = String::new();
-    let mut tables = String::new();
+    let mut below = String::new();
     for (name, field) in fields {
         match field {
             Value::Array(rows) if rows.iter().any(Value::is_object) => {
-                let columns: Vec<&str> =
-                    rows[0].as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default();
-                tables.push_str(&format!("\n{name}:\n{}", table(rows, &columns)));
+                let some = tables.iter().find(|(list, _)| list == name).map(|(_, columns)| columns.to_vec());
+                let columns = some.unwrap_or_else(|| {
+                    rows[0].as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default()
+                });
+                below.push_str(&format!("\n{name}:\n{}", table(rows, &columns)));
             }
             Value::Object(inner) if !inner.is_empty() => {
-                tables.push_str(&format!("\n{name}:\n{}", item(field)));
+                below.push_str(&format!("\n{name}:\n{}", item(field, tables)));
             }
             _ => text.push_str(format!("{name:width$}  {}", cell(field)).trim_end()),
         }
@@ -169,18 +196,27 @@ fn item(value: &Value) -> String {
             text.push('\n');
         }
     }
-    text + &tables
+    text + &below
 }
 
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => printable(text),
+        Value::String(text) => printable(&whole_seconds(text)),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
+    }
+}
+
+/// A time without its fraction of a second, which `--json` has; other text as it is.
+fn whole_seconds(text: &str) -> Cow<'_, str> {
+    let is_time = text.len() > 20 && text.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(text).is_ok();
+    match text.split_once('.') {
+        Some((seconds, _)) if is_time => Cow::Owned(format!("{seconds}Z")),
+        _ => Cow::Borrowed(text),
     }
 }
 
@@ -196,6 +232,19 @@ mod tests {
     #[test]
     fn a_caller_cannot_steer_the_terminal() {
         assert_eq!(cell(&json!("a\u{1b}[2Jb\u{9b}c")), "a\u{FFFD}[2Jb\u{FFFD}c");
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        assert_eq!(cell(&json!("2026-11-22T07:50:53.072294Z")), "2026-11-22T07:50:53Z");
+        assert_eq!(cell(&json!("2026-11-22T07:50:53Z")), "2026-11-22T07:50:53Z");
+        assert_eq!(cell(&json!("1721555999.42")), "1721555999.42");
+    }
+
+    #[test]
+    fn a_table_has_the_fields_that_it_is_to_have() {
+        let value = json!({"name": "x", "rows": [{"a": 1, "b": {"c": 2}, "d": 3}]});
+        assert_eq!(item(&value, &[("rows", &["b.c", "a"])]), "name  x\n\nrows:\nC  A\n2  1\n");
     }
 
     #[test]
