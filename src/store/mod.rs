@@ -14,9 +14,16 @@ use postgres::{Client, GenericClient, NoTls, Row};
 use crate::config::Config;
 use crate::{Error, Kind, Result};
 
+pub mod call;
+pub mod campaign;
+pub mod client;
+pub mod did;
 pub mod migrate;
+pub mod pjsip;
 pub mod record;
 pub mod route;
+pub mod setting;
+pub mod user;
 
 /// Connects to the configured database.
 ///
@@ -156,6 +163,26 @@ impl<C: GenericClient> Query for C {
     fn run(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<u64> {
         Ok(self.execute_typed(sql, args)?)
     }
+}
+
+/// All rows as what they stand for.
+fn all<T: for<'r> TryFrom<&'r Row, Error = Error>>(rows: &[Row]) -> Result<Vec<T>> {
+    rows.iter().map(T::try_from).collect()
+}
+
+/// The only row as what it stands for.
+fn one<T: for<'r> TryFrom<&'r Row, Error = Error>>(row: Option<Row>) -> Result<Option<T>> {
+    row.as_ref().map(T::try_from).transpose()
+}
+
+/// The first column of all rows.
+fn column<T: for<'r> postgres::types::FromSql<'r>>(rows: &[Row]) -> Result<Vec<T>> {
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// The id that a name may be: things are named by natural key or id.
+fn as_id(name: &str) -> Option<i32> {
+    if name.bytes().all(|b| b.is_ascii_digit()) { name.parse().ok() } else { None }
 }
 
 /// Declares a row: a serialisable struct whose fields are the columns, and its conversion.

@@ -1,0 +1,207 @@
+//! Calls, read: the records in `call_logs` and the ledger of attempts. Writing them is `route`'s and
+//! `record`'s.
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+
+use super::Query;
+use crate::{Error, Result, args, row};
+
+/// An attempt `a` that counts as a live call: the condition that `cc_candidates` counts by.
+pub(super) const IN_FLIGHT: &str = "a.released_at IS NULL AND a.lease_expires_at > now()";
+
+row! {
+    /// A call record.
+    pub struct Call {
+        /// Key.
+        pub id: i64,
+        /// The call came in.
+        pub timestamp_start: DateTime<Utc>,
+        /// The client answered.
+        pub timestamp_answered: Option<DateTime<Utc>>,
+        /// The call ended.
+        pub timestamp_end: Option<DateTime<Utc>>,
+        /// From start to end.
+        pub duration_seconds: Option<i32>,
+        /// From the client's answer to the end.
+        pub billsec_seconds: Option<i32>,
+        /// ANSWERED, NOANSWER, BUSY, FAILED, ABANDONED or REJECTED_...
+        pub call_status: String,
+        /// E.164, or what the carrier sent.
+        pub incoming_did_number: String,
+        /// Caller ID number.
+        pub caller_id_num: Option<String>,
+        /// Caller ID name.
+        pub caller_id_name: Option<String>,
+        /// The DID's owner; null where removed since, as the four below.
+        pub user_id: Option<i32>,
+        /// The owner's name.
+        pub username: Option<String>,
+        /// The DID.
+        pub did_id: Option<i32>,
+        /// The campaign.
+        pub campaign_id: Option<i32>,
+        /// The campaign's name.
+        pub campaign_name: Option<String>,
+        /// The client.
+        pub client_id: Option<i32>,
+        /// The client's identifier.
+        pub client_identifier: Option<String>,
+        /// The link.
+        pub campaign_client_setting_id: Option<i32>,
+        /// Q.850 cause.
+        pub hangup_cause_code: Option<i32>,
+        /// Its text.
+        pub hangup_cause_text: Option<String>,
+        /// Names the call.
+        pub asterisk_uniqueid: Option<String>,
+        /// Joins the legs of the call.
+        pub asterisk_linkedid: Option<String>,
+        /// Row creation.
+        pub created_at: DateTime<Utc>,
+    }
+}
+
+row! {
+    /// One attempt to place a call with a client: a row of the ledger.
+    pub struct Attempt {
+        /// Key.
+        pub id: i64,
+        /// Names the call.
+        pub asterisk_uniqueid: String,
+        /// Joins the legs of the call.
+        pub asterisk_linkedid: Option<String>,
+        /// `systemname` of the Asterisk that has the call.
+        pub system_name: Option<String>,
+        /// 1 for the call's first.
+        pub attempt_number: i32,
+        /// The DID's owner.
+        pub user_id: i32,
+        /// The campaign.
+        pub campaign_id: i32,
+        /// The campaign's name; null where removed since.
+        pub campaign_name: Option<String>,
+        /// The DID.
+        pub did_id: i32,
+        /// The client.
+        pub client_id: i32,
+        /// The client's identifier; null where removed since.
+        pub client_identifier: Option<String>,
+        /// The link.
+        pub campaign_client_setting_id: i32,
+        /// The number called.
+        pub incoming_did_number: String,
+        /// Caller ID number.
+        pub caller_id_num: Option<String>,
+        /// Caller ID name.
+        pub caller_id_name: Option<String>,
+        /// When it was claimed.
+        pub claimed_at: DateTime<Utc>,
+        /// Until when it counts if nobody releases it.
+        pub lease_expires_at: DateTime<Utc>,
+        /// When it was released.
+        pub released_at: Option<DateTime<Utc>>,
+        /// failover or hangup.
+        pub release_reason: Option<String>,
+        /// How Dial ended.
+        pub dial_status: Option<String>,
+        /// Q.850 cause.
+        pub hangup_cause_code: Option<i32>,
+    }
+}
+
+const SELECT_CALL: &str = "SELECT l.*, u.username, g.name AS campaign_name, c.client_identifier
+    FROM call_logs l
+    LEFT JOIN users u ON u.id = l.user_id
+    LEFT JOIN campaigns g ON g.id = l.campaign_id
+    LEFT JOIN clients c ON c.id = l.client_id";
+
+const SELECT_ATTEMPT: &str = "SELECT a.*, g.name AS campaign_name, c.client_identifier
+    FROM call_attempts a
+    LEFT JOIN campaigns g ON g.id = a.campaign_id
+    LEFT JOIN clients c ON c.id = a.client_id";
+
+/// Which records; None and an empty list let everything through.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// `call_logs.user_id`
+    pub user_id: Option<i32>,
+    /// `call_logs.campaign_id`
+    pub campaign_id: Option<i32>,
+    /// `call_logs.client_id`
+    pub client_id: Option<i32>,
+    /// `call_logs.incoming_did_number`
+    pub number: Option<String>,
+    /// `call_logs.call_status`, one of these.
+    pub statuses: Vec<String>,
+    /// Started at or after this time.
+    pub from: Option<DateTime<Utc>>,
+    /// Started before this time.
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// Records, newest first.
+///
+/// # Errors
+/// The database's.
+pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i32) -> Result<Vec<Call>> {
+    let sql = format!(
+        "{SELECT_CALL}
+         WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
+           AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
+           AND ($5::text[] = '{{}}' OR l.call_status = ANY ($5))
+           AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
+           AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)
+         ORDER BY l.timestamp_start DESC, l.id DESC LIMIT $8 OFFSET $9"
+    );
+    super::all(&db.rows(
+        &sql,
+        args![
+            filter.user_id,
+            filter.campaign_id,
+            filter.client_id,
+            filter.number,
+            filter.statuses,
+            filter.from,
+            filter.to,
+            limit,
+            offset,
+        ],
+    )?)
+}
+
+/// The record of the call with this uniqueid, else with this id.
+///
+/// # Errors
+/// The database's.
+pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Call>> {
+    let id = if name.bytes().all(|b| b.is_ascii_digit()) { name.parse::<i64>().ok() } else { None };
+    let sql = format!(
+        "{SELECT_CALL} WHERE l.asterisk_uniqueid = $1 OR l.id = $2 ORDER BY l.asterisk_uniqueid = $1 DESC NULLS LAST LIMIT 1"
+    );
+    super::one(db.row(&sql, args![name, id])?)
+}
+
+/// The attempts of a call, in order.
+///
+/// # Errors
+/// The database's.
+pub fn attempts(db: &mut impl GenericClient, uniqueid: &str) -> Result<Vec<Attempt>> {
+    let sql = format!("{SELECT_ATTEMPT} WHERE a.asterisk_uniqueid = $1 ORDER BY a.attempt_number");
+    super::all(&db.rows(&sql, args![uniqueid])?)
+}
+
+/// The attempts in flight, oldest first.
+///
+/// # Errors
+/// The database's.
+pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
+    let sql = format!("{SELECT_ATTEMPT} WHERE {IN_FLIGHT} ORDER BY a.claimed_at, a.id");
+    super::all(&db.rows(&sql, args![])?)
+}
+
+/// How many attempts are in flight of the thing that `column` of the ledger names.
+pub(super) fn in_flight_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
+    let sql = format!("SELECT count(*) FROM call_attempts a WHERE a.{column} = $1 AND {IN_FLIGHT}");
+    Ok(db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?.try_get(0)?)
+}

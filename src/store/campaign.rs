@@ -1,0 +1,177 @@
+//! Campaigns: what a seller's DIDs feed, and how their calls are shared out.
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+
+use super::Query;
+use super::call::IN_FLIGHT;
+use crate::cli::Confirmed;
+use crate::{Error, Result, args, row};
+
+row! {
+    /// A campaign.
+    pub struct Campaign {
+        /// Key.
+        pub id: i32,
+        /// The seller.
+        pub user_id: i32,
+        /// The seller's name.
+        pub username: String,
+        /// Unique for the seller.
+        pub name: String,
+        /// active, inactive or paused.
+        pub status: String,
+        /// priority, round_robin or weighted.
+        pub routing_strategy: String,
+        /// How long a client may ring.
+        pub dial_timeout_seconds: i32,
+        /// How long a call may last.
+        pub max_call_seconds: i32,
+        /// Free text.
+        pub description: Option<String>,
+        /// Numbers of its DIDs.
+        pub dids: Vec<String>,
+        /// Attempts in flight.
+        pub live_calls: i64,
+        /// Row creation.
+        pub created_at: DateTime<Utc>,
+        /// Last change.
+        pub updated_at: DateTime<Utc>,
+    }
+}
+
+fn select() -> String {
+    format!(
+        "SELECT g.*, u.username,
+            ARRAY(SELECT d.number::text FROM campaign_dids k JOIN dids d ON d.id = k.did_id
+                  WHERE k.campaign_id = g.id ORDER BY d.number) AS dids,
+            (SELECT count(*) FROM call_attempts a WHERE a.campaign_id = g.id AND {IN_FLIGHT}) AS live_calls
+         FROM campaigns g JOIN users u ON u.id = g.user_id"
+    )
+}
+
+/// What is to be changed; None stays as it is, an empty text clears a nullable column.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes {
+    /// `campaigns.name`
+    pub name: Option<String>,
+    /// `campaigns.status`
+    pub status: Option<String>,
+    /// `campaigns.routing_strategy`
+    pub routing_strategy: Option<String>,
+    /// `campaigns.dial_timeout_seconds`
+    pub dial_timeout_seconds: Option<i32>,
+    /// `campaigns.max_call_seconds`
+    pub max_call_seconds: Option<i32>,
+    /// `campaigns.description`
+    pub description: Option<String>,
+}
+
+/// All campaigns, by name; with a filter, only those.
+///
+/// # Errors
+/// The database's.
+pub fn list(db: &mut impl GenericClient, user_id: Option<i32>, status: Option<&str>) -> Result<Vec<Campaign>> {
+    let sql = format!(
+        "{} WHERE ($1::int IS NULL OR g.user_id = $1) AND ($2::text IS NULL OR g.status = $2) ORDER BY g.name, g.id",
+        select()
+    );
+    super::all(&db.rows(&sql, args![user_id, status])?)
+}
+
+/// The campaigns with this name, which several sellers may have; where there are none, the one with
+/// this id. With a user, only that seller's.
+///
+/// # Errors
+/// The database's.
+pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Result<Vec<Campaign>> {
+    let sql =
+        format!("{} WHERE (g.name = $1 OR g.id = $2) AND ($3::int IS NULL OR g.user_id = $3) ORDER BY g.id", select());
+    let mut found: Vec<Campaign> = super::all(&db.rows(&sql, args![name, super::as_id(name), user_id])?)?;
+    if found.iter().any(|c| c.name == name) {
+        found.retain(|c| c.name == name);
+    }
+    Ok(found)
+}
+
+/// All names.
+///
+/// # Errors
+/// The database's.
+pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
+    super::column(&db.rows("SELECT DISTINCT name FROM campaigns ORDER BY 1", args![])?)
+}
+
+/// Adds a campaign with the database's defaults; returns the id.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the seller has one of this name.
+pub fn add(db: &mut impl GenericClient, user_id: i32, name: &str) -> Result<i32> {
+    let row = db.row("INSERT INTO campaigns (user_id, name) VALUES ($1, $2) RETURNING id", args![user_id, name])?;
+    Ok(row.ok_or_else(|| Error::failed("database: the campaign was not added"))?.try_get(0)?)
+}
+
+/// Changes a campaign; returns how many rows were changed. Without changes only `updated_at` moves.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the seller has one of the new name.
+pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
+    db.run(
+        "UPDATE campaigns SET name = coalesce($2, name), status = coalesce($3, status),
+             routing_strategy = coalesce($4, routing_strategy),
+             dial_timeout_seconds = coalesce($5, dial_timeout_seconds),
+             max_call_seconds = coalesce($6, max_call_seconds),
+             description = nullif(coalesce($7, description), ''), updated_at = now()
+         WHERE id = $1",
+        args![
+            id,
+            changes.name,
+            changes.status,
+            changes.routing_strategy,
+            changes.dial_timeout_seconds,
+            changes.max_call_seconds,
+            changes.description,
+        ],
+    )
+}
+
+/// Lets a DID of the same seller feed the campaign. Returns how many links were made: 0 where it
+/// feeds it already or is another seller's.
+///
+/// # Errors
+/// The database's.
+pub fn add_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
+    // the lock keeps the DID from being given to another seller meanwhile
+    db.run(
+        "INSERT INTO campaign_dids (campaign_id, did_id)
+         SELECT g.id, d.id FROM campaigns g JOIN dids d ON d.user_id = g.user_id
+         WHERE g.id = $1 AND d.id = $2 FOR SHARE OF d
+         ON CONFLICT DO NOTHING",
+        args![id, did_id],
+    )
+}
+
+/// Ends a DID's feeding the campaign. Returns how many links were removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
+    db.run("DELETE FROM campaign_dids WHERE campaign_id = $1 AND did_id = $2", args![id, did_id])
+}
+
+/// How many of the campaign's calls are in flight.
+///
+/// # Errors
+/// The database's.
+pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
+    super::call::in_flight_of(db, "campaign_id", id)
+}
+
+/// Removes a campaign with its settings and its links to DIDs; call records stay. Returns how many
+/// campaigns were removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
+    db.run("DELETE FROM campaigns WHERE id = $1", args![id])
+}

@@ -1,0 +1,142 @@
+//! Clients: the call centres that calls are sold to. Their SIP side is in `pjsip`.
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+
+use super::Query;
+use crate::cli::Confirmed;
+use crate::realtime::Text;
+use crate::{Error, Result, args, row};
+
+row! {
+    /// A client.
+    pub struct Client {
+        /// Key.
+        pub id: i32,
+        /// Unique; the id of its endpoint.
+        pub client_identifier: String,
+        /// For people.
+        pub name: String,
+        /// Which part of it takes the calls.
+        pub department: Option<String>,
+        /// active or inactive.
+        pub status: String,
+        /// Where its calls go: the contact of its AOR.
+        pub contact: Option<Text>,
+        /// Free text.
+        pub notes: Option<String>,
+        /// The user who added it.
+        pub created_by: Option<i32>,
+        /// Row creation.
+        pub created_at: DateTime<Utc>,
+        /// Last change.
+        pub updated_at: DateTime<Utc>,
+    }
+}
+
+const SELECT: &str = "SELECT c.*, a.contact FROM clients c LEFT JOIN pjsip_aors a ON a.client_id = c.id";
+
+/// What is to be changed; None stays as it is, an empty text clears a nullable column.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes {
+    /// `clients.name`
+    pub name: Option<String>,
+    /// `clients.department`
+    pub department: Option<String>,
+    /// `clients.status`
+    pub status: Option<String>,
+    /// `clients.notes`
+    pub notes: Option<String>,
+    /// `clients.created_by`; `Some(None)` clears it.
+    pub created_by: Option<Option<i32>>,
+}
+
+/// What a client's removal would break.
+#[derive(Debug)]
+pub struct Usage {
+    /// Names of the campaigns that it has settings in.
+    pub campaigns: Vec<String>,
+    /// Attempts in flight with it.
+    pub live_calls: i64,
+}
+
+/// All clients, by identifier; with a status, only those.
+///
+/// # Errors
+/// The database's.
+pub fn list(db: &mut impl GenericClient, status: Option<&str>) -> Result<Vec<Client>> {
+    let sql = format!("{SELECT} WHERE ($1::text IS NULL OR c.status = $1) ORDER BY c.client_identifier");
+    super::all(&db.rows(&sql, args![status])?)
+}
+
+/// The client with this identifier, else with this id.
+///
+/// # Errors
+/// The database's.
+pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Client>> {
+    let sql =
+        format!("{SELECT} WHERE c.client_identifier = $1 OR c.id = $2 ORDER BY c.client_identifier = $1 DESC LIMIT 1");
+    super::one(db.row(&sql, args![name, super::as_id(name)])?)
+}
+
+/// All identifiers.
+///
+/// # Errors
+/// The database's.
+pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
+    super::column(&db.rows("SELECT client_identifier FROM clients ORDER BY 1", args![])?)
+}
+
+/// Adds a client with the database's defaults; returns the id.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the identifier is taken.
+pub fn add(db: &mut impl GenericClient, identifier: &str, name: &str) -> Result<i32> {
+    let row =
+        db.row("INSERT INTO clients (client_identifier, name) VALUES ($1, $2) RETURNING id", args![identifier, name])?;
+    Ok(row.ok_or_else(|| Error::failed("database: the client was not added"))?.try_get(0)?)
+}
+
+/// Changes a client; returns how many rows were changed.
+///
+/// # Errors
+/// The database's.
+pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
+    db.run(
+        "UPDATE clients SET name = coalesce($2, name), department = nullif(coalesce($3, department), ''),
+             status = coalesce($4, status), notes = nullif(coalesce($5, notes), ''),
+             created_by = CASE WHEN $6 THEN $7 ELSE created_by END, updated_at = now()
+         WHERE id = $1",
+        args![
+            id,
+            changes.name,
+            changes.department,
+            changes.status,
+            changes.notes,
+            changes.created_by.is_some(),
+            changes.created_by.flatten(),
+        ],
+    )
+}
+
+/// What uses the client.
+///
+/// # Errors
+/// The database's.
+pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
+    let campaigns = db.rows(
+        "SELECT g.name FROM campaign_client_settings s JOIN campaigns g ON g.id = s.campaign_id
+         WHERE s.client_id = $1 ORDER BY g.name, g.id",
+        args![id],
+    )?;
+    Ok(Usage { campaigns: super::column(&campaigns)?, live_calls: super::call::in_flight_of(db, "client_id", id)? })
+}
+
+/// Removes a client with its settings, endpoint, AOR and authentication; call records stay. Returns
+/// how many clients were removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
+    db.run("DELETE FROM clients WHERE id = $1", args![id])
+}

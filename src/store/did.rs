@@ -1,0 +1,141 @@
+//! DIDs: the phone numbers that sellers own, and which campaigns they feed.
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+
+use super::Query;
+use crate::cli::Confirmed;
+use crate::{Error, Result, args, row};
+
+row! {
+    /// A DID.
+    pub struct Did {
+        /// Key.
+        pub id: i32,
+        /// E.164 with +, unique.
+        pub number: String,
+        /// The seller.
+        pub user_id: i32,
+        /// The seller's name.
+        pub username: String,
+        /// active or inactive.
+        pub status: String,
+        /// Free text.
+        pub description: Option<String>,
+        /// Names of the campaigns that it feeds, in the order in which they are tried.
+        pub campaigns: Vec<String>,
+        /// Row creation.
+        pub created_at: DateTime<Utc>,
+        /// Last change.
+        pub updated_at: DateTime<Utc>,
+    }
+}
+
+const SELECT: &str = "SELECT d.*, u.username,
+    ARRAY(SELECT g.name::text FROM campaign_dids k JOIN campaigns g ON g.id = k.campaign_id
+          WHERE k.did_id = d.id ORDER BY g.id) AS campaigns
+    FROM dids d JOIN users u ON u.id = d.user_id";
+
+/// What is to be changed; None stays as it is, an empty text clears a nullable column.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes {
+    /// `dids.number`
+    pub number: Option<String>,
+    /// `dids.user_id`
+    pub user_id: Option<i32>,
+    /// `dids.status`
+    pub status: Option<String>,
+    /// `dids.description`
+    pub description: Option<String>,
+}
+
+/// All DIDs, by number; with a filter, only those.
+///
+/// # Errors
+/// The database's.
+pub fn list(
+    db: &mut impl GenericClient,
+    user_id: Option<i32>,
+    campaign_id: Option<i32>,
+    status: Option<&str>,
+) -> Result<Vec<Did>> {
+    let sql = format!(
+        "{SELECT} WHERE ($1::int IS NULL OR d.user_id = $1)
+           AND ($2::int IS NULL OR EXISTS (SELECT FROM campaign_dids k WHERE k.did_id = d.id AND k.campaign_id = $2))
+           AND ($3::text IS NULL OR d.status = $3)
+         ORDER BY d.number"
+    );
+    super::all(&db.rows(&sql, args![user_id, campaign_id, status])?)
+}
+
+/// The DID with this number, else with this id. `number` is the normal form of what was asked for,
+/// where it has one: a v3.0 database may hold numbers in another form, which `name` then is.
+///
+/// # Errors
+/// The database's.
+pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Result<Option<Did>> {
+    let sql = format!(
+        "{SELECT} WHERE d.number IN ($1, $2) OR d.id = $3
+         ORDER BY d.number = $1 DESC NULLS LAST, d.number = $2 DESC LIMIT 1"
+    );
+    super::one(db.row(&sql, args![number, name, super::as_id(name)])?)
+}
+
+/// All numbers.
+///
+/// # Errors
+/// The database's.
+pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
+    super::column(&db.rows("SELECT number FROM dids ORDER BY 1", args![])?)
+}
+
+/// Adds a DID with the database's defaults; returns the id.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the number is there already.
+pub fn add(db: &mut impl GenericClient, number: &str, user_id: i32) -> Result<i32> {
+    let row = db.row("INSERT INTO dids (number, user_id) VALUES ($1, $2) RETURNING id", args![number, user_id])?;
+    Ok(row.ok_or_else(|| Error::failed("database: the DID was not added"))?.try_get(0)?)
+}
+
+/// Changes a DID; returns how many rows were changed.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the new number is taken.
+pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
+    db.run(
+        "UPDATE dids SET number = coalesce($2, number), user_id = coalesce($3, user_id),
+             status = coalesce($4, status), description = nullif(coalesce($5, description), ''),
+             updated_at = now()
+         WHERE id = $1",
+        args![id, changes.number, changes.user_id, changes.status, changes.description],
+    )
+}
+
+/// Names of the campaigns that the DID feeds though they are another seller's than the DID.
+///
+/// # Errors
+/// The database's.
+pub fn foreign_campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<String>> {
+    super::column(&db.rows(
+        "SELECT g.name FROM dids d JOIN campaign_dids k ON k.did_id = d.id JOIN campaigns g ON g.id = k.campaign_id
+         WHERE d.id = $1 AND g.user_id <> d.user_id ORDER BY g.id",
+        args![id],
+    )?)
+}
+
+/// How many calls to the DID are in flight.
+///
+/// # Errors
+/// The database's.
+pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
+    super::call::in_flight_of(db, "did_id", id)
+}
+
+/// Removes a DID, also from its campaigns; call records stay. Returns how many DIDs were removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
+    db.run("DELETE FROM dids WHERE id = $1", args![id])
+}

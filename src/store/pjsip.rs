@@ -1,0 +1,378 @@
+//! The SIP side of clients: the tables that Asterisk reads through the `ps_*` views. Texts in them
+//! are escaped as Asterisk's realtime decodes them ([`Text`]).
+
+use std::error::Error as StdError;
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+use postgres::types::{FromSql, Type};
+use serde::Serialize;
+
+use super::Query;
+use crate::cli::Confirmed;
+use crate::realtime::Text;
+use crate::{Result, args, row};
+
+impl<'a> FromSql<'a> for Text {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn StdError + Sync + Send>> {
+        <&str>::from_sql(ty, raw).map(Text::decode)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <&str as FromSql>::accepts(ty)
+    }
+}
+
+/// The column's form of a change.
+fn encoded(text: &Option<Text>) -> Option<String> {
+    text.as_ref().map(Text::encoded)
+}
+
+row! {
+    /// What Asterisk dials.
+    pub struct Endpoint {
+        /// The client's identifier.
+        pub id: String,
+        /// The client.
+        pub client_id: i32,
+        /// A transport of pjsip.conf; null: any.
+        pub transport: Option<Text>,
+        /// The AOR that calls go to.
+        pub aors: Option<Text>,
+        /// What the client must authenticate with.
+        pub auth: Option<Text>,
+        /// Where the client's own calls enter the dialplan.
+        pub context: Text,
+        /// Codecs, taken away first.
+        pub disallow: Option<Text>,
+        /// Codecs, in order of preference.
+        pub allow: Option<Text>,
+        /// yes or no.
+        pub direct_media: Option<Text>,
+        /// What Asterisk authenticates with at the client.
+        pub outbound_auth: Option<Text>,
+        /// User part of From.
+        pub from_user: Option<Text>,
+        /// Host part of From.
+        pub from_domain: Option<Text>,
+        /// Caller ID of the client's own calls.
+        pub callerid: Option<Text>,
+        /// Last change.
+        pub config_updated_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
+    /// Where an endpoint is.
+    pub struct Aor {
+        /// The client's identifier.
+        pub id: String,
+        /// The client.
+        pub client_id: i32,
+        /// SIP URI.
+        pub contact: Text,
+        /// How many may register.
+        pub max_contacts: Option<i32>,
+        /// Seconds between OPTIONS requests; 0: none.
+        pub qualify_frequency: Option<i32>,
+        /// Last change.
+        pub config_updated_at: Option<DateTime<Utc>>,
+    }
+}
+
+row! {
+    /// Authentication. The password stays in the database.
+    pub struct Auth {
+        /// The client's identifier.
+        pub id: String,
+        /// The client.
+        pub client_id: i32,
+        /// userpass.
+        pub auth_type: Option<Text>,
+        /// User name.
+        pub username: Option<Text>,
+        /// Whether there is a password.
+        pub password_set: bool,
+        /// Null: any.
+        pub realm: Option<Text>,
+        /// Last change.
+        pub config_updated_at: Option<DateTime<Utc>>,
+    }
+}
+
+/// The SIP side of a client.
+#[derive(Clone, Debug, Serialize)]
+pub struct Pjsip {
+    /// `clients.id`
+    pub client_id: i32,
+    /// The client's identifier.
+    pub client_identifier: String,
+    /// The client's status: Asterisk does not see an inactive one.
+    pub status: String,
+    /// Its endpoint.
+    pub endpoint: Option<Endpoint>,
+    /// Its AOR.
+    pub aor: Option<Aor>,
+    /// Its authentication.
+    pub auth: Option<Auth>,
+    /// What keeps calls from it.
+    pub problems: Vec<String>,
+}
+
+/// Changes to an endpoint; None stays as it is, an empty text clears a nullable column.
+#[derive(Debug, Default, PartialEq)]
+pub struct EndpointChanges {
+    /// `transport`
+    pub transport: Option<Text>,
+    /// `aors`
+    pub aors: Option<Text>,
+    /// `auth`
+    pub auth: Option<Text>,
+    /// `context`
+    pub context: Option<Text>,
+    /// `disallow`
+    pub disallow: Option<Text>,
+    /// `allow`
+    pub allow: Option<Text>,
+    /// `direct_media`
+    pub direct_media: Option<Text>,
+    /// `outbound_auth`
+    pub outbound_auth: Option<Text>,
+    /// `from_user`
+    pub from_user: Option<Text>,
+    /// `from_domain`
+    pub from_domain: Option<Text>,
+    /// `callerid`
+    pub callerid: Option<Text>,
+}
+
+/// Changes to an AOR; None stays as it is.
+#[derive(Debug, Default, PartialEq)]
+pub struct AorChanges {
+    /// `contact`
+    pub contact: Option<Text>,
+    /// `max_contacts`
+    pub max_contacts: Option<i32>,
+    /// `qualify_frequency`
+    pub qualify_frequency: Option<i32>,
+}
+
+/// Changes to an authentication; None stays as it is, an empty text clears a nullable column.
+#[derive(Debug, Default, PartialEq)]
+pub struct AuthChanges {
+    /// `auth_type`
+    pub auth_type: Option<Text>,
+    /// `username`
+    pub username: Option<Text>,
+    /// `password`
+    pub password: Option<Text>,
+    /// `realm`
+    pub realm: Option<Text>,
+}
+
+/// The SIP side of all clients, by identifier; with a client, only its own.
+///
+/// # Errors
+/// The database's.
+pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<Pjsip>> {
+    let clients = db.rows(
+        "SELECT id, client_identifier, status FROM clients WHERE $1::int IS NULL OR id = $1 ORDER BY client_identifier",
+        args![client_id],
+    )?;
+    let mut endpoints: Vec<Endpoint> = super::all(
+        &db.rows("SELECT * FROM pjsip_endpoints WHERE $1::int IS NULL OR client_id = $1", args![client_id])?,
+    )?;
+    let mut aors: Vec<Aor> =
+        super::all(&db.rows("SELECT * FROM pjsip_aors WHERE $1::int IS NULL OR client_id = $1", args![client_id])?)?;
+    let mut auths: Vec<Auth> = super::all(&db.rows(
+        "SELECT id, client_id, auth_type, username, coalesce(password, '') <> '' AS password_set, realm,
+                config_updated_at
+         FROM pjsip_auths WHERE $1::int IS NULL OR client_id = $1",
+        args![client_id],
+    )?)?;
+    let split = db.rows(
+        "SELECT client_id, 'contact' FROM pjsip_aors WHERE contact LIKE '%;%'
+         UNION ALL SELECT client_id, 'password' FROM pjsip_auths WHERE password LIKE '%;%' ORDER BY 2",
+        args![],
+    )?;
+    clients
+        .iter()
+        .map(|row| {
+            let client_id: i32 = row.try_get("id")?;
+            let mut pjsip = Pjsip {
+                client_id,
+                client_identifier: row.try_get("client_identifier")?,
+                status: row.try_get("status")?,
+                endpoint: take(&mut endpoints, |e| e.client_id == client_id),
+                aor: take(&mut aors, |a| a.client_id == client_id),
+                auth: take(&mut auths, |a| a.client_id == client_id),
+                problems: Vec::new(),
+            };
+            pjsip.problems = pjsip.problems_of_structure();
+            for row in &split {
+                if row.try_get::<_, i32>(0)? == client_id {
+                    let column: &str = row.try_get(1)?;
+                    pjsip.problems.push(format!("the {column} has a bare ; at which Asterisk splits it: set it again"));
+                }
+            }
+            Ok(pjsip)
+        })
+        .collect()
+}
+
+fn take<T>(from: &mut Vec<T>, is: impl Fn(&T) -> bool) -> Option<T> {
+    from.iter().position(is).map(|at| from.swap_remove(at))
+}
+
+impl Pjsip {
+    fn problems_of_structure(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.status != "active" {
+            problems.push(format!("the client is {}: Asterisk does not see it", self.status));
+        }
+        match &self.endpoint {
+            None => problems.push("there is no endpoint".to_owned()),
+            Some(endpoint) if endpoint.id != self.client_identifier => {
+                problems.push(format!("the endpoint's id is \"{}\", not the client's identifier", endpoint.id));
+            }
+            Some(endpoint) => {
+                if let Some(auth) = endpoint.outbound_auth.as_ref().filter(|auth| !auth.0.is_empty())
+                    && self.auth.as_ref().is_none_or(|own| own.id != auth.0)
+                {
+                    problems.push(format!("outbound_auth is \"{auth}\", which is no authentication of this client"));
+                }
+            }
+        }
+        match &self.aor {
+            None => problems.push("there is no AOR".to_owned()),
+            Some(aor) if aor.contact.0.is_empty() => problems.push("the AOR has no contact".to_owned()),
+            Some(aor) => {
+                if let Some(aors) = self.endpoint.as_ref().and_then(|e| e.aors.as_ref()).filter(|a| !a.0.is_empty())
+                    && !aors.0.split(',').any(|id| id == aor.id)
+                {
+                    problems.push(format!("aors is \"{aors}\", which is not the client's AOR"));
+                }
+            }
+        }
+        problems
+    }
+}
+
+/// Adds an endpoint that dials the client's AOR; returns how many rows were added.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the client has one, or the id is taken.
+pub fn add_endpoint(db: &mut impl GenericClient, client_id: i32, id: &str, context: &Text) -> Result<u64> {
+    db.run(
+        "INSERT INTO pjsip_endpoints (id, client_id, aors, context) VALUES ($1, $2, $1, $3)",
+        args![id, client_id, context.encoded()],
+    )
+}
+
+/// Adds an AOR; returns how many rows were added.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the client has one, or the id is taken.
+pub fn add_aor(db: &mut impl GenericClient, client_id: i32, id: &str, contact: &Text) -> Result<u64> {
+    db.run(
+        "INSERT INTO pjsip_aors (id, client_id, contact) VALUES ($1, $2, $3)",
+        args![id, client_id, contact.encoded()],
+    )
+}
+
+/// Adds an authentication; returns how many rows were added.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the client has one, or the id is taken.
+pub fn add_auth(db: &mut impl GenericClient, client_id: i32, id: &str) -> Result<u64> {
+    db.run("INSERT INTO pjsip_auths (id, client_id) VALUES ($1, $2)", args![id, client_id])
+}
+
+/// Changes a client's endpoint; returns how many rows were changed.
+///
+/// # Errors
+/// The database's.
+pub fn set_endpoint(db: &mut impl GenericClient, client_id: i32, changes: &EndpointChanges) -> Result<u64> {
+    db.run(
+        "UPDATE pjsip_endpoints SET transport = nullif(coalesce($2, transport), ''),
+             aors = nullif(coalesce($3, aors), ''), auth = nullif(coalesce($4, auth), ''),
+             context = coalesce($5, context), disallow = nullif(coalesce($6, disallow), ''),
+             allow = nullif(coalesce($7, allow), ''), direct_media = nullif(coalesce($8, direct_media), ''),
+             outbound_auth = nullif(coalesce($9, outbound_auth), ''),
+             from_user = nullif(coalesce($10, from_user), ''),
+             from_domain = nullif(coalesce($11, from_domain), ''),
+             callerid = nullif(coalesce($12, callerid), ''), config_updated_at = now()
+         WHERE client_id = $1",
+        args![
+            client_id,
+            encoded(&changes.transport),
+            encoded(&changes.aors),
+            encoded(&changes.auth),
+            encoded(&changes.context),
+            encoded(&changes.disallow),
+            encoded(&changes.allow),
+            encoded(&changes.direct_media),
+            encoded(&changes.outbound_auth),
+            encoded(&changes.from_user),
+            encoded(&changes.from_domain),
+            encoded(&changes.callerid),
+        ],
+    )
+}
+
+/// Changes a client's AOR; returns how many rows were changed.
+///
+/// # Errors
+/// The database's.
+pub fn set_aor(db: &mut impl GenericClient, client_id: i32, changes: &AorChanges) -> Result<u64> {
+    db.run(
+        "UPDATE pjsip_aors SET contact = coalesce($2, contact), max_contacts = coalesce($3, max_contacts),
+             qualify_frequency = coalesce($4, qualify_frequency), config_updated_at = now()
+         WHERE client_id = $1",
+        args![client_id, encoded(&changes.contact), changes.max_contacts, changes.qualify_frequency],
+    )
+}
+
+/// Changes a client's authentication; returns how many rows were changed.
+///
+/// # Errors
+/// The database's.
+pub fn set_auth(db: &mut impl GenericClient, client_id: i32, changes: &AuthChanges) -> Result<u64> {
+    db.run(
+        "UPDATE pjsip_auths SET auth_type = coalesce($2, auth_type), username = coalesce($3, username),
+             password = coalesce($4, password), realm = nullif(coalesce($5, realm), ''), config_updated_at = now()
+         WHERE client_id = $1",
+        args![
+            client_id,
+            encoded(&changes.auth_type),
+            encoded(&changes.username),
+            encoded(&changes.password),
+            encoded(&changes.realm),
+        ],
+    )
+}
+
+/// Removes a client's endpoint, AOR and authentication; returns how many rows were removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove(db: &mut impl GenericClient, client_id: i32, _: &Confirmed) -> Result<u64> {
+    let endpoints = db.run("DELETE FROM pjsip_endpoints WHERE client_id = $1", args![client_id])?;
+    let aors = db.run("DELETE FROM pjsip_aors WHERE client_id = $1", args![client_id])?;
+    let auths = db.run("DELETE FROM pjsip_auths WHERE client_id = $1", args![client_id])?;
+    Ok(endpoints + aors + auths)
+}
+
+/// Removes a client's authentication, also from its endpoint; returns how many were removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove_auth(db: &mut impl GenericClient, client_id: i32, _: &Confirmed) -> Result<u64> {
+    db.run(
+        "UPDATE pjsip_endpoints e
+         SET auth = nullif(e.auth, a.id), outbound_auth = nullif(e.outbound_auth, a.id), config_updated_at = now()
+         FROM pjsip_auths a WHERE a.client_id = $1 AND e.client_id = $1",
+        args![client_id],
+    )?;
+    db.run("DELETE FROM pjsip_auths WHERE client_id = $1", args![client_id])
+}

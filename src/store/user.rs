@@ -1,0 +1,160 @@
+//! Users: the people who log in to the web back end, and the sellers who own DIDs and campaigns.
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+
+use super::Query;
+use crate::cli::Confirmed;
+use crate::{Error, Result, args, row};
+
+row! {
+    /// A user. The password hash stays in the database.
+    pub struct User {
+        /// Key.
+        pub id: i32,
+        /// Unique.
+        pub username: String,
+        /// Unique.
+        pub email: String,
+        /// admin, staff or user (a seller).
+        pub role: String,
+        /// active, inactive, pending_approval or suspended.
+        pub status: String,
+        /// The person.
+        pub full_name: Option<String>,
+        /// The person's company.
+        pub company_name: Option<String>,
+        /// Whether there is a hash that a password can match.
+        pub password_set: bool,
+        /// Row creation.
+        pub created_at: DateTime<Utc>,
+        /// Last change.
+        pub updated_at: DateTime<Utc>,
+    }
+}
+
+const SELECT: &str = "SELECT id, username, email, role, status, full_name, company_name,
+    password_hash LIKE '$2%' AS password_set, created_at, updated_at FROM users";
+
+/// What is to be changed; None stays as it is, an empty text clears a nullable column.
+#[derive(Debug, Default, PartialEq)]
+pub struct Changes {
+    /// `users.email`
+    pub email: Option<String>,
+    /// `users.password_hash`: bcrypt, `$2b$`.
+    pub password_hash: Option<String>,
+    /// `users.role`
+    pub role: Option<String>,
+    /// `users.status`
+    pub status: Option<String>,
+    /// `users.full_name`
+    pub full_name: Option<String>,
+    /// `users.company_name`
+    pub company_name: Option<String>,
+}
+
+/// What a user's removal would take along.
+#[derive(Debug)]
+pub struct Usage {
+    /// Numbers of the user's DIDs.
+    pub dids: Vec<String>,
+    /// Names of the user's campaigns.
+    pub campaigns: Vec<String>,
+    /// Attempts in flight in them.
+    pub live_calls: i64,
+}
+
+/// All users, by name; with a role or a status, only those.
+///
+/// # Errors
+/// The database's.
+pub fn list(db: &mut impl GenericClient, role: Option<&str>, status: Option<&str>) -> Result<Vec<User>> {
+    let sql = format!(
+        "{SELECT} WHERE ($1::text IS NULL OR role = $1) AND ($2::text IS NULL OR status = $2) ORDER BY username"
+    );
+    super::all(&db.rows(&sql, args![role, status])?)
+}
+
+/// The user with this name, else with this id.
+///
+/// # Errors
+/// The database's.
+pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<User>> {
+    let sql = format!("{SELECT} WHERE username = $1 OR id = $2 ORDER BY username = $1 DESC LIMIT 1");
+    super::one(db.row(&sql, args![name, super::as_id(name)])?)
+}
+
+/// All usernames.
+///
+/// # Errors
+/// The database's.
+pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
+    super::column(&db.rows("SELECT username FROM users ORDER BY 1", args![])?)
+}
+
+/// Who has this e-mail address.
+///
+/// # Errors
+/// The database's.
+pub fn with_email(db: &mut impl GenericClient, email: &str) -> Result<Option<User>> {
+    super::one(db.row(&format!("{SELECT} WHERE email = $1"), args![email])?)
+}
+
+/// Adds a user with the database's defaults; returns the id.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the name or the address is taken.
+pub fn add(db: &mut impl GenericClient, username: &str, email: &str, password_hash: &str) -> Result<i32> {
+    let row = db.row(
+        "INSERT INTO users (username, email, password_hash) VALUES ($1, $2, $3) RETURNING id",
+        args![username, email, password_hash],
+    )?;
+    Ok(row.ok_or_else(|| Error::failed("database: the user was not added"))?.try_get(0)?)
+}
+
+/// Changes a user; returns how many rows were changed.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where the address is taken.
+pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
+    db.run(
+        "UPDATE users SET email = coalesce($2, email), password_hash = coalesce($3, password_hash),
+             role = coalesce($4, role), status = coalesce($5, status),
+             full_name = nullif(coalesce($6, full_name), ''),
+             company_name = nullif(coalesce($7, company_name), ''),
+             updated_at = now()
+         WHERE id = $1",
+        args![
+            id,
+            changes.email,
+            changes.password_hash,
+            changes.role,
+            changes.status,
+            changes.full_name,
+            changes.company_name,
+        ],
+    )
+}
+
+/// What the user owns.
+///
+/// # Errors
+/// The database's.
+pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
+    let dids = db.rows("SELECT number FROM dids WHERE user_id = $1 ORDER BY number", args![id])?;
+    let campaigns = db.rows("SELECT name FROM campaigns WHERE user_id = $1 ORDER BY name", args![id])?;
+    Ok(Usage {
+        dids: super::column(&dids)?,
+        campaigns: super::column(&campaigns)?,
+        live_calls: super::call::in_flight_of(db, "user_id", id)?,
+    })
+}
+
+/// Removes a user with DIDs, campaigns and their settings; call records stay. Returns how many users
+/// were removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
+    db.run("DELETE FROM users WHERE id = $1", args![id])
+}
