@@ -12,8 +12,12 @@ use crate::{Error, Kind, Result, store};
 
 mod asterisk;
 mod db;
+mod input;
+mod names;
 pub mod output;
 mod route;
+mod user;
+mod uses;
 
 use output::Output;
 
@@ -22,10 +26,10 @@ use output::Output;
 #[command(name = "capconduit", version, arg_required_else_help = true, after_help = AFTER_HELP, max_term_width = 100)]
 struct Cli {
     /// Print one JSON document instead of a table
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     /// Do not ask before something is removed
-    #[arg(long, short = 'y', global = true)]
+    #[arg(long, short = 'y', global = true, display_order = 901)]
     yes: bool,
     #[command(subcommand)]
     noun: Noun,
@@ -43,6 +47,9 @@ enum Noun {
     /// The database: schema and sample data
     #[command(subcommand)]
     Db(db::Verb),
+    /// Users: who logs in to the web back end, and the sellers
+    #[command(subcommand, after_help = user::EXAMPLES)]
+    User(user::Verb),
     /// Routing decisions
     #[command(subcommand)]
     Route(route::Verb),
@@ -116,6 +123,7 @@ impl Noun {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         match self {
             Noun::Db(verb) => verb.run(env),
+            Noun::User(verb) => verb.run(env),
             Noun::Route(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
         }
