@@ -11,10 +11,12 @@ use crate::config::Config;
 use crate::{Error, Kind, Result, store};
 
 mod asterisk;
+mod client;
 mod db;
 mod input;
 mod names;
 pub mod output;
+mod pjsip;
 mod route;
 mod user;
 mod uses;
@@ -50,6 +52,12 @@ enum Noun {
     /// Users: who logs in to the web back end, and the sellers
     #[command(subcommand, after_help = user::EXAMPLES)]
     User(user::Verb),
+    /// Clients: the call centres that calls are sold to
+    #[command(subcommand, after_help = client::EXAMPLES)]
+    Client(client::Verb),
+    /// The clients' SIP side, as Asterisk reads it
+    #[command(subcommand, after_help = pjsip::EXAMPLES)]
+    Pjsip(pjsip::Verb),
     /// Routing decisions
     #[command(subcommand)]
     Route(route::Verb),
@@ -124,6 +132,8 @@ impl Noun {
         match self {
             Noun::Db(verb) => verb.run(env),
             Noun::User(verb) => verb.run(env),
+            Noun::Client(verb) => verb.run(env),
+            Noun::Pjsip(verb) => verb.run(env),
             Noun::Route(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
         }

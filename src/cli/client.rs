@@ -1,0 +1,292 @@
+//! `capconduit client`: the call centres that calls are sold to.
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+use serde::Serialize;
+
+use super::input::{clearable, line, nothing_to_change};
+use super::names::{exists, unknown};
+use super::output::Output;
+use super::pjsip::{AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, add_auth, contact, lacks, of_client};
+use super::{Env, user, uses};
+use crate::Result;
+use crate::realtime::{Text, check_identifier};
+use crate::store::client::{self, Changes, Client};
+use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit client add acme --name 'Acme Support' --contact sip:203.0.113.7:5060
+  capconduit client add borealis --name Borealis --contact 'sip:pbx.example.com;transport=tcp' \\
+      --auth-username us
+  capconduit client set acme --status inactive
+  capconduit client remove acme --force";
+
+pub(super) const STATUSES: [&str; 2] = ["active", "inactive"];
+
+/// The verbs of `client`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List clients
+    List(List),
+    /// Show a client with its endpoint, AOR and authentication
+    Show(Show),
+    /// Add a client with its endpoint, AOR and authentication
+    Add(Box<Add>),
+    /// Change a client
+    Set(Box<Set>),
+    /// Remove a client
+    Remove(Remove),
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Add(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run(env),
+            Verb::Remove(verb) => verb.run(env),
+        }
+    }
+}
+
+/// The client of this identifier or id.
+pub(super) fn find(db: &mut impl GenericClient, name: &str) -> Result<Client> {
+    match client::find(db, name)? {
+        Some(client) => Ok(client),
+        None => Err(unknown("client", name, &client::names(db)?)),
+    }
+}
+
+/// The id of the client that an option names.
+pub(super) fn id_of(db: &mut impl GenericClient, name: Option<&str>) -> Result<Option<i32>> {
+    name.map(|name| Ok(find(db, name)?.id)).transpose()
+}
+
+/// A client and its SIP side.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    client: Client,
+    endpoint: Option<Endpoint>,
+    aor: Option<Aor>,
+    auth: Option<Auth>,
+}
+
+fn whole(db: &mut impl GenericClient, name: &str) -> Result<Whole> {
+    let client = find(db, name)?;
+    let pjsip = of_client(db, client.id)?;
+    Ok(Whole { client, endpoint: pjsip.endpoint, aor: pjsip.aor, auth: pjsip.auth })
+}
+
+/// `client list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only this status
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+}
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let clients = client::list(&mut env.connect()?, self.status.as_deref())?;
+        Output::list(
+            &clients,
+            &["id", "client_identifier", "name", "department", "status", "contact", "notes"],
+            "No clients.",
+        )
+    }
+}
+
+/// `client show`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Client identifier or id
+    client: String,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        Output::item(&whole(&mut env.connect()?, &self.client)?)
+    }
+}
+
+/// What a client has besides identifier, name and contact.
+#[derive(Debug, Args)]
+struct ClientFields {
+    /// Which part of it takes the calls; empty clears it
+    #[arg(long, value_name = "TEXT")]
+    department: Option<String>,
+    /// Only an active client gets calls
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    /// Free text; empty clears it
+    #[arg(long, value_name = "TEXT")]
+    notes: Option<String>,
+    /// The user who added it; empty clears it
+    #[arg(long, value_name = "USER")]
+    created_by: Option<String>,
+}
+
+impl ClientFields {
+    fn check(&self) -> Result<()> {
+        clearable("department", self.department.as_deref(), 100)
+    }
+
+    fn is_given(&self) -> bool {
+        self.department.is_some() || self.status.is_some() || self.notes.is_some() || self.created_by.is_some()
+    }
+
+    fn changes(self, db: &mut impl GenericClient, name: Option<String>) -> Result<Changes> {
+        let created_by = match self.created_by.as_deref() {
+            None => None,
+            Some("") => Some(None),
+            Some(user) => Some(Some(user::find(db, user)?.id)),
+        };
+        Ok(Changes { name, department: self.department, status: self.status, notes: self.notes, created_by })
+    }
+}
+
+/// `client add`
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Names the client and its endpoint: 1 to 40 of A-Z a-z 0-9 _ -
+    client_identifier: String,
+    /// Name for people
+    #[arg(long, value_name = "TEXT")]
+    name: String,
+    /// Where its calls go: a SIP URI
+    #[arg(long, value_name = "URI")]
+    contact: String,
+    #[command(flatten)]
+    fields: ClientFields,
+    #[command(flatten)]
+    endpoint: EndpointFields,
+    #[command(flatten)]
+    aor: AorFields,
+    #[command(flatten)]
+    auth: AuthFields,
+}
+
+impl Add {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let id = self.client_identifier.as_str();
+        check_identifier(id)?;
+        line("name", &*self.name, 100)?;
+        self.fields.check()?;
+        let contact = contact(self.contact)?;
+        let aor = self.aor.changes(None)?;
+        let mut endpoint = self.endpoint.changes()?;
+        let mut auth = self.auth.changes()?;
+
+        let mut db = env.connect()?;
+        if let Some(there) = client::find(&mut db, id)?.filter(|client| client.client_identifier == id) {
+            return Err(exists("client", &there.client_identifier));
+        }
+        let with_auth = self.auth.is_given();
+        if with_auth {
+            auth.password = Some(self.auth.new_password(env)?);
+        }
+        let mut tx = db.transaction()?;
+        let changes = self.fields.changes(&mut tx, None)?;
+        let client_id = client::add(&mut tx, id, &self.name)?;
+        client::set(&mut tx, client_id, &changes)?;
+        pjsip::add_aor(&mut tx, client_id, id, &contact)?;
+        pjsip::set_aor(&mut tx, client_id, &aor)?;
+        let context = endpoint.context.take().unwrap_or_else(|| Text(DEFAULT_CONTEXT.to_owned()));
+        pjsip::add_endpoint(&mut tx, client_id, id, &context)?;
+        if with_auth {
+            add_auth(&mut tx, client_id, id, &mut endpoint, &auth)?;
+        }
+        pjsip::set_endpoint(&mut tx, client_id, &endpoint)?;
+        let client = whole(&mut tx, id)?;
+        tx.commit()?;
+        Output::done(format!("Client \"{id}\" added."), &client)
+    }
+}
+
+/// `client set`
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Client identifier or id
+    client: String,
+    /// Name for people
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
+    /// Where its calls go: a SIP URI
+    #[arg(long, value_name = "URI")]
+    contact: Option<String>,
+    #[command(flatten)]
+    fields: ClientFields,
+}
+
+impl Set {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        if self.name.is_none() && self.contact.is_none() && !self.fields.is_given() {
+            return Err(nothing_to_change("client"));
+        }
+        line("name", self.name.as_deref(), 100)?;
+        self.fields.check()?;
+        let contact = self.contact.map(contact).transpose()?;
+        let mut db = env.connect()?;
+        let mut tx = db.transaction()?;
+        let changes = self.fields.changes(&mut tx, self.name)?;
+        let client = find(&mut tx, &self.client)?;
+        let id = client.client_identifier.as_str();
+        if contact.is_some() {
+            let aor = AorChanges { contact, ..AorChanges::default() };
+            if pjsip::set_aor(&mut tx, client.id, &aor)? == 0 {
+                return Err(lacks(id, "AOR"));
+            }
+        }
+        client::set(&mut tx, client.id, &changes)?;
+        let client = whole(&mut tx, id)?;
+        tx.commit()?;
+        Output::done(format!("Client \"{}\" changed.", client.client.client_identifier), &client)
+    }
+}
+
+/// `client remove`
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Client identifier or id
+    client: String,
+    /// Remove its settings too, even with calls in flight
+    #[arg(long)]
+    force: bool,
+}
+
+impl Remove {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let client = whole(&mut db, &self.client)?;
+        let id = client.client.client_identifier.as_str();
+        let thing = format!("client \"{id}\"");
+        let in_use = uses_of(&mut db, client.client.id)?;
+        self.refuse(&client.client, &in_use)?;
+        let confirmed = env.confirm(&uses::question(&thing, &in_use))?;
+        let mut tx = db.transaction()?;
+        self.refuse(&client.client, &uses_of(&mut tx, client.client.id)?)?;
+        client::remove(&mut tx, client.client.id, &confirmed)?;
+        tx.commit()?;
+        Output::done(format!("Client \"{id}\" removed."), &client)
+    }
+
+    fn refuse(&self, client: &Client, in_use: &[String]) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        let id = &client.client_identifier;
+        let how = format!(
+            "To stop its calls, capconduit client set {id} --status inactive. --force removes its settings too."
+        );
+        uses::refuse(&format!("client \"{id}\""), in_use, &how)
+    }
+}
+
+fn uses_of(db: &mut impl GenericClient, client_id: i32) -> Result<Vec<String>> {
+    let usage = client::usage(db, client_id)?;
+    let settings = uses::counted("campaign", &usage.campaigns).map(|campaigns| format!("settings in {campaigns}"));
+    Ok([settings, uses::in_flight(usage.live_calls)].into_iter().flatten().collect())
+}

@@ -1,0 +1,478 @@
+//! `capconduit pjsip`: the SIP side of clients, as Asterisk reads it.
+//!
+//! A client has an endpoint, an AOR with its contact and, where it wants our calls authenticated, an
+//! authentication; the id of all three is the client's identifier.
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+
+use super::input::{fits, line, new_password, nothing_to_change, number, typeable};
+use super::output::Output;
+use super::{Env, client};
+use crate::realtime::{Text, check_contact};
+use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges, Pjsip};
+use crate::{Error, Kind, Result};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit pjsip set acme --contact 'sip:pbx.acme.example:5061;transport=tls'
+  capconduit pjsip set acme --auth-username us --ask-auth-password
+  capconduit pjsip add oldclient --contact sip:203.0.113.7
+
+Asterisk sees a change at the next call. It starts qualifying a new contact after
+asterisk -rx 'pjsip reload qualify aor IDENT'.";
+
+/// The verbs of `pjsip`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List the clients' SIP sides
+    List,
+    /// Show a client's SIP side, and what keeps calls from it
+    Show(Show),
+    /// Add the endpoint and the AOR that a client lacks
+    Add(Box<Add>),
+    /// Change a client's SIP side
+    Set(Box<Set>),
+    /// Remove a client's SIP side; it gets no more calls
+    Remove(Remove),
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List => list(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Add(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run(env),
+            Verb::Remove(verb) => verb.run(env),
+        }
+    }
+}
+
+/// The SIP side of a client.
+pub(super) fn of_client(db: &mut impl GenericClient, client_id: i32) -> Result<Pjsip> {
+    pjsip::list(db, Some(client_id))?.pop().ok_or_else(|| Error::not_found("client", client_id))
+}
+
+fn list(env: &mut Env<'_>) -> Result<Output> {
+    let columns = &[
+        "client_identifier",
+        "status",
+        "aor.contact",
+        "aor.qualify_frequency",
+        "endpoint.transport",
+        "endpoint.context",
+        "endpoint.allow",
+        "auth.username",
+        "problems",
+    ];
+    Output::list(&pjsip::list(&mut env.connect()?, None)?, columns, "No clients.")
+}
+
+/// `pjsip show`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Client identifier or id
+    client: String,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let client = client::find(&mut db, &self.client)?;
+        Output::item(&of_client(&mut db, client.id)?)
+    }
+}
+
+/// Options of the endpoint.
+#[derive(Debug, Args)]
+pub(super) struct EndpointFields {
+    /// Transport of pjsip.conf to use; empty: any
+    #[arg(long, value_name = "NAME")]
+    transport: Option<String>,
+    /// Dialplan context of the client's own calls
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
+    /// Codecs to take away before those of --allow are added
+    #[arg(long, value_name = "CODECS")]
+    disallow: Option<String>,
+    /// Codecs, in order of preference
+    #[arg(long, value_name = "CODECS")]
+    allow: Option<String>,
+    /// Whether media may bypass Asterisk
+    #[arg(long, value_parser = ["yes", "no"])]
+    direct_media: Option<String>,
+    /// User part of the From header; empty: the caller's number
+    #[arg(long, value_name = "USER")]
+    from_user: Option<String>,
+    /// Host part of the From header; empty: Asterisk's address
+    #[arg(long, value_name = "HOST")]
+    from_domain: Option<String>,
+    /// Caller ID of the client's own calls, as 'Name <number>'; empty: as they send it
+    #[arg(long, value_name = "CALLERID")]
+    callerid: Option<String>,
+}
+
+impl EndpointFields {
+    pub(super) fn changes(self) -> Result<EndpointChanges> {
+        if self.context.as_deref() == Some("") {
+            return Err(Error::invalid("context is empty: it must have a value"));
+        }
+        Ok(EndpointChanges {
+            transport: word("transport", self.transport, 40)?,
+            context: word("context", self.context, 80)?,
+            disallow: codecs("disallow", self.disallow)?,
+            allow: codecs("allow", self.allow)?,
+            direct_media: self.direct_media.map(Text),
+            from_user: word("from_user", self.from_user, 80)?,
+            from_domain: word("from_domain", self.from_domain, 80)?,
+            callerid: value("callerid", self.callerid, 80)?,
+            ..EndpointChanges::default()
+        })
+    }
+}
+
+/// Options of the AOR.
+#[derive(Debug, Args)]
+pub(super) struct AorFields {
+    /// How many contacts may register
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_contacts: Option<i64>,
+    /// Seconds between OPTIONS requests; 0: none
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    qualify_frequency: Option<i64>,
+}
+
+impl AorFields {
+    pub(super) fn changes(self, contact: Option<String>) -> Result<AorChanges> {
+        Ok(AorChanges {
+            contact: contact.map(self::contact).transpose()?,
+            max_contacts: number("max_contacts", self.max_contacts, 0..=i32::MAX)?,
+            // the most that Asterisk takes
+            qualify_frequency: number("qualify_frequency", self.qualify_frequency, 0..=86_400)?,
+        })
+    }
+}
+
+/// Options of the authentication at the client.
+#[derive(Debug, Args)]
+pub(super) struct AuthFields {
+    /// User name to authenticate our calls with at the client
+    #[arg(long, visible_alias = "username", value_name = "USER")]
+    auth_username: Option<String>,
+    /// Read the password from standard input, one line
+    #[arg(long)]
+    auth_password_stdin: bool,
+    /// Only answer challenges of this realm; empty: of any
+    #[arg(long, value_name = "REALM")]
+    realm: Option<String>,
+}
+
+impl AuthFields {
+    pub(super) fn is_given(&self) -> bool {
+        self.auth_username.is_some() || self.auth_password_stdin || self.realm.is_some()
+    }
+
+    /// Everything but the password.
+    pub(super) fn changes(&self) -> Result<AuthChanges> {
+        line("username", self.auth_username.as_deref(), 80)?;
+        Ok(AuthChanges {
+            username: value("username", self.auth_username.clone(), 80)?,
+            realm: value("realm", self.realm.clone(), 80)?,
+            ..AuthChanges::default()
+        })
+    }
+
+    /// The password of a new authentication, which must have one.
+    pub(super) fn new_password(&self, env: &mut Env<'_>) -> Result<Text> {
+        let user = self
+            .auth_username
+            .as_deref()
+            .ok_or_else(|| Error::new(Kind::Usage, "a new authentication needs --auth-username"))?;
+        ask_password(env, self.auth_password_stdin, &format!("SIP password of {user}"))
+    }
+}
+
+fn ask_password(env: &mut Env<'_>, from_stdin: bool, prompt: &str) -> Result<Text> {
+    let password = new_password(env, from_stdin, prompt)?.ok_or_else(|| {
+        Error::new(Kind::Usage, "no password was given")
+            .hint("Without a terminal, give it on standard input with --auth-password-stdin.")
+    })?;
+    typeable("the password", &password)?;
+    let password = Text(password);
+    let stored = password.encoded().chars().count();
+    if stored > 128 {
+        return Err(Error::invalid(format!(
+            "the password has {stored} characters as it is stored (; and ^ take three): at most 128 fit"
+        )));
+    }
+    Ok(password)
+}
+
+/// A value of a nullable column, which fits as it is stored.
+fn value(column: &str, value: Option<String>, max: usize) -> Result<Option<Text>> {
+    let Some(value) = value.map(Text) else { return Ok(None) };
+    if !value.0.is_empty() {
+        line(column, &*value.0, max)?;
+        fits(column, &value.encoded(), max)?;
+    }
+    Ok(Some(value))
+}
+
+/// A value that has no spaces, quotes or other separators in it.
+fn word(column: &str, word: Option<String>, max: usize) -> Result<Option<Text>> {
+    if let Some(c) = word.iter().flat_map(|w| w.chars()).find(|c| c.is_whitespace() || "\"'<>,;@".contains(*c)) {
+        return Err(Error::invalid(format!(
+            "{column} \"{}\" holds {c:?}: it must be one word",
+            word.unwrap_or_default().escape_debug()
+        )));
+    }
+    value(column, word, max)
+}
+
+/// A list of codecs: one bad name and Asterisk drops the endpoint.
+fn codecs(column: &str, list: Option<String>) -> Result<Option<Text>> {
+    let valid = |codec: &str| {
+        let name = codec.strip_prefix('!').unwrap_or(codec);
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:".contains(&b))
+    };
+    if let Some(list) = list.as_deref().filter(|list| !list.is_empty())
+        && !list.split(',').all(valid)
+    {
+        return Err(Error::invalid(format!("{column} \"{}\" is not a list of codecs", list.escape_debug()))
+            .hint("Write their names with commas between them: ulaw,alaw,gsm"));
+    }
+    value(column, list, 200)
+}
+
+pub(super) fn contact(contact: String) -> Result<Text> {
+    check_contact(&contact)?;
+    let contact = Text(contact);
+    fits("contact", &contact.encoded(), 255)?;
+    Ok(contact)
+}
+
+/// Adds an authentication and lets the endpoint use it.
+pub(super) fn add_auth(
+    tx: &mut impl GenericClient,
+    client_id: i32,
+    identifier: &str,
+    endpoint: &mut EndpointChanges,
+    auth: &AuthChanges,
+) -> Result<()> {
+    pjsip::add_auth(tx, client_id, identifier)?;
+    pjsip::set_auth(tx, client_id, auth)?;
+    endpoint.outbound_auth.get_or_insert_with(|| Text(identifier.to_owned()));
+    Ok(())
+}
+
+/// `pjsip add`
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Client identifier or id
+    client: String,
+    /// Where its calls go: a SIP URI
+    #[arg(long, value_name = "URI")]
+    contact: Option<String>,
+    #[command(flatten)]
+    endpoint: EndpointFields,
+    #[command(flatten)]
+    aor: AorFields,
+    #[command(flatten)]
+    auth: AuthFields,
+}
+
+impl Add {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut endpoint = self.endpoint.changes()?;
+        let aor = self.aor.changes(self.contact)?;
+        let mut auth = self.auth.changes()?;
+        let with_auth = self.auth.is_given();
+
+        let mut db = env.connect()?;
+        let client = client::find(&mut db, &self.client)?;
+        crate::realtime::check_identifier(&client.client_identifier)?;
+        let there = of_client(&mut db, client.id)?;
+        if there.endpoint.is_some() && there.aor.is_some() {
+            return Err(Error::conflict(format!("client \"{}\" has an endpoint and an AOR", client.client_identifier))
+                .hint("Nothing was changed. capconduit pjsip set changes them."));
+        }
+        if with_auth {
+            if there.auth.is_some() {
+                return Err(Error::conflict(format!("client \"{}\" has an authentication", client.client_identifier))
+                    .hint("Nothing was changed. capconduit pjsip set changes it."));
+            }
+            auth.password = Some(self.auth.new_password(env)?);
+        }
+        let mut tx = db.transaction()?;
+        let id = client.client_identifier.as_str();
+        if there.aor.is_none() {
+            let Some(contact) = &aor.contact else {
+                return Err(Error::new(Kind::Usage, format!("client \"{id}\" has no AOR: it needs --contact")));
+            };
+            pjsip::add_aor(&mut tx, client.id, id, contact)?;
+        }
+        if aor != AorChanges::default() {
+            pjsip::set_aor(&mut tx, client.id, &aor)?;
+        }
+        if there.endpoint.is_none() {
+            let context = endpoint.context.take().unwrap_or_else(|| Text(DEFAULT_CONTEXT.to_owned()));
+            pjsip::add_endpoint(&mut tx, client.id, id, &context)?;
+        }
+        if with_auth {
+            add_auth(&mut tx, client.id, id, &mut endpoint, &auth)?;
+        } else if let Some(auth) = there.auth.filter(|_| there.endpoint.is_none()) {
+            endpoint.outbound_auth = Some(Text(auth.id));
+        }
+        if endpoint != EndpointChanges::default() {
+            pjsip::set_endpoint(&mut tx, client.id, &endpoint)?;
+        }
+        let pjsip = of_client(&mut tx, client.id)?;
+        tx.commit()?;
+        Output::done(format!("SIP side of client \"{id}\" added."), &pjsip)
+    }
+}
+
+/// Where clients' own calls enter the dialplan that comes with CapConduit.
+pub(super) const DEFAULT_CONTEXT: &str = "from-client";
+
+/// `pjsip set`
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Client identifier or id
+    client: String,
+    /// Where its calls go: a SIP URI
+    #[arg(long, value_name = "URI")]
+    contact: Option<String>,
+    #[command(flatten)]
+    endpoint: EndpointFields,
+    /// AOR to dial; empty: the one with the endpoint's id
+    #[arg(long, value_name = "ID")]
+    aors: Option<String>,
+    /// What the client must authenticate its own calls with; empty: nothing
+    #[arg(long, value_name = "ID")]
+    auth: Option<String>,
+    /// What to authenticate our calls with at the client; empty: nothing
+    #[arg(long, value_name = "ID")]
+    outbound_auth: Option<String>,
+    #[command(flatten)]
+    aor: AorFields,
+    /// How the password is kept
+    #[arg(long, value_parser = ["userpass"])]
+    auth_type: Option<String>,
+    /// Ask for a new password
+    #[arg(long, conflicts_with = "auth_password_stdin")]
+    ask_auth_password: bool,
+    #[command(flatten)]
+    auth_fields: AuthFields,
+}
+
+impl Set {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut endpoint = EndpointChanges {
+            aors: word("aors", self.aors, 200)?,
+            auth: word("auth", self.auth, 40)?,
+            outbound_auth: word("outbound_auth", self.outbound_auth, 40)?,
+            ..self.endpoint.changes()?
+        };
+        let aor = self.aor.changes(self.contact)?;
+        let mut auth = AuthChanges { auth_type: self.auth_type.map(Text), ..self.auth_fields.changes()? };
+        let with_password = self.ask_auth_password || self.auth_fields.auth_password_stdin;
+        let with_auth = auth != AuthChanges::default() || with_password;
+        if endpoint == EndpointChanges::default() && aor == AorChanges::default() && !with_auth {
+            return Err(nothing_to_change("pjsip"));
+        }
+
+        let mut db = env.connect()?;
+        let client = client::find(&mut db, &self.client)?;
+        let id = client.client_identifier.as_str();
+        let there = of_client(&mut db, client.id)?;
+        if with_auth && there.auth.is_none() {
+            crate::realtime::check_identifier(id)?;
+            auth.password = Some(self.auth_fields.new_password(env)?);
+        } else if with_password {
+            let prompt = format!("New SIP password of client {id}");
+            auth.password = Some(ask_password(env, self.auth_fields.auth_password_stdin, &prompt)?);
+        }
+        let mut tx = db.transaction()?;
+        if with_auth && there.auth.is_none() {
+            add_auth(&mut tx, client.id, id, &mut endpoint, &auth)?;
+        } else if with_auth {
+            pjsip::set_auth(&mut tx, client.id, &auth)?;
+        }
+        if aor != AorChanges::default() && pjsip::set_aor(&mut tx, client.id, &aor)? == 0 {
+            return Err(lacks(id, "AOR"));
+        }
+        if endpoint != EndpointChanges::default() && pjsip::set_endpoint(&mut tx, client.id, &endpoint)? == 0 {
+            return Err(lacks(id, "endpoint"));
+        }
+        let pjsip = of_client(&mut tx, client.id)?;
+        tx.commit()?;
+        Output::done(format!("SIP side of client \"{id}\" changed."), &pjsip)
+    }
+}
+
+/// Changing what is not there.
+pub(super) fn lacks(identifier: &str, what: &str) -> Error {
+    Error::new(Kind::NotFound, format!("client \"{identifier}\" has no {what}"))
+        .hint(format!("Nothing was changed. capconduit pjsip add {identifier} --contact sip:HOST adds what it lacks."))
+}
+
+/// `pjsip remove`
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Client identifier or id
+    client: String,
+    /// Remove only the authentication
+    #[arg(long)]
+    auth: bool,
+}
+
+impl Remove {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let client = client::find(&mut db, &self.client)?;
+        let id = client.client_identifier.as_str();
+        let pjsip = of_client(&mut db, client.id)?;
+        let (what, there) = match self.auth {
+            true => ("authentication", pjsip.auth.is_some()),
+            false => ("SIP side", pjsip.endpoint.is_some() || pjsip.aor.is_some() || pjsip.auth.is_some()),
+        };
+        if !there {
+            return Err(Error::new(Kind::NotFound, format!("client \"{id}\" has no {what}")));
+        }
+        let question = match self.auth {
+            true => format!("Remove the authentication of client \"{id}\"?"),
+            false => format!("Remove the SIP side of client \"{id}\"? It gets no more calls."),
+        };
+        let confirmed = env.confirm(&question)?;
+        let mut tx = db.transaction()?;
+        match self.auth {
+            true => pjsip::remove_auth(&mut tx, client.id, &confirmed)?,
+            false => pjsip::remove(&mut tx, client.id, &confirmed)?,
+        };
+        tx.commit()?;
+        Output::done(format!("The {what} of client \"{id}\" is removed."), &pjsip)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codec_lists() {
+        for good in ["ulaw", "ulaw,alaw,g729", "!all,slin16", "ulaw:20", ""] {
+            assert!(codecs("allow", Some(good.to_owned())).is_ok(), "{good}");
+        }
+        for bad in ["ulaw;alaw", "ulaw alaw", "ulaw,,alaw", ",", "ulaw\n"] {
+            assert!(codecs("allow", Some(bad.to_owned())).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_stored_form_must_fit() {
+        assert!(value("realm", Some(";".repeat(26)), 80).is_ok());
+        assert!(value("realm", Some(";".repeat(27)), 80).is_err());
+    }
+}
