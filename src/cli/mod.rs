@@ -11,13 +11,16 @@ use crate::config::Config;
 use crate::{Error, Kind, Result, store};
 
 mod asterisk;
+mod campaign;
 mod client;
 mod db;
+mod did;
 mod input;
 mod names;
 pub mod output;
 mod pjsip;
 mod route;
+mod setting;
 mod user;
 mod uses;
 
@@ -58,6 +61,15 @@ enum Noun {
     /// The clients' SIP side, as Asterisk reads it
     #[command(subcommand, after_help = pjsip::EXAMPLES)]
     Pjsip(pjsip::Verb),
+    /// DIDs: the phone numbers that sellers own
+    #[command(subcommand, after_help = did::EXAMPLES)]
+    Did(did::Verb),
+    /// Campaigns: what DIDs feed, and how their calls are shared out
+    #[command(subcommand, after_help = campaign::EXAMPLES)]
+    Campaign(campaign::Verb),
+    /// Settings: what a client may get of a campaign, with its caps
+    #[command(subcommand, after_help = setting::EXAMPLES)]
+    Setting(setting::Verb),
     /// Routing decisions
     #[command(subcommand)]
     Route(route::Verb),
@@ -134,6 +146,9 @@ impl Noun {
             Noun::User(verb) => verb.run(env),
             Noun::Client(verb) => verb.run(env),
             Noun::Pjsip(verb) => verb.run(env),
+            Noun::Did(verb) => verb.run(env),
+            Noun::Campaign(verb) => verb.run(env),
+            Noun::Setting(verb) => verb.run(env),
             Noun::Route(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
         }

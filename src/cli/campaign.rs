@@ -1,0 +1,355 @@
+//! `capconduit campaign`: what DIDs feed, and how their calls are shared out.
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+use serde::Serialize;
+
+use super::input::{line, nothing_to_change, number};
+use super::names::{exists, unknown};
+use super::output::Output;
+use super::{Env, did, user, uses};
+use crate::config::Config;
+use crate::store::campaign::{self, Campaign, Changes};
+use crate::store::setting::{self, Setting};
+use crate::store::user::User;
+use crate::{Error, Result};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit campaign add 'Alice Priority' --user alice --did +18005550101
+  capconduit campaign set 'Alice Priority' --routing-strategy weighted --add-did +18005550102
+  capconduit campaign set 'Alice Priority' --status paused
+
+Two sellers may have campaigns of the same name: --user or the id says which is meant.";
+
+const STATUSES: [&str; 3] = ["active", "inactive", "paused"];
+const STRATEGIES: [&str; 3] = ["priority", "round_robin", "weighted"];
+
+/// The verbs of `campaign`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List campaigns
+    List(List),
+    /// Show a campaign with its DIDs and settings
+    Show(Show),
+    /// Add a campaign
+    Add(Box<Add>),
+    /// Change a campaign
+    Set(Box<Set>),
+    /// Remove a campaign with its settings
+    Remove(Remove),
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Add(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run(env),
+            Verb::Remove(verb) => verb.run(env),
+        }
+    }
+}
+
+/// The campaign of this name or id; `user` says whose, where several sellers have one.
+pub(super) fn find(db: &mut impl GenericClient, name: &str, user: Option<&str>) -> Result<Campaign> {
+    let user_id = user::id_of(db, user)?;
+    let mut found = campaign::find(db, name, user_id)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(campaign), true) => Ok(campaign),
+        (Some(last), false) => {
+            found.push(last);
+            let whose: Vec<String> = found.iter().map(|c| format!("{}'s (id {})", c.username, c.id)).collect();
+            Err(Error::invalid(format!("campaign \"{name}\" is ambiguous: {}", whose.join(", ")))
+                .hint("Say which with --user, or give its id instead of its name."))
+        }
+        (None, _) => match user {
+            None => Err(unknown("campaign", name, &campaign::names(db)?)),
+            Some(user) => Err(Error::new(crate::Kind::NotFound, format!("user \"{user}\" has no campaign \"{name}\""))),
+        },
+    }
+}
+
+/// The id of the campaign that an option names.
+pub(super) fn id_of(db: &mut impl GenericClient, name: Option<&str>, user: Option<&str>) -> Result<Option<i32>> {
+    name.map(|name| Ok(find(db, name, user)?.id)).transpose()
+}
+
+/// The seller's own campaign of this name or id.
+pub(super) fn of_owner(db: &mut impl GenericClient, name: &str, owner: &User) -> Result<Campaign> {
+    if let Some(own) = campaign::find(db, name, Some(owner.id))?.pop() {
+        return Ok(own);
+    }
+    let other = find(db, name, None)?;
+    Err(Error::conflict(format!("campaign \"{}\" is {}'s, not {}'s", other.name, other.username, owner.username))
+        .hint("Nothing was changed. A DID feeds campaigns of its own seller only."))
+}
+
+/// Names a campaign on the command line.
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Campaign name or id
+    campaign: String,
+    /// The seller, where several have a campaign of this name
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+impl Named {
+    fn find(&self, db: &mut impl GenericClient) -> Result<Campaign> {
+        find(db, &self.campaign, self.user.as_deref())
+    }
+}
+
+/// `campaign list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only this seller's
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only this status
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+}
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let user_id = user::id_of(&mut db, self.user.as_deref())?;
+        let campaigns = campaign::list(&mut db, user_id, self.status.as_deref())?;
+        Output::list(
+            &campaigns,
+            &["id", "name", "username", "status", "routing_strategy", "dial_timeout_seconds", "live_calls", "dids"],
+            "No campaigns.",
+        )
+    }
+}
+
+/// A campaign and what it gives to whom.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    campaign: Campaign,
+    settings: Vec<Setting>,
+}
+
+fn whole(db: &mut impl GenericClient, campaign: Campaign) -> Result<Whole> {
+    let settings = setting::list(db, &setting::Filter { campaign_id: Some(campaign.id), ..Default::default() })?;
+    Ok(Whole { campaign, settings })
+}
+
+/// `campaign show`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let campaign = self.named.find(&mut db)?;
+        Output::detail(
+            &whole(&mut db, campaign)?,
+            &[(
+                "settings",
+                &[
+                    "id",
+                    "client_identifier",
+                    "status",
+                    "forwarding_priority",
+                    "weight",
+                    "live_calls",
+                    "max_concurrency",
+                    "current_total_calls",
+                    "total_calls_allowed",
+                ],
+            )],
+        )
+    }
+}
+
+/// What a campaign has besides name and owner.
+#[derive(Debug, Args)]
+struct CampaignFields {
+    /// How calls are shared out
+    #[arg(long, value_parser = STRATEGIES)]
+    routing_strategy: Option<String>,
+    /// How long a client may ring before the next one is tried
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    dial_timeout_seconds: Option<i64>,
+    /// How long a call may last
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    max_call_seconds: Option<i64>,
+    /// Only an active campaign gets calls
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    /// Free text; empty clears it
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+impl CampaignFields {
+    fn changes(self) -> Result<Changes> {
+        Ok(Changes {
+            name: None,
+            status: self.status,
+            routing_strategy: self.routing_strategy,
+            // longer than any carrier lets a call ring
+            dial_timeout_seconds: number("dial_timeout_seconds", self.dial_timeout_seconds, 1..=3600)?,
+            max_call_seconds: number("max_call_seconds", self.max_call_seconds, 1..=86_400)?,
+            description: self.description,
+        })
+    }
+}
+
+/// Links a DID of the same seller; a link that is there stays.
+fn add_did(db: &mut impl GenericClient, config: &Config, campaign: &Campaign, number: &str) -> Result<()> {
+    let did = did::find(db, config, number)?;
+    if did.user_id != campaign.user_id {
+        return Err(Error::conflict(format!(
+            "DID \"{}\" is {}'s, campaign \"{}\" is {}'s",
+            did.number, did.username, campaign.name, campaign.username
+        ))
+        .hint("Nothing was changed. A DID feeds campaigns of its own seller only."));
+    }
+    campaign::add_did(db, campaign.id, did.id)?;
+    Ok(())
+}
+
+/// `campaign add`
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Campaign name, unique for the seller
+    name: String,
+    /// The seller who owns it
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// A DID of the seller that feeds it; may be given several times
+    #[arg(long, value_name = "NUMBER")]
+    did: Vec<String>,
+    #[command(flatten)]
+    fields: CampaignFields,
+}
+
+impl Add {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        line("name", &*self.name, 100)?;
+        let changes = self.fields.changes()?;
+        let mut db = env.connect()?;
+        let mut tx = db.transaction()?;
+        let owner = user::find(&mut tx, &self.user)?;
+        if campaign::find(&mut tx, &self.name, Some(owner.id))?.iter().any(|there| there.name == self.name) {
+            return Err(exists("campaign", &self.name));
+        }
+        let id = campaign::add(&mut tx, owner.id, &self.name)?;
+        campaign::set(&mut tx, id, &changes)?;
+        let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
+        for number in &self.did {
+            add_did(&mut tx, env.config, &campaign, number)?;
+        }
+        let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
+        let campaign = whole(&mut tx, campaign)?;
+        tx.commit()?;
+        Output::done(format!("Campaign \"{}\" of {} added.", self.name, owner.username), &campaign)
+    }
+}
+
+/// `campaign set`
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    #[command(flatten)]
+    named: Named,
+    /// Another name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    fields: CampaignFields,
+    /// A DID of the seller that is to feed it; may be given several times
+    #[arg(long, value_name = "NUMBER")]
+    add_did: Vec<String>,
+    /// A DID that is to feed it no more; may be given several times
+    #[arg(long, value_name = "NUMBER")]
+    remove_did: Vec<String>,
+}
+
+impl Set {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        line("name", self.name.as_deref(), 100)?;
+        let changes = Changes { name: self.name, ..self.fields.changes()? };
+        if changes == Changes::default() && self.add_did.is_empty() && self.remove_did.is_empty() {
+            return Err(nothing_to_change("campaign"));
+        }
+        let mut db = env.connect()?;
+        let mut tx = db.transaction()?;
+        let campaign = self.named.find(&mut tx)?;
+        if let Some(name) = changes.name.as_deref().filter(|name| *name != campaign.name)
+            && campaign::find(&mut tx, name, Some(campaign.user_id))?.iter().any(|there| there.name == name)
+        {
+            return Err(Error::conflict(format!("{} has a campaign \"{name}\" already", campaign.username))
+                .hint("Nothing was changed."));
+        }
+        for number in &self.remove_did {
+            let did = did::find(&mut tx, env.config, number)?;
+            if campaign::remove_did(&mut tx, campaign.id, did.id)? == 0 {
+                return Err(Error::new(
+                    crate::Kind::NotFound,
+                    format!("DID \"{}\" does not feed campaign \"{}\"", did.number, campaign.name),
+                )
+                .hint("Nothing was changed."));
+            }
+        }
+        for number in &self.add_did {
+            add_did(&mut tx, env.config, &campaign, number)?;
+        }
+        campaign::set(&mut tx, campaign.id, &changes)?;
+        let name = changes.name.unwrap_or(campaign.name);
+        let campaign = find(&mut tx, &name, Some(&campaign.username))?;
+        let campaign = whole(&mut tx, campaign)?;
+        tx.commit()?;
+        Output::done(format!("Campaign \"{name}\" changed."), &campaign)
+    }
+}
+
+/// `campaign remove`
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    #[command(flatten)]
+    named: Named,
+    /// Remove it even with calls in flight
+    #[arg(long)]
+    force: bool,
+}
+
+impl Remove {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let campaign = self.named.find(&mut db)?;
+        let campaign = whole(&mut db, campaign)?;
+        let Campaign { id, name, username, .. } = &campaign.campaign;
+        let thing = format!("campaign \"{name}\" of {username}");
+        let in_use: Vec<String> = uses::in_flight(campaign.campaign.live_calls).into_iter().collect();
+        self.refuse(&thing, *id, &in_use)?;
+        let clients: Vec<String> = campaign.settings.iter().map(|s| s.client_identifier.clone()).collect();
+        let settings = uses::counted("client", &clients).map(|clients| format!("its settings of {clients}"));
+        let with: Vec<String> = settings.into_iter().chain(in_use).collect();
+        let confirmed = env.confirm(&uses::question(&thing, &with))?;
+        let mut tx = db.transaction()?;
+        let in_use: Vec<String> = uses::in_flight(campaign::live_calls(&mut tx, *id)?).into_iter().collect();
+        self.refuse(&thing, *id, &in_use)?;
+        campaign::remove(&mut tx, *id, &confirmed)?;
+        tx.commit()?;
+        Output::done(format!("Campaign \"{name}\" of {username} removed."), &campaign)
+    }
+
+    fn refuse(&self, thing: &str, id: i32, in_use: &[String]) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        let how = format!(
+            "To stop its calls, capconduit campaign set {id} --status paused. --force removes it all the same."
+        );
+        uses::refuse(thing, in_use, &how)
+    }
+}

@@ -1,0 +1,253 @@
+//! `capconduit did`: the phone numbers that sellers own.
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+
+use super::input::{clearable, nothing_to_change};
+use super::names::{exists, unknown};
+use super::output::Output;
+use super::{Env, campaign, user, uses};
+use crate::config::Config;
+use crate::number::E164;
+use crate::store::did::{self, Changes, Did};
+use crate::{Error, Result, store};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit did add +18005550101 --user alice --campaign 'Alice Priority'
+  capconduit did list --user alice
+  capconduit did set +18005550101 --status inactive
+
+A number is stored in E.164 form; it may be typed in any form that CAPCONDUIT_NUMBER_RULES makes one of.";
+
+const STATUSES: [&str; 2] = ["active", "inactive"];
+
+/// The verbs of `did`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List DIDs
+    List(List),
+    /// Show a DID
+    Show(Show),
+    /// Add a DID
+    Add(Add),
+    /// Change a DID
+    Set(Set),
+    /// Remove a DID
+    Remove(Remove),
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Add(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run(env),
+            Verb::Remove(verb) => verb.run(env),
+        }
+    }
+}
+
+/// The DID of this number, in any form that a carrier may send, or id.
+pub(super) fn find(db: &mut impl GenericClient, config: &Config, name: &str) -> Result<Did> {
+    let number = config.number_rules()?.normalize(name);
+    match did::find(db, number.as_ref().map(E164::as_str), name)? {
+        Some(did) => Ok(did),
+        None => Err(unknown("DID", number.as_ref().map_or(name, E164::as_str), &did::names(db)?)),
+    }
+}
+
+/// The number as it is stored.
+fn normalized(config: &Config, number: &str) -> Result<E164> {
+    config.number_rules()?.normalize(number).ok_or_else(|| {
+        Error::invalid(format!("number \"{}\" is not a phone number", number.escape_debug()))
+            .hint("Write + and country code, then the number: +18005550101 (2 to 15 digits).")
+    })
+}
+
+/// `did list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only this seller's
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only those that feed this campaign
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
+    /// Only this status
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+}
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let user_id = user::id_of(&mut db, self.user.as_deref())?;
+        let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
+        let dids = did::list(&mut db, user_id, campaign_id, self.status.as_deref())?;
+        Output::list(&dids, &["id", "number", "username", "status", "campaigns", "description"], "No DIDs.")
+    }
+}
+
+/// `did show`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Number or id
+    did: String,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        Output::item(&find(&mut env.connect()?, env.config, &self.did)?)
+    }
+}
+
+/// What a DID has besides number and owner.
+#[derive(Debug, Args)]
+struct DidFields {
+    /// Calls to an inactive DID are rejected
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    /// Free text; empty clears it
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+impl DidFields {
+    fn changes(self) -> Result<Changes> {
+        clearable("description", self.description.as_deref(), 255)?;
+        Ok(Changes { status: self.status, description: self.description, ..Changes::default() })
+    }
+}
+
+/// `did add`
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Phone number
+    number: String,
+    /// The seller who owns it
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// A campaign of the seller that it feeds; may be given several times
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Vec<String>,
+    #[command(flatten)]
+    fields: DidFields,
+}
+
+impl Add {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let number = normalized(env.config, &self.number)?;
+        let changes = self.fields.changes()?;
+        let mut db = env.connect()?;
+        let mut tx = db.transaction()?;
+        let owner = user::find(&mut tx, &self.user)?;
+        if let Some(there) = did::find(&mut tx, None, number.as_str())? {
+            return Err(exists("DID", &there.number));
+        }
+        let id = did::add(&mut tx, number.as_str(), owner.id)?;
+        did::set(&mut tx, id, &changes)?;
+        for name in &self.campaign {
+            let campaign = campaign::of_owner(&mut tx, name, &owner)?;
+            store::campaign::add_did(&mut tx, campaign.id, id)?;
+            store::campaign::set(&mut tx, campaign.id, &store::campaign::Changes::default())?;
+        }
+        let did = find(&mut tx, env.config, number.as_str())?;
+        tx.commit()?;
+        Output::done(format!("DID \"{number}\" added."), &did)
+    }
+}
+
+/// `did set`
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    /// Number or id
+    did: String,
+    /// Another number
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
+    /// Another owner; the DID must not feed campaigns of the old one
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    #[command(flatten)]
+    fields: DidFields,
+}
+
+impl Set {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let number = self.number.as_deref().map(|number| normalized(env.config, number)).transpose()?;
+        let mut changes = Changes { number: number.as_ref().map(|n| n.as_str().to_owned()), ..self.fields.changes()? };
+        if changes == Changes::default() && self.user.is_none() {
+            return Err(nothing_to_change("did"));
+        }
+        let mut db = env.connect()?;
+        let mut tx = db.transaction()?;
+        let did = find(&mut tx, env.config, &self.did)?;
+        changes.user_id = user::id_of(&mut tx, self.user.as_deref())?;
+        if let Some(number) = &number
+            && let Some(there) = did::find(&mut tx, None, number.as_str())?
+            && there.id != did.id
+        {
+            return Err(Error::conflict(format!("DID \"{number}\" exists already")).hint("Nothing was changed."));
+        }
+        did::set(&mut tx, did.id, &changes)?;
+        // looked at after the change: its row lock keeps campaign set --add-did out until the end
+        let foreign = did::foreign_campaigns(&mut tx, did.id)?;
+        if let Some(campaigns) = uses::counted("campaign", &foreign) {
+            return Err(Error::conflict(format!("DID \"{}\" feeds {campaigns} of {}", did.number, did.username)).hint(
+                format!(
+                    "Nothing was changed. First: capconduit campaign set CAMPAIGN --user {} --remove-did {}",
+                    did.username, did.number
+                ),
+            ));
+        }
+        let name = number.as_ref().map_or(did.number.as_str(), E164::as_str);
+        let did = find(&mut tx, env.config, name)?;
+        tx.commit()?;
+        Output::done(format!("DID \"{}\" changed.", did.number), &did)
+    }
+}
+
+/// `did remove`
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    /// Number or id
+    did: String,
+    /// Take it out of its campaigns too, even with calls in flight
+    #[arg(long)]
+    force: bool,
+}
+
+impl Remove {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let did = find(&mut db, env.config, &self.did)?;
+        let thing = format!("DID \"{}\"", did.number);
+        let in_use = uses_of(&mut db, &did)?;
+        self.refuse(&thing, &did, &in_use)?;
+        let confirmed = env.confirm(&uses::question(&thing, &in_use))?;
+        let mut tx = db.transaction()?;
+        let did = find(&mut tx, env.config, &did.number)?;
+        self.refuse(&thing, &did, &uses_of(&mut tx, &did)?)?;
+        did::remove(&mut tx, did.id, &confirmed)?;
+        tx.commit()?;
+        Output::done(format!("{thing} removed."), &did)
+    }
+
+    fn refuse(&self, thing: &str, did: &Did, in_use: &[String]) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        let how = format!(
+            "To stop its calls, capconduit did set {} --status inactive. --force takes it out of its campaigns too.",
+            did.number
+        );
+        uses::refuse(thing, in_use, &how)
+    }
+}
+
+fn uses_of(db: &mut impl GenericClient, did: &Did) -> Result<Vec<String>> {
+    let calls = did::live_calls(db, did.id)?;
+    Ok([uses::counted("campaign", &did.campaigns), uses::in_flight(calls)].into_iter().flatten().collect())
+}

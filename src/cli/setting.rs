@@ -1,0 +1,299 @@
+//! `capconduit setting`: what a client may get of a campaign, with its caps.
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+
+use super::input::{nothing_to_change, number};
+use super::names::exists;
+use super::output::Output;
+use super::{Env, campaign, client, user, uses};
+use crate::store::setting::{self, Changes, Filter, Setting};
+use crate::{Error, Kind, Result};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit setting add 'Alice Priority' acme --max-concurrency 5 --total-calls-allowed 1000
+  capconduit setting set 'Alice Priority' acme --total-calls-allowed unlimited
+  capconduit setting list --client acme
+
+A setting is named by campaign and client, or by its id alone.";
+
+const STATUSES: [&str; 2] = ["active", "inactive"];
+
+/// The verbs of `setting`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List settings with their live calls
+    List(List),
+    /// Show a setting with its live calls
+    Show(Show),
+    /// Let a client get calls of a campaign
+    Add(Add),
+    /// Change a setting
+    Set(Set),
+    /// Remove a setting; the client gets no more calls of the campaign
+    Remove(Remove),
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Add(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run(env),
+            Verb::Remove(verb) => verb.run(env),
+        }
+    }
+}
+
+/// Names a setting on the command line.
+#[derive(Debug, Args)]
+struct Named {
+    /// Campaign name or id; the setting's id where no client follows
+    campaign: String,
+    /// Client identifier or id
+    client: Option<String>,
+    /// The seller, where several have a campaign of this name
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+impl Named {
+    fn find(&self, db: &mut impl GenericClient) -> Result<Setting> {
+        let Some(client) = &self.client else {
+            let id = self.campaign.parse().map_err(|_| {
+                Error::new(Kind::Usage, format!("\"{}\" is not a setting's id: which client?", self.campaign))
+                    .hint("Name a setting by campaign and client: capconduit setting show 'Alice Priority' acme")
+            })?;
+            return setting::by_id(db, id)?.ok_or_else(|| {
+                Error::new(Kind::NotFound, format!("setting {id} does not exist"))
+                    .hint("capconduit setting list shows them all.")
+            });
+        };
+        let campaign = campaign::find(db, &self.campaign, self.user.as_deref())?;
+        let client = client::find(db, client)?;
+        setting::find(db, campaign.id, client.id)?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!("client \"{}\" has no setting in campaign \"{}\"", client.client_identifier, campaign.name),
+            )
+            .hint(format!("capconduit setting add {} {} adds it.", campaign.id, client.client_identifier))
+        })
+    }
+}
+
+/// `setting list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only of this campaign
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
+    /// Only of this client
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// Only of this seller's campaigns
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let user = self.user.as_deref();
+        let filter = Filter {
+            user_id: user::id_of(&mut db, user)?,
+            campaign_id: campaign::id_of(&mut db, self.campaign.as_deref(), user)?,
+            client_id: client::id_of(&mut db, self.client.as_deref())?,
+        };
+        let settings = setting::list(&mut db, &filter)?;
+        Output::list(
+            &settings,
+            &[
+                "id",
+                "campaign_name",
+                "username",
+                "client_identifier",
+                "status",
+                "forwarding_priority",
+                "weight",
+                "live_calls",
+                "max_concurrency",
+                "current_total_calls",
+                "total_calls_allowed",
+            ],
+            "No settings.",
+        )
+    }
+}
+
+/// `setting show`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        Output::item(&self.named.find(&mut env.connect()?)?)
+    }
+}
+
+/// What a setting has besides campaign, client and max_concurrency.
+#[derive(Debug, Args)]
+struct SettingFields {
+    /// How many calls may be answered in all: a number, or unlimited
+    #[arg(long, value_name = "N|unlimited", allow_negative_numbers = true)]
+    total_calls_allowed: Option<String>,
+    /// Strategy priority: lower is tried first
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    forwarding_priority: Option<i64>,
+    /// The share of the calls, in proportion to the others'
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    weight: Option<i64>,
+    /// Only an active setting gets calls
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+}
+
+impl SettingFields {
+    fn changes(self, max_concurrency: Option<i64>) -> Result<Changes> {
+        Ok(Changes {
+            status: self.status,
+            max_concurrency: number("max_concurrency", max_concurrency, 1..=i32::MAX)?,
+            total_calls_allowed: self.total_calls_allowed.as_deref().map(total).transpose()?,
+            current_total_calls: None,
+            forwarding_priority: number("forwarding_priority", self.forwarding_priority, i32::MIN..=i32::MAX)?,
+            weight: number("weight", self.weight, 1..=i32::MAX)?,
+        })
+    }
+}
+
+fn total(text: &str) -> Result<Option<i32>> {
+    if text == "unlimited" {
+        return Ok(None);
+    }
+    let calls: i64 = text.parse().map_err(|_| {
+        Error::invalid(format!("total_calls_allowed is \"{}\": it must be a number, or unlimited", text.escape_debug()))
+    })?;
+    number("total_calls_allowed", calls, 0..=i32::MAX)
+}
+
+/// `setting add`
+#[derive(Debug, Args)]
+pub(super) struct Add {
+    /// Campaign name or id
+    campaign: String,
+    /// Client identifier or id
+    client: String,
+    /// The seller, where several have a campaign of this name
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// How many calls the client takes at once
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_concurrency: i64,
+    #[command(flatten)]
+    fields: SettingFields,
+}
+
+impl Add {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let changes = self.fields.changes(Some(self.max_concurrency))?;
+        let mut db = env.connect()?;
+        let mut tx = db.transaction()?;
+        let campaign = campaign::find(&mut tx, &self.campaign, self.user.as_deref())?;
+        let client = client::find(&mut tx, &self.client)?;
+        let what = format!("{}\" in campaign \"{}", client.client_identifier, campaign.name);
+        if setting::find(&mut tx, campaign.id, client.id)?.is_some() {
+            return Err(exists("setting", &what));
+        }
+        let id = setting::add(&mut tx, campaign.id, client.id)?;
+        setting::set(&mut tx, id, &changes)?;
+        let setting = setting::by_id(&mut tx, id)?;
+        tx.commit()?;
+        Output::done(format!("Setting of \"{what}\" added."), &setting)
+    }
+}
+
+/// `setting set`
+#[derive(Debug, Args)]
+pub(super) struct Set {
+    #[command(flatten)]
+    named: Named,
+    /// How many calls the client takes at once
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_concurrency: Option<i64>,
+    /// Set the count of answered calls
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    current_total_calls: Option<i64>,
+    /// Count answered calls from 0 again
+    #[arg(long, conflicts_with = "current_total_calls")]
+    reset_total_calls: bool,
+    #[command(flatten)]
+    fields: SettingFields,
+}
+
+impl Set {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let current = if self.reset_total_calls { Some(0) } else { self.current_total_calls };
+        let changes = Changes {
+            current_total_calls: number("current_total_calls", current, 0..=i32::MAX)?,
+            ..self.fields.changes(self.max_concurrency)?
+        };
+        if changes == Changes::default() {
+            return Err(nothing_to_change("setting"));
+        }
+        let mut db = env.connect()?;
+        let mut tx = db.transaction()?;
+        let id = self.named.find(&mut tx)?.id;
+        setting::set(&mut tx, id, &changes)?;
+        let setting = setting::by_id(&mut tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
+        tx.commit()?;
+        Output::done(format!("Setting of {} changed.", what(&setting)), &setting)
+    }
+}
+
+/// `"acme" in campaign "Alice Priority"`
+fn what(setting: &Setting) -> String {
+    format!("\"{}\" in campaign \"{}\"", setting.client_identifier, setting.campaign_name)
+}
+
+/// `setting remove`
+#[derive(Debug, Args)]
+pub(super) struct Remove {
+    #[command(flatten)]
+    named: Named,
+    /// Remove it even with calls in flight
+    #[arg(long)]
+    force: bool,
+}
+
+impl Remove {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let setting = self.named.find(&mut db)?;
+        let thing = format!("setting of {}", what(&setting));
+        let in_use: Vec<String> = uses::in_flight(setting.live_calls).into_iter().collect();
+        self.refuse(&thing, &setting, &in_use)?;
+        let confirmed = env.confirm(&uses::question(&thing, &in_use))?;
+        let mut tx = db.transaction()?;
+        let setting = setting::by_id(&mut tx, setting.id)?.ok_or_else(|| Error::not_found("setting", setting.id))?;
+        let in_use: Vec<String> = uses::in_flight(setting.live_calls).into_iter().collect();
+        self.refuse(&thing, &setting, &in_use)?;
+        setting::remove(&mut tx, setting.id, &confirmed)?;
+        tx.commit()?;
+        Output::done(format!("Setting of {} removed.", what(&setting)), &setting)
+    }
+
+    fn refuse(&self, thing: &str, setting: &Setting, in_use: &[String]) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        let how = format!(
+            "To stop its calls, capconduit setting set {} --status inactive. --force removes it all the same.",
+            setting.id
+        );
+        uses::refuse(thing, in_use, &how)
+    }
+}
