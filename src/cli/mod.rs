@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::{Error, Kind, Result, store};
 
 mod asterisk;
+mod call;
 mod campaign;
 mod client;
 mod db;
@@ -70,6 +71,9 @@ enum Noun {
     /// Settings: what a client may get of a campaign, with its caps
     #[command(subcommand, after_help = setting::EXAMPLES)]
     Setting(setting::Verb),
+    /// Calls: records, attempts, and what is up now
+    #[command(subcommand, after_help = call::EXAMPLES)]
+    Call(call::Verb),
     /// Routing decisions
     #[command(subcommand)]
     Route(route::Verb),
@@ -149,6 +153,7 @@ impl Noun {
             Noun::Did(verb) => verb.run(env),
             Noun::Campaign(verb) => verb.run(env),
             Noun::Setting(verb) => verb.run(env),
+            Noun::Call(verb) => verb.run(env),
             Noun::Route(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
         }

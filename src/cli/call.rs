@@ -1,0 +1,222 @@
+//! `capconduit call`: records, attempts, and what is up now.
+
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+use serde::Serialize;
+
+use super::input::number;
+use super::output::{Output, Tables};
+use super::{Env, campaign, client, user};
+use crate::config::Config;
+use crate::store::call::{self, Attempt, Call, Filter};
+use crate::{Error, Result, store};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit call list --campaign 'Alice Priority' --from 2026-07-01 --to 2026-07-31
+  capconduit call list --status ANSWERED,BUSY --limit 200 --offset 200 --json
+  capconduit call show 1721555999.42
+  capconduit call active
+
+Times are UTC: 2026-07-01 or 2026-07-01T12:00:00Z.";
+
+/// The verbs of `call`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List call records, newest first
+    List(Box<List>),
+    /// Show a call record with its attempts
+    Show(Show),
+    /// List the attempts in flight: what counts against the caps now
+    Active,
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Active => active(env),
+        }
+    }
+}
+
+/// `call list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only of this campaign
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
+    /// Only to this number
+    #[arg(long, value_name = "NUMBER")]
+    did: Option<String>,
+    /// Only with this client
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// Only of this seller
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only with this call status, or one of these
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
+    /// Only those that started at or after this time
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only those that started before this time; a date includes its day
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true)]
+    limit: i64,
+    /// How many of the newest to leave out
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    offset: i64,
+}
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let limit = number("limit", self.limit, 1..=i32::MAX)?.unwrap_or_default();
+        let offset = number("offset", self.offset, 0..=i32::MAX)?.unwrap_or_default();
+        let from = self.from.as_deref().map(|text| time("from", text, 0)).transpose()?;
+        let to = self.to.as_deref().map(|text| time("to", text, 1)).transpose()?;
+        let mut db = env.connect()?;
+        let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
+        let filter = Filter {
+            user_id: user::id_of(&mut db, self.user.as_deref())?,
+            campaign_id,
+            client_id: client::id_of(&mut db, self.client.as_deref())?,
+            number: self.did.map(|did| called_number(&mut db, env.config, did)).transpose()?,
+            statuses: self.status.iter().map(|status| status.to_ascii_uppercase()).collect(),
+            from,
+            to,
+        };
+        let calls = call::list(&mut db, &filter, limit, offset)?;
+        Output::list(
+            &calls,
+            &[
+                "id",
+                "timestamp_start",
+                "incoming_did_number",
+                "caller_id_num",
+                "campaign_name",
+                "client_identifier",
+                "call_status",
+                "duration_seconds",
+                "billsec_seconds",
+            ],
+            "No calls.",
+        )
+    }
+}
+
+/// The number as records have it. It need not be a DID, any more or at all: calls to it are recorded
+/// all the same.
+fn called_number(db: &mut impl GenericClient, config: &Config, did: String) -> Result<String> {
+    let number = config.number_rules()?.normalize(&did).map(|number| number.as_str().to_owned());
+    let known = store::did::find(db, number.as_deref(), &did)?;
+    Ok(known.map(|did| did.number).or(number).unwrap_or(did))
+}
+
+/// A time in UTC. A date stands for its beginning, `days` later.
+fn time(option: &str, text: &str, days: u64) -> Result<DateTime<Utc>> {
+    let date = || {
+        let date: NaiveDate = text.parse().ok()?;
+        Some(date.checked_add_days(Days::new(days))?.and_time(NaiveTime::MIN).and_utc())
+    };
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()).or_else(date).ok_or_else(|| {
+        Error::invalid(format!("--{option} \"{}\" is not a time", text.escape_debug()))
+            .hint("Write a date or an RFC 3339 time: 2026-07-01 or 2026-07-01T12:00:00Z")
+    })
+}
+
+/// `call show`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// Asterisk's uniqueid of the call, or the record's id
+    call: String,
+}
+
+/// What differs from attempt to attempt.
+const ATTEMPTS: Tables = &[(
+    "attempts",
+    &[
+        "attempt_number",
+        "client_identifier",
+        "system_name",
+        "claimed_at",
+        "lease_expires_at",
+        "released_at",
+        "release_reason",
+        "dial_status",
+        "hangup_cause_code",
+    ],
+)];
+
+/// A call and what was tried.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    call: Call,
+    attempts: Vec<Attempt>,
+}
+
+/// A call that is still up: it has no record yet.
+#[derive(Serialize)]
+struct Unrecorded<'a> {
+    id: Option<i64>,
+    call_status: Option<&'a str>,
+    asterisk_uniqueid: &'a str,
+    attempts: Vec<Attempt>,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        if let Some(call) = call::find(&mut db, &self.call)? {
+            let attempts = match &call.asterisk_uniqueid {
+                Some(uniqueid) => call::attempts(&mut db, uniqueid)?,
+                None => Vec::new(),
+            };
+            return Output::detail(&Whole { call, attempts }, ATTEMPTS);
+        }
+        let attempts = call::attempts(&mut db, &self.call)?;
+        if attempts.is_empty() {
+            return Err(Error::not_found("call", &self.call));
+        }
+        Output::detail(&Unrecorded { id: None, call_status: None, asterisk_uniqueid: &self.call, attempts }, ATTEMPTS)
+    }
+}
+
+fn active(env: &mut Env<'_>) -> Result<Output> {
+    Output::list(
+        &call::active(&mut env.connect()?)?,
+        &[
+            "campaign_name",
+            "client_identifier",
+            "incoming_did_number",
+            "caller_id_num",
+            "claimed_at",
+            "lease_expires_at",
+            "attempt_number",
+            "asterisk_uniqueid",
+        ],
+        "No calls are in flight.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let read = |text, days| time("to", text, days).map(|t| t.to_rfc3339()).ok();
+        assert_eq!(read("2026-07-01", 0).as_deref(), Some("2026-07-01T00:00:00+00:00"));
+        assert_eq!(read("2026-12-31", 1).as_deref(), Some("2027-01-01T00:00:00+00:00"));
+        assert_eq!(read("2026-07-01T12:00:00+02:00", 1).as_deref(), Some("2026-07-01T10:00:00+00:00"));
+        for bad in ["", "yesterday", "2026-02-30", "2026-07-01 12:00", "12:00"] {
+            assert_eq!(read(bad, 0), None, "{bad}");
+        }
+    }
+}
