@@ -6,6 +6,7 @@ mod harness;
 
 mod calls;
 mod caps;
+mod cli;
 mod database_away;
 mod install;
 mod migrate;
