@@ -9,6 +9,7 @@ pub mod asterisk;
 pub mod call;
 pub mod cli;
 pub mod config;
+pub mod confirm;
 pub mod error;
 pub mod number;
 pub mod realtime;

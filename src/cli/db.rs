@@ -42,16 +42,12 @@ fn migrate(env: &mut Env<'_>) -> Result<Output> {
 
 fn status(env: &mut Env<'_>) -> Result<Output> {
     let steps = migrate::status(&mut env.connect()?)?;
-    if steps.iter().any(|s| s.state != State::Applied) {
-        let missing: Vec<String> = steps
-            .iter()
-            .filter(|s| s.state != State::Applied)
-            .map(|s| format!("{} is {}", s.name, json!(s.state).as_str().unwrap_or("?")))
-            .collect();
-        return Err(Error::failed(format!("the schema is not up to date: {}", missing.join(", ")))
-            .hint("Run capconduit db migrate."));
+    let output = Output::list(&steps, &["name", "state", "applied_at"], "No migrations.")?;
+    if steps.iter().all(|step| step.state == State::Applied) {
+        return Ok(output);
     }
-    Output::list(&steps, &["name", "state", "applied_at"], "No migrations.")
+    let error = Error::failed("the schema is not up to date").hint("Run capconduit db migrate.");
+    Ok(Output::Findings { output: Box::new(output), error })
 }
 
 fn seed(env: &mut Env<'_>) -> Result<Output> {

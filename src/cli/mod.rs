@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
-use crate::{Error, Kind, Result, store};
+use crate::confirm::{self, Confirmed, Whom};
+use crate::{Result, store};
 
 mod asterisk;
 mod call;
@@ -98,10 +99,6 @@ pub struct Env<'a> {
     pub json: bool,
 }
 
-/// Proof that the user has confirmed something that cannot be undone; only [`Env::confirm`] makes it.
-#[derive(Debug)]
-pub struct Confirmed(());
-
 impl Env<'_> {
     /// A connection to the configured database.
     ///
@@ -114,26 +111,10 @@ impl Env<'_> {
     /// Asks before something is removed. `what` is a question: `Remove client "acme"?`
     ///
     /// # Errors
-    /// The user says no; there is nobody to ask and no `--yes`.
+    /// See [`confirm::ask`].
     pub fn confirm(&mut self, what: &str) -> Result<Confirmed> {
-        if self.yes {
-            return Ok(Confirmed(()));
-        }
-        if !self.interactive {
-            return Err(Error::new(Kind::Usage, format!("{what} There is no terminal to ask at"))
-                .hint("Nothing was changed. Add --yes to go ahead without asking."));
-        }
-        // a prompt that cannot be written is answered by nobody
-        let _ = write!(self.stderr, "{what} [y/N] ").and_then(|()| self.stderr.flush());
-        let mut answer = String::new();
-        let mut byte = [0];
-        while self.stdin.read(&mut byte).is_ok_and(|n| n == 1) && byte[0] != b'\n' {
-            answer.push(char::from(byte[0]));
-        }
-        match answer.trim().to_ascii_lowercase().as_str() {
-            "y" | "yes" => Ok(Confirmed(())),
-            _ => Err(Error::failed("not confirmed: nothing was changed")),
-        }
+        let whom = Whom { yes: self.yes, interactive: self.interactive, stdin: self.stdin, stderr: self.stderr };
+        confirm::ask(what, whom)
     }
 
     /// One progress line on standard error, where a person or a log reads it.

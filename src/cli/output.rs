@@ -37,6 +37,13 @@ pub enum Output {
         /// The thing that was changed.
         value: Value,
     },
+    /// A check that found something: what it looked at, and the error it ends with.
+    Findings {
+        /// Goes to standard output.
+        output: Box<Output>,
+        /// Goes to standard error and decides the exit code.
+        error: Error,
+    },
 }
 
 /// Fields of lists in an object that people are shown, by the list's name.
@@ -89,7 +96,10 @@ pub fn print(result: Result<Output>, json: bool, stdout: &mut dyn Write, stderr:
     };
     let text = if json { as_json(&output) } else { as_text(&output) };
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Ok(()) => 0,
+        Ok(()) => match &output {
+            Output::Findings { error, .. } => print_error(error, json, stderr),
+            _ => 0,
+        },
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => 0,
         Err(e) => print_error(&Error::failed(format!("cannot write the result: {e}")), json, stderr),
     }
@@ -130,6 +140,7 @@ pub fn usage(error: &clap::Error, json: bool, stdout: &mut dyn Write, stderr: &m
 
 fn as_json(output: &Output) -> String {
     let value = match output {
+        Output::Findings { output, .. } => return as_json(output),
         Output::List { rows, .. } => Value::Array(rows.clone()),
         Output::Item(value) | Output::Detail { value, .. } | Output::Done { value, .. } => value.clone(),
     };
@@ -138,6 +149,7 @@ fn as_json(output: &Output) -> String {
 
 fn as_text(output: &Output) -> String {
     match output {
+        Output::Findings { output, .. } => as_text(output),
         Output::List { rows, empty, .. } if rows.is_empty() => format!("{empty}\n"),
         Output::List { rows, columns, .. } => table(rows, columns),
         Output::Item(value) => item(value, &[]),

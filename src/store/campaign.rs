@@ -5,7 +5,7 @@ use postgres::GenericClient;
 
 use super::Query;
 use super::call::IN_FLIGHT;
-use crate::cli::Confirmed;
+use crate::confirm::Confirmed;
 use crate::{Error, Result, args, row};
 
 row! {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use super::Query;
-use crate::cli::Confirmed;
+use crate::confirm::Confirmed;
 use crate::{Error, Result, args, row};
 
 row! {

@@ -9,7 +9,7 @@ use postgres::types::{FromSql, Type};
 use serde::Serialize;
 
 use super::Query;
-use crate::cli::Confirmed;
+use crate::confirm::Confirmed;
 use crate::realtime::Text;
 use crate::{Result, args, row};
 

@@ -139,7 +139,7 @@ impl Centre {
         let port = free_port("127.0.0.1");
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(&scenario).args(["-i", "127.0.0.1", "-p", &port.to_string()]);
-        command.args(["-nostdin", "-trace_logs", "-log_file"]).arg(dir.join("log"));
+        command.args(["-nostdin", "-aa", "-trace_logs", "-log_file"]).arg(dir.join("log"));
         command.args(["-trace_err", "-error_file"]).arg(dir.join("errors"));
         let server = Server::start(&command, &dir, "KILL");
         wait_for("SIPp to listen", || std::net::UdpSocket::bind(("127.0.0.1", port)).is_err());
@@ -333,16 +333,11 @@ impl Calling {
         let status = self.child.wait().expect("sipp ends");
         let read =
             |name: &str| String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned();
-        let codes = read("log").lines().filter_map(|line| line.trim().parse().ok()).collect();
-        assert!(
-            status.success(),
-            "sipp: {status}: {codes:?}\n{}\n{}\n{}",
-            read("out"),
-            read("errors"),
-            read("scenario.xml")
-        );
-        // kept only where something went wrong
+        let codes: Vec<u16> = read("log").lines().filter_map(|line| line.trim().parse().ok()).collect();
+        let story = format!("{}\n{}\n{}", read("out"), read("errors"), read("scenario.xml"));
+        // what was in it is in the message below
         let _ = std::fs::remove_dir_all(&self.dir);
+        assert!(status.success(), "sipp: {status}: {codes:?}\n{story}");
         codes
     }
 }
