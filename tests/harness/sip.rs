@@ -75,7 +75,7 @@ impl Behaviour {
         let cseq = "[last_CSeq:]\n";
         let contact = "Contact: <sip:[local_ip]:[local_port]>\n";
         let ringing = send(&respond("180 Ringing", &format!("{cseq}{contact}{LENGTH_0}")));
-        let answer = send_until_answered(&respond(
+        let answer = send(&respond(
             "200 OK",
             &format!("CSeq: [cseq] INVITE\n{contact}Content-Type: application/sdp\nContent-Length: [len]\n\n{SDP}"),
         ));
@@ -84,7 +84,7 @@ impl Behaviour {
         let cancelled = format!(
             "{}{}<recv request=\"ACK\" next=\"2\"/>\n",
             send(&respond("200 OK", &format!("{cseq}{LENGTH_0}"))),
-            send_until_answered(&respond("487 Request Terminated", &format!("CSeq: [cseq] INVITE\n{LENGTH_0}"))),
+            send(&respond("487 Request Terminated", &format!("CSeq: [cseq] INVITE\n{LENGTH_0}"))),
         );
         // Ringing is waiting for a CANCEL that need not come. Without ringing there is no such
         // wait.
@@ -98,11 +98,12 @@ impl Behaviour {
         };
         // A loaded Asterisk may repeat its INVITE before it gets to read our answer.
         let answered = format!(
-            "<label id=\"1\"/>\n{answer}<recv request=\"INVITE\" optional=\"true\" next=\"1\"/>\n<recv request=\"ACK\"/>\n"
+            "<label id=\"1\"/>\n{answer}<label id=\"4\"/>\n\
+             <recv request=\"INVITE\" optional=\"true\" next=\"4\"/>\n<recv request=\"ACK\"/>\n"
         );
         let end = "<label id=\"2\"/>\n";
         let refused = |status: &str, contact: &str| {
-            let response = send_until_answered(&respond(status, &format!("{cseq}{contact}{LENGTH_0}")));
+            let response = send(&respond(status, &format!("{cseq}{contact}{LENGTH_0}")));
             format!("{invite}<nop>{}</nop>\n{response}<recv request=\"ACK\"/>\n", log("-"))
         };
         let body = match self {
