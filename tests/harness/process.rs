@@ -15,7 +15,10 @@ echo "$server" >"$dir/pid"
 cat >/dev/null
 kill -s "$signal" "$server" 2>/dev/null
 ( i=0; while [ $i -lt 100 ] && kill -0 "$server" 2>/dev/null; do sleep 0.1; i=$((i+1)); done; kill -s KILL "$server" 2>/dev/null ) &
+killer=$!
 wait "$server" 2>/dev/null
+kill -s KILL "$killer" 2>/dev/null
+wait "$killer" 2>/dev/null
 rm -rf "$dir"
 "#;
 
