@@ -3,7 +3,7 @@
 //! Pure: from what the channel says to what the database gets, without reading or writing either.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What `cc_route` is asked. Texts are decoded and fit their columns.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +66,7 @@ pub struct Attempt {
 }
 
 /// The record of a call, as `call_logs` has it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
     /// E.164, or what the carrier sent.
     pub incoming_did_number: String,
@@ -96,7 +96,19 @@ pub struct CallRecord {
     pub asterisk_linkedid: Option<String>,
     /// `DIALSTATUS` of the last attempt.
     pub dial_status: Option<String>,
-    /// The link as the channel knows it.
+    /// The seller, as the channel knows it; the ledger's word goes first, here and below.
+    #[serde(default)]
+    pub user_id: Option<i32>,
+    /// The campaign.
+    #[serde(default)]
+    pub campaign_id: Option<i32>,
+    /// The DID.
+    #[serde(default)]
+    pub did_id: Option<i32>,
+    /// The client.
+    #[serde(default)]
+    pub client_id: Option<i32>,
+    /// The link.
     pub campaign_client_setting_id: Option<i32>,
 }
 

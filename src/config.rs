@@ -88,6 +88,12 @@ impl Config {
         }
     }
 
+    /// `CAPCONDUIT_SPOOL_DIR`, else [`default_spool_dir`].
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        self.get("CAPCONDUIT_SPOOL_DIR").map_or_else(default_spool_dir, PathBuf::from)
+    }
+
     /// `CAPCONDUIT_NUMBER_RULES`: how a carrier's numbers become E.164.
     ///
     /// # Errors
@@ -98,6 +104,13 @@ impl Config {
             None => Ok(NumberRules::default()),
         }
     }
+}
+
+/// `capconduit` below Asterisk's spool folder, which Asterisk tells its AGI programs.
+#[must_use]
+pub fn default_spool_dir() -> PathBuf {
+    let asterisk = env::var_os("AST_SPOOL_DIR").map_or_else(|| PathBuf::from("/var/spool/asterisk"), PathBuf::from);
+    asterisk.join("capconduit")
 }
 
 #[cfg(test)]

@@ -5,15 +5,19 @@
 //! speaks SQL.
 
 pub mod agi;
+pub mod api;
 pub mod asterisk;
 pub mod call;
 pub mod cli;
 pub mod config;
 pub mod confirm;
+pub mod delivery;
 pub mod error;
 pub mod number;
 pub mod realtime;
+pub mod spool;
 pub mod store;
+pub mod syslog;
 pub mod text;
 
 pub use error::{Error, Kind, Result};

@@ -24,17 +24,28 @@ CREATE TABLE call_attempts (
     claimed_at                 timestamptz NOT NULL,
     lease_expires_at           timestamptz NOT NULL,
     released_at                timestamptz,
-    -- failover: the dialplan asked for the next client; hangup: the call ended
+    -- failover: the dialplan asked for the next client; hangup: the call ended; what `call reap`
+    -- closed: expired, asterisk_restarted, channel_gone
     release_reason             varchar(20),
     dial_status                varchar(20),
     hangup_cause_code          integer,
+    -- answered and over, but not yet in current_total_calls: the record is still to reach the HTTP
+    -- back end, which counts it. Holds its place in the total until then.
+    count_pending              boolean NOT NULL DEFAULT false,
     CONSTRAINT call_attempts_call_key UNIQUE (asterisk_uniqueid, attempt_number),
     CONSTRAINT call_attempts_release_check CHECK ((released_at IS NULL) = (release_reason IS NULL))
 );
--- The live calls of a campaign: small, however long the ledger grows.
+-- What holds a place in a campaign's caps: small, however long the ledger grows.
 CREATE INDEX call_attempts_open_idx ON call_attempts (campaign_id, campaign_client_setting_id)
-    WHERE released_at IS NULL;
+    WHERE released_at IS NULL OR count_pending;
 CREATE INDEX call_attempts_claimed_at_idx ON call_attempts (claimed_at);
+
+-- Calls that are over but whose record is not in call_logs, because it goes to the HTTP back end:
+-- nothing may be claimed for them any more. `call reap` forgets them after a day.
+CREATE TABLE call_endings (
+    asterisk_uniqueid varchar(50) PRIMARY KEY,
+    ended_at          timestamptz NOT NULL DEFAULT now()
+);
 
 -- Whose turn it is, one row per group of links that take turns: the links of one
 -- forwarding_priority (priority), or all links of the campaign (round_robin, weighted: tier 0).

@@ -1,5 +1,6 @@
--- The call record: written once, the claim released and the call counted in the same transaction,
+-- cc_log_call: the call record, written once, the claim released and the call counted in the same transaction,
 -- however often the logger runs for one call.
+-- cc_release_call: what is left to do here where the record goes to the HTTP back end.
 
 DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
     integer, text, text, text, text, integer);
@@ -23,6 +24,7 @@ BEGIN
     SET released_at = clock_timestamp(), release_reason = 'hangup',
         dial_status = p_dial_status, hangup_cause_code = p_cause_code
     WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+    UPDATE call_attempts a SET count_pending = false WHERE a.asterisk_uniqueid = p_uniqueid AND a.count_pending;
 
     SELECT l.id INTO call_log_id FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid;
     already_logged := FOUND;
@@ -69,4 +71,27 @@ BEGIN
         UPDATE campaign_client_settings s SET current_total_calls = s.current_total_calls + 1
         WHERE s.id = link.setting_id;
     END IF;
+END $$;
+
+DROP FUNCTION IF EXISTS cc_release_call(text, text, integer, boolean);
+
+-- Releases a call's claim and lets nothing more be claimed for it. p_count_pending: it was answered,
+-- and the back end has not counted it yet. Returns how many claims were open.
+CREATE FUNCTION cc_release_call(p_uniqueid text, p_dial_status text, p_cause_code integer, p_count_pending boolean)
+RETURNS integer LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    released integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
+    INSERT INTO call_endings (asterisk_uniqueid) VALUES (p_uniqueid) ON CONFLICT DO NOTHING;
+    UPDATE call_attempts a
+    SET released_at = clock_timestamp(), release_reason = 'hangup',
+        dial_status = p_dial_status, hangup_cause_code = p_cause_code
+    WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+    GET DIAGNOSTICS released = ROW_COUNT;
+    -- the last attempt is the one that was answered
+    UPDATE call_attempts a SET count_pending = p_count_pending
+    WHERE a.id = (SELECT max(l.id) FROM call_attempts l WHERE l.asterisk_uniqueid = p_uniqueid)
+      AND a.count_pending <> p_count_pending;
+    RETURN released;
 END $$;

@@ -82,9 +82,11 @@ CREATE FUNCTION cc_candidates(p_campaign_id integer, p_uniqueid text, p_at times
 RETURNS SETOF cc_candidate
 LANGUAGE sql STABLE AS $$
     WITH live AS (
-        SELECT a.campaign_client_setting_id AS setting_id, count(*)::integer AS calls
+        SELECT a.campaign_client_setting_id AS setting_id,
+               count(*) FILTER (WHERE a.released_at IS NULL AND a.lease_expires_at > p_at)::integer AS calls,
+               count(*) FILTER (WHERE a.count_pending)::integer AS uncounted
         FROM call_attempts a
-        WHERE a.campaign_id = p_campaign_id AND a.released_at IS NULL AND a.lease_expires_at > p_at
+        WHERE a.campaign_id = p_campaign_id AND (a.released_at IS NULL OR a.count_pending)
         GROUP BY 1
     ), tried AS (
         SELECT a.campaign_client_setting_id AS setting_id, max(a.attempt_number) AS attempt_number
@@ -108,7 +110,8 @@ LANGUAGE sql STABLE AS $$
                    WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
                    WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
                    -- each call in flight may become a counted one
-                   WHEN s.current_total_calls + coalesce(l.calls, 0) >= s.total_calls_allowed THEN 'total_cap'
+                   WHEN s.current_total_calls + coalesce(l.calls + l.uncounted, 0) >= s.total_calls_allowed
+                       THEN 'total_cap'
                END AS reason
         FROM campaigns g
         JOIN campaign_client_settings s ON s.campaign_id = g.id
@@ -212,7 +215,8 @@ BEGIN
     status := 'reject';
 
     -- The logger has been here: the caller hung up while this attempt was under way.
-    IF EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid) THEN
+    IF EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid)
+        OR EXISTS (SELECT FROM call_endings e WHERE e.asterisk_uniqueid = p_uniqueid) THEN
         reason := 'call_ended';
         call_status := 'ABANDONED';
         hangup_cause := 16;

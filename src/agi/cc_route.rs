@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 use super::channel::Channel;
 use super::session::{AgiError, Session};
-use super::with_database;
 use crate::call::{Attempt, Decision, RouteRequest};
 use crate::config::Config;
 use crate::{Error, Result, store, text};
@@ -32,7 +31,7 @@ const CAUSE_NO_DECISION: &str = "42";
 #[must_use]
 pub fn main() -> ExitCode {
     match run(std::io::stdin().lock(), std::io::stdout().lock(), |request| {
-        with_database("cc-route.agi", move |client| store::route::claim(client, &request))
+        store::with_deadline(&Config::load()?, "cc-route.agi", move |client| store::route::claim(client, &request))
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,

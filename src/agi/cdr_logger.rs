@@ -1,21 +1,28 @@
-//! cdr_logger.agi: writes the call record, releases the claim and counts the call, all in one
-//! statement. Exit 0 when the record is safe, also when it was so before; 1 when it is not.
+//! cdr_logger.agi: delivers the call record, which releases the claim and counts the call.
+//!
+//! A record that cannot be delivered goes to the spool; where that fails, too, it goes whole to
+//! Asterisk's log and to syslog. Exit 0 when the record is safe, also when it was so before; 1 when
+//! only logs have it.
 
 use std::io::{BufRead, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 
 use super::channel::Channel;
 use super::session::{AgiError, Session};
-use super::with_database;
 use crate::call::{self, CallRecord, Ending};
-use crate::config::Config;
-use crate::store::record::Logged;
-use crate::{Result, store, text};
+use crate::config::{self, Config};
+use crate::delivery::{Sink, Undelivered, Work};
+use crate::spool::{Entry, Spool};
+use crate::{Error, Result, store, syslog, text};
+
+/// How it names itself to the database and in logs.
+const PROGRAM: &str = "cdr_logger.agi";
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 13] = [
+const WANTED: [(&str, &str); 17] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("did", "CC_DID"),
     ("caller_id_num", "CALLERID(num)"),
@@ -28,38 +35,91 @@ const WANTED: [(&str, &str); 13] = [
     ("dial_status", "DIALSTATUS"),
     ("hangup_cause", "HANGUPCAUSE"),
     ("setting_id", "EFFECTIVE_CCS_ID"),
+    ("user_id", "USER_ID"),
+    ("campaign_id", "CAMPAIGN_ID"),
+    ("did_id", "DID_ID"),
+    ("client_id", "CLIENT_ID"),
     ("uniqueid", "UNIQUEID"),
 ];
 
 /// Runs the program on this process's streams.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(std::io::stdin().lock(), std::io::stdout().lock(), |record| {
-        with_database("cdr_logger.agi", move |client| store::record::log(client, &record))
-    }) {
+    match run(std::io::stdin().lock(), std::io::stdout().lock(), keep) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-/// One session: read, log. `log` is the database.
-fn run<R: BufRead, W: Write>(
-    reader: R,
-    writer: W,
-    log: impl FnOnce(CallRecord) -> Result<Logged>,
-) -> Result<(), AgiError> {
+/// What is to be said of a record.
+enum Kept {
+    /// It is delivered.
+    Delivered,
+    /// It is in the spool, or in its `failed` folder, for this reason.
+    Spooled(Error, PathBuf),
+    /// It is nowhere: the reason, and why the spool did not take it.
+    Lost(Error, Error),
+}
+
+/// Delivers a record, or spools it.
+fn keep(record: &CallRecord) -> Kept {
+    let config = Config::load();
+    let attempt = || -> Result<(), Undelivered> {
+        let config = config.as_ref().map_err(|e| Undelivered::of(e.clone()))?;
+        let sink = Sink::of(config).map_err(Undelivered::of)?;
+        let mut database = |work: Work| store::with_deadline(config, PROGRAM, move |client| work.run(client));
+        sink.deliver(record, false, &mut database).map(|_| ())
+    };
+    let Err(undelivered) = attempt() else { return Kept::Delivered };
+    let entry = Entry {
+        record: record.clone(),
+        posted: undelivered.posted,
+        spooled_at: Utc::now(),
+        reason: undelivered.error.message.clone(),
+    };
+    let spool = Spool::new(config.map_or_else(|_| config::default_spool_dir(), |c| c.spool_dir()));
+    let kept = if undelivered.permanent { spool.put_failed(&entry) } else { spool.put(&entry) };
+    match kept {
+        Ok(path) => Kept::Spooled(undelivered.error, path),
+        Err(error) => Kept::Lost(undelivered.error, error),
+    }
+}
+
+/// One session: read, keep, say what is wrong. `keep` is everything outside the session.
+fn run<R: BufRead, W: Write>(reader: R, writer: W, keep: impl FnOnce(&CallRecord) -> Kept) -> Result<(), AgiError> {
     let mut session = Session::start(reader, writer)?;
     let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
     let channel = Channel::ask(&mut session, &WANTED)?;
     let record = record(uniqueid, &channel, Utc::now());
-    if let Err(error) = log(record.clone()) {
-        // The record must not be lost with the process: Asterisk's log keeps it whole.
-        session.verbose(&format!("ERROR cdr_logger.agi: call not recorded: {}", error.message), 0)?;
-        let line = serde_json::to_string(&record).unwrap_or_else(|e| format!("(unprintable: {e})"));
-        session.verbose(&format!("ERROR cdr_logger.agi: unrecorded call: {line}"), 0)?;
-        return Err(AgiError::Protocol("not recorded"));
+    match keep(&record) {
+        Kept::Delivered => Ok(()),
+        Kept::Spooled(reason, path) => {
+            let call = &record.asterisk_uniqueid;
+            let line = format!("WARNING {PROGRAM}: call {call} spooled to {}: {}", path.display(), reason.message);
+            // the record is safe, whether or not Asterisk can still be told
+            let _ = session.verbose(&line, 1);
+            Ok(())
+        }
+        Kept::Lost(reason, spool) => {
+            // The record must not be lost with the process.
+            let why =
+                format!("ERROR {PROGRAM}: call not recorded: {}; and not spooled: {}", reason.message, spool.message);
+            let line = format!(
+                "ERROR {PROGRAM}: unrecorded call (capconduit call replay --file takes it): {}",
+                to_line(&record)
+            );
+            syslog::error(PROGRAM, &why);
+            syslog::error(PROGRAM, &line);
+            session.verbose(&why, 0)?;
+            session.verbose(&line, 0)?;
+            Err(AgiError::Protocol("not recorded"))
+        }
     }
-    Ok(())
+}
+
+/// The record as one line of JSON.
+fn to_line(record: &CallRecord) -> String {
+    serde_json::to_string(record).unwrap_or_else(|e| format!("(unprintable: {e})"))
 }
 
 /// The record of the call that this channel was. `now` stands in for times the dialplan did not set.
@@ -93,6 +153,10 @@ fn record(uniqueid: String, channel: &Channel, now: DateTime<Utc>) -> CallRecord
         asterisk_uniqueid: text::truncate(&uniqueid, 50).to_owned(),
         asterisk_linkedid: channel.text("linkedid", 50),
         dial_status: channel.text("dial_status", 20),
+        user_id: channel.number("user_id"),
+        campaign_id: channel.number("campaign_id"),
+        did_id: channel.number("did_id"),
+        client_id: channel.number("client_id"),
         campaign_client_setting_id: channel.number("setting_id"),
     }
 }
@@ -101,32 +165,32 @@ fn record(uniqueid: String, channel: &Channel, now: DateTime<Utc>) -> CallRecord
 mod tests {
     use std::io::Cursor;
 
-    use super::*;
-    use crate::{Error, Kind};
+    use proptest::prelude::*;
 
-    fn session(channel: &str, result: Result<Logged>) -> (CallRecord, String, bool) {
+    use super::*;
+    use crate::Kind;
+
+    fn session(channel: &str, kept: Kept) -> (CallRecord, String, bool) {
         let input = format!(
             "agi_uniqueid: node-1.2\nagi_extension: h\n\n200 result=1 ({channel})\n200 result=1\n200 result=1\n"
         );
         let mut output = Vec::new();
-        let mut logged = None;
+        let mut asked = None;
         let outcome = run(Cursor::new(input), &mut output, |record| {
-            logged = Some(record);
-            result
+            asked = Some(record.clone());
+            kept
         });
         let output = String::from_utf8(output).expect("utf-8");
         let sent = output.lines().skip(1).map(|l| format!("{l}\n")).collect();
-        (logged.expect("asked to log"), sent, outcome.is_ok())
+        (asked.expect("asked to keep it"), sent, outcome.is_ok())
     }
-
-    const DONE: Result<Logged> = Ok(Logged { call_log_id: 1, already_logged: false });
 
     #[test]
     fn the_clients_answer_is_what_counts() {
         let (record, sent, ok) = session(
             "node-1.2&0018005550101&555&Zo%C3%AB%20%22x%22&2026-01-02T03:04:05.000000Z&2026-01-02T03:04:07.100000Z\
-             &2026-01-02T03:04:10.050000Z&proceed&&ANSWER&16&7&node-1.2",
-            DONE,
+             &2026-01-02T03:04:10.050000Z&proceed&&ANSWER&16&7&3&4&5&6&node-1.2",
+            Kept::Delivered,
         );
         assert!(ok && sent.is_empty(), "{sent}");
         assert_eq!(record.incoming_did_number, "+18005550101");
@@ -134,12 +198,12 @@ mod tests {
         assert_eq!((record.duration_seconds, record.billsec_seconds), (5, 3));
         assert_eq!(record.call_status, "ANSWERED");
         assert_eq!(record.hangup_cause_text.as_deref(), Some("Normal Clearing"));
-        assert_eq!(record.campaign_client_setting_id, Some(7));
+        assert_eq!((record.campaign_client_setting_id, record.client_id), (Some(7), Some(6)));
     }
 
     #[test]
     fn a_channel_that_says_nothing_still_leaves_a_record() {
-        let (record, _, ok) = session("", DONE);
+        let (record, _, ok) = session("", Kept::Delivered);
         assert!(ok);
         assert_eq!(record.asterisk_uniqueid, "node-1.2");
         assert_eq!(record.incoming_did_number, "unknown");
@@ -148,10 +212,37 @@ mod tests {
     }
 
     #[test]
+    fn a_spooled_call_is_mentioned_and_safe() {
+        let spooled = Kept::Spooled(Error::new(Kind::Unreachable, "away"), "/spool/node-1.2.json".into());
+        let (_, sent, ok) = session("node-1.2&18005550101", spooled);
+        assert!(ok);
+        assert_eq!(
+            sent,
+            "VERBOSE \"WARNING cdr_logger.agi: call node-1.2 spooled to /spool/node-1.2.json: away\" \"1\"\n"
+        );
+    }
+
+    #[test]
     fn an_unrecorded_call_is_kept_in_the_log() {
-        let away = Err(Error::new(Kind::Unreachable, "away"));
-        let (_, sent, ok) = session("node-1.2&18005550101&&&&&&&&&&&", away);
+        let lost = Kept::Lost(Error::new(Kind::Unreachable, "away"), Error::failed("disk full"));
+        let (record, sent, ok) = session("node-1.2&18005550101&&&&&&&&&&&", lost);
         assert!(!ok);
-        assert!(sent.contains("unrecorded call: {\\\"incoming_did_number\\\":\\\"+18005550101\\\""), "{sent}");
+        assert!(sent.contains("call not recorded: away; and not spooled: disk full"), "{sent}");
+        let line = sent.lines().last().expect("two lines").replace("\\\"", "\"").replace("\\\\", "\\");
+        let json = &line[..line.rfind('}').expect("JSON") + 1];
+        assert_eq!(crate::spool::parse_lines(json, Utc::now()).expect("a record")[0].record, record);
+    }
+
+    proptest! {
+        /// Nothing that a caller sends makes the record too long for one VERBOSE line.
+        #[test]
+        fn every_record_fits_a_line_of_the_log(name in "[\\x01-\\x1f\"\\\\]{100,120}", number in "\\PC{0,60}", did in "\\PC{0,60}") {
+            let encode = |s: &str| s.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
+            let channel = format!("{}&{}&{}&{}", "x".repeat(60), encode(&did), encode(&number), encode(&name));
+            let lost = Kept::Lost(Error::failed("x"), Error::failed("y"));
+            let (record, sent, _) = session(&channel, lost);
+            prop_assert!(sent.lines().last().expect("two lines").ends_with("}\" \"0\""), "{}", sent);
+            prop_assert!(record.caller_id_name.is_some());
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `capconduit call`: records, attempts, and what is up now.
 
+mod replay;
+
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
@@ -30,6 +32,8 @@ pub(super) enum Verb {
     Show(Show),
     /// List the attempts in flight: what counts against the caps now
     Active,
+    /// Deliver the call records that had to be spooled
+    Replay(replay::Replay),
 }
 
 impl Verb {
@@ -38,6 +42,7 @@ impl Verb {
             Verb::List(verb) => verb.run(env),
             Verb::Show(verb) => verb.run(env),
             Verb::Active => active(env),
+            Verb::Replay(verb) => verb.run(env),
         }
     }
 }

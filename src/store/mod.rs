@@ -4,19 +4,18 @@
 //! PgBouncer in transaction mode, where named prepared statements and session state do not.
 
 use std::error::Error as _;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use postgres::error::SqlState;
 use postgres::types::{ToSql, Type};
-use postgres::{Client, GenericClient, NoTls, Row};
+use postgres::{GenericClient, Row};
 
-use crate::config::Config;
 use crate::{Error, Kind, Result};
 
 pub mod call;
 pub mod campaign;
 pub mod client;
+mod connect;
 pub mod did;
 pub mod migrate;
 pub mod pjsip;
@@ -25,80 +24,7 @@ pub mod route;
 pub mod setting;
 pub mod user;
 
-/// Connects to the configured database.
-///
-/// # Errors
-/// [`Kind::Unreachable`] where no server answers within the connect timeout; [`Kind::Permission`]
-/// where it refuses the login; [`Kind::Invalid`] where the URL does not parse.
-pub fn connect(config: &Config, application_name: &str) -> Result<Client> {
-    let database = database_config(config, application_name)?;
-    database.connect(NoTls).map_err(|e| {
-        let mut error = Error::from(e);
-        if error.kind == Kind::Unreachable {
-            error.message = format!("{} ({})", error.message, place(&database));
-        }
-        error
-    })
-}
-
-/// The connection settings, from the database URL and the timeouts. What the URL says goes first.
-///
-/// # Errors
-/// [`Kind::Invalid`] where the URL does not parse. The URL is not repeated: it may hold a password.
-pub fn database_config(config: &Config, application_name: &str) -> Result<postgres::Config> {
-    let mut database = match config.database_url() {
-        Some(url) => parse_url(&url)?,
-        None => postgres::Config::new(),
-    };
-    if database.get_hosts().is_empty() && database.get_hostaddrs().is_empty() {
-        database.host_path("/var/run/postgresql");
-    }
-    if database.get_dbname().is_none() {
-        database.dbname("capconduit");
-    }
-    if database.get_connect_timeout().is_none() {
-        database.connect_timeout(config.connect_timeout()?);
-    }
-    if database.get_application_name().is_none() {
-        database.application_name(application_name);
-    }
-    // a server that vanishes in the middle of a statement is noticed within this time
-    if database.get_tcp_user_timeout().is_none() {
-        database.tcp_user_timeout(Duration::from_secs(10));
-    }
-    Ok(database)
-}
-
-/// A libpq URL or `key=value` string; SQLAlchemy's `postgresql+psycopg2://` is understood.
-fn parse_url(url: &str) -> Result<postgres::Config> {
-    let url = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.starts_with("postgres") => format!("postgresql://{rest}"),
-        _ => url.to_owned(),
-    };
-    url.parse().map_err(|e: postgres::Error| {
-        let why = e.source().map(|s| format!(": {s}")).unwrap_or_default();
-        Error::invalid(format!("DATABASE_URL cannot be understood{why}"))
-            .hint("Write postgresql://user:password@host:5432/capconduit, special characters of the password as %XX.")
-    })
-}
-
-/// Where the database was looked for: hosts, ports and name, no user and no password.
-fn place(database: &postgres::Config) -> String {
-    let ports = database.get_ports();
-    let hosts: Vec<String> = database
-        .get_hosts()
-        .iter()
-        .enumerate()
-        .map(|(i, host)| {
-            let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
-            match host {
-                postgres::config::Host::Tcp(name) => format!("{name}:{port}"),
-                postgres::config::Host::Unix(path) => format!("{}:{port}", path.display()),
-            }
-        })
-        .collect();
-    format!("{}, database {}", hosts.join(", "), database.get_dbname().unwrap_or("?"))
-}
+pub use connect::{connect, database_config, with_deadline};
 
 /// A Rust type and the PostgreSQL type that it is sent as.
 pub trait SqlArg: ToSql + Sync + Sized {
@@ -252,22 +178,5 @@ impl From<postgres::Error> for Error {
             db.hint().map(str::to_owned)
         };
         error
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sqlalchemy_urls_are_understood() {
-        let database = parse_url("postgresql+psycopg2://u:p@db:5433/cc").expect("valid");
-        assert_eq!(place(&database), "db:5433, database cc");
-    }
-
-    #[test]
-    fn a_bad_url_is_not_repeated() {
-        let error = parse_url("postgresql://u:secret@db:port/cc").expect_err("invalid");
-        assert!(!error.to_string().contains("secret"), "{error}");
     }
 }

@@ -44,3 +44,19 @@ pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logge
         .ok_or_else(|| Error::failed("database: cc_log_call returned no row"))?;
     Ok(Logged { call_log_id: row.try_get("call_log_id")?, already_logged: row.try_get("already_logged")? })
 }
+
+/// Releases the call's claim where its record goes to the HTTP back end; nothing more can be claimed
+/// for the call then. `count_pending`: the back end has yet to count it. Returns how many claims
+/// were open.
+///
+/// # Errors
+/// The database's; nothing was released then.
+pub fn release(client: &mut impl GenericClient, record: &CallRecord, count_pending: bool) -> Result<i32> {
+    let row = client
+        .row(
+            "SELECT cc_release_call($1, $2, $3, $4)",
+            args![record.asterisk_uniqueid, record.dial_status, record.hangup_cause_code, count_pending],
+        )?
+        .ok_or_else(|| Error::failed("database: cc_release_call returned no row"))?;
+    Ok(row.try_get(0)?)
+}

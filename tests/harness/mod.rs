@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "one harness for two programs, each of which uses a part of it")]
 
+pub mod agi;
 pub mod asterisk;
 pub mod pgbouncer;
 pub mod postgres;

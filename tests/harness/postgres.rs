@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use postgres::{Client, NoTls};
 
-use super::process::{self, Server};
+use super::process::{self, Folder, Server};
 use super::{free_port, program, wait_for};
 
-/// A running server.
+/// A server, which may be stopped and started again.
 pub struct Postgres {
-    server: Server,
+    // stopped before its data goes
+    server: Mutex<Option<Server>>,
+    data: Folder,
     port: u16,
     template: OnceLock<()>,
 }
@@ -35,36 +37,56 @@ impl Postgres {
 
     /// A server of its own.
     pub fn start() -> Postgres {
-        let dir = process::temporary_folder();
-        let data = dir.join("data");
-        std::fs::create_dir(&data).expect("own folder");
+        let data = Folder::new();
         if process::is_root() {
-            process::run(Command::new("chown").arg("postgres").arg(&data));
+            process::run(Command::new("chown").arg("postgres").arg(&data.path));
         }
         let mut initdb = process::as_user("postgres", &binary("initdb"));
-        initdb
-            .args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"])
-            .arg(&data);
-        process::run(initdb.current_dir("/"));
+        initdb.args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]);
+        process::run(initdb.arg(data.path.join("data")).current_dir("/"));
+        let postgres =
+            Postgres { server: Mutex::new(None), data, port: free_port("127.0.0.1"), template: OnceLock::new() };
+        postgres.resume();
+        postgres
+    }
 
-        let port = free_port("127.0.0.1");
-        let mut server = process::as_user("postgres", &binary("postgres"));
-        server.arg("-D").arg(&data).args(["-p", &port.to_string()]);
+    /// Starts the server again on its data.
+    pub fn resume(&self) {
+        let data = self.data.path.join("data");
+        // left behind by a server that was killed
+        let _ = std::fs::remove_file(data.join("postmaster.pid"));
+        let mut command = process::as_user("postgres", &binary("postgres"));
+        command.arg("-D").arg(&data).args(["-p", &self.port.to_string()]);
         for setting in [
             &format!("unix_socket_directories={}", data.display()),
             "listen_addresses=127.0.0.1",
             "max_connections=300",
             "timezone=Asia/Kathmandu", // nothing may depend on it
             "log_line_prefix=%m pid=%p db=%d app=%a ",
-            // the folder goes with the server
+            // what a killed server has written is still the kernel's to write
             "fsync=off",
         ] {
-            server.args(["-c", setting]);
+            command.args(["-c", setting]);
         }
-        let server = Server::start(&server, &dir, "INT");
-        let postgres = Postgres { server, port, template: OnceLock::new() };
-        wait_for("PostgreSQL to start", || Client::connect(&postgres.url("postgres"), NoTls).is_ok());
-        postgres
+        *self.server() = Some(Server::start(&command, &process::temporary_folder(), "INT"));
+        wait_for("PostgreSQL to start", || Client::connect(&self.url("postgres"), NoTls).is_ok());
+    }
+
+    /// Stops the server as an administrator does: sessions are ended, data is written.
+    pub fn stop(&self) {
+        drop(self.server().take());
+    }
+
+    /// Kills the server and all its sessions at once.
+    pub fn kill(&self) {
+        if let Some(server) = self.server().take() {
+            // the sessions notice that their parent is gone, and go too
+            server.signal("KILL");
+        }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn url(&self, database: &str) -> String {
@@ -78,7 +100,7 @@ impl Postgres {
 
     /// What the server has logged.
     pub fn log(&self) -> String {
-        self.server.output()
+        self.server().as_ref().map(Server::output).unwrap_or_default()
     }
 
     /// A new, empty database.
@@ -101,7 +123,7 @@ impl Postgres {
         // two copies of one template at a time fail: "source database is being accessed"
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         self.admin(&format!("CREATE DATABASE {name} {options}"));
         Database { url: self.url(&name), name }
     }

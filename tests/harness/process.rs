@@ -60,6 +60,11 @@ impl Server {
         std::fs::read_to_string(path).expect("a pid file").trim().parse().expect("a pid")
     }
 
+    /// Sends the server a signal: `KILL`, `STOP`, ...
+    pub fn signal(&self, signal: &str) {
+        run(Command::new("kill").args(["-s", signal, &self.pid().to_string()]));
+    }
+
     /// What it wrote to its output.
     pub fn output(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.join("out")).unwrap_or_default()).into_owned()
@@ -67,6 +72,37 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.leash.take());
+        // the watcher ends by itself; a failure to wait leaves nothing to do
+        let _ = self.watcher.wait();
+    }
+}
+
+/// A folder that is removed with this value, or with this process, however it ends.
+pub struct Folder {
+    watcher: Child,
+    leash: Option<ChildStdin>,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Folder {
+    /// Makes one.
+    pub fn new() -> Folder {
+        let path = temporary_folder();
+        let mut watcher = Command::new("sh")
+            .args(["-c", "trap '' INT TERM HUP; cat >/dev/null; rm -rf \"$1\"", "watcher"])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        let leash = watcher.stdin.take();
+        Folder { watcher, leash, path }
+    }
+}
+
+impl Drop for Folder {
     fn drop(&mut self) {
         drop(self.leash.take());
         // the watcher ends by itself; a failure to wait leaves nothing to do

@@ -1,39 +1,49 @@
-//! What callers and records get while the database cannot be reached.
+//! The database refuses, hangs, stops or dies: what callers get, and that no record is lost.
 
-use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
 
 use crate::harness::asterisk::{Asterisk, Options};
-use crate::harness::postgres::Database;
-use crate::harness::sip::Calls;
-use crate::harness::{free_port, program, wait_for};
-use crate::stage::stage;
+use crate::harness::postgres::{Database, Postgres};
+use crate::harness::sip::{Behaviour, Calls, Centre, Then};
+use crate::harness::site::{Link, Site};
+use crate::harness::{agi, free_port, wait_for, wait_for_secs};
+use crate::stage::{stage, stage_alone};
 
-/// Runs an AGI program as Asterisk would, on a channel that answers anything.
-fn agi(name: &str, url: &str) -> Output {
-    let mut child = Command::new(program(name))
-        .env("DATABASE_URL", url)
-        .env("CAPCONDUIT_ENV_FILE", "/dev/null")
-        .env("CAPCONDUIT_CONNECT_TIMEOUT", "0.5")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let said = "agi_uniqueid: node-1.1\n\n200 result=1 (node-1.1&18005550101&5551234)\n200 result=1\n200 result=1\n";
-    child.stdin.take().expect("piped").write_all(said.as_bytes()).expect("read");
-    child.wait_with_output().expect("it ends")
+/// The files that wait in a spool.
+fn spooled(spool: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(spool.join("capconduit")).into_iter().flatten().flatten();
+    entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "json")).collect()
+}
+
+/// Runs `call replay`; its exit code and its JSON.
+fn replay(database: &Database, spool: &Path) -> (Option<i32>, Value) {
+    let mut command = database.command();
+    command.env("CAPCONDUIT_SPOOL_DIR", spool.join("capconduit")).args(["call", "replay", "--json"]);
+    let output: Output = command.output().expect("it runs");
+    let summary = serde_json::from_slice(&output.stdout);
+    (output.status.code(), summary.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
 #[test]
 fn a_server_that_is_not_there_or_does_not_answer_is_no_decision() {
+    let folder = tempfile::tempdir().expect("a folder");
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let silent_port = silent.local_addr().expect("bound").port();
-    for port in [free_port("127.0.0.1"), silent_port] {
+    for (n, port) in [free_port("127.0.0.1"), silent_port].into_iter().enumerate() {
         let url = format!("postgresql://u:secret@127.0.0.1:{port}/x");
-        let output = agi("cc-route", &url);
-        let sent = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{sent}");
+        let run = |name: &str, said: &str| {
+            let mut command = agi::command(name, &url, folder.path());
+            let output = agi::run(command.env("CAPCONDUIT_CONNECT_TIMEOUT", "0.5"), said);
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let call = format!("node-{n}.1");
+        let (code, sent) = run("cc-route", &agi::dialled(&call, "+18005550101"));
+        assert_eq!(code, Some(1), "{sent}");
         assert!(
             sent.contains("SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_HANGUP_CAUSE)\" \"error,unreachable,42\""),
             "{sent}"
@@ -41,26 +51,133 @@ fn a_server_that_is_not_there_or_does_not_answer_is_no_decision() {
         assert!(sent.contains("VERBOSE \"cc-route.agi: no decision: the database"), "{sent}");
         assert!(!sent.contains("secret"), "{sent}");
 
-        let output = agi("cdr_logger", &url);
-        let sent = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{sent}");
-        assert!(sent.contains("unrecorded call: {\\\"incoming_did_number\\\""), "{sent}");
-        assert!(!sent.contains("secret"), "{sent}");
+        let (code, sent) = run("cdr_logger", &agi::answered(&call, "+18005550101", 1));
+        assert_eq!(code, Some(0), "the record is safe: {sent}");
+        assert!(sent.contains(&format!("call {call} spooled to ")) && !sent.contains("secret"), "{sent}");
+        assert_eq!(spooled(folder.path()).len(), n + 1);
     }
+    let files: String = spooled(folder.path()).iter().map(|p| std::fs::read_to_string(p).expect("readable")).collect();
+    assert!(!files.contains("secret"), "{files}");
 }
 
 #[test]
-fn a_call_is_refused_with_503_and_its_record_kept_in_the_log() {
+fn of_several_servers_the_one_that_answers_is_used() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (closed, silent) = (free_port("127.0.0.1"), silent.local_addr().expect("bound").port());
+    let (head, tail) = database.url.split_once("127.0.0.1:").expect("a URL");
+    let (port, name) = tail.split_once('/').expect("a database");
+    let url =
+        format!("{head}127.0.0.1:{closed},127.0.0.1:{silent},127.0.0.1:{port}/{name}?target_session_attrs=read-write");
+    let output =
+        agi::run(&mut agi::command("cc-route", &url, Path::new("/nonexistent")), &agi::dialled("a-1.1", &site.did));
+    let sent = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(sent.contains("\"proceed,,"), "{sent}");
+}
+
+#[test]
+fn a_call_is_refused_with_503_and_its_record_spooled() {
     // beside the tests that measure times
     let (_, _turn) = stage();
     let nowhere = Database { url: format!("postgresql://u@127.0.0.1:{}/x", free_port("127.0.0.1")), name: "x".into() };
     let asterisk = Asterisk::start(&nowhere, &Options { system_name: "alone", early_answer: false });
     let call = Calls { did: "18005550101", number: "5551234", ..Calls::default() };
     assert_eq!(call.place(&asterisk), [503]);
-    wait_for("the record in the log", || {
-        let log = asterisk.log();
-        log.contains("unrecorded call: {\"incoming_did_number\":\"+18005550101\",\"caller_id_num\":\"5551234\"")
-            && log.contains("\"call_status\":\"FAILED\"")
-            && log.contains("\"asterisk_uniqueid\":\"alone-")
-    });
+    let spool = asterisk.dir().join("spool");
+    wait_for("the record in the spool", || spooled(&spool).len() == 1);
+    let (code, summary) = replay(&nowhere, &spool);
+    assert_eq!((code, &summary["remaining"]), (Some(75), &1.into()), "{summary}");
+    // it names a number that this database does not have
+    let database = Postgres::shared().database();
+    let (code, summary) = replay(&database, &spool);
+    assert_eq!((code, &summary["delivered"]), (Some(0), &1.into()), "{summary}");
+    let record = "SELECT call_status, incoming_did_number, caller_id_num, hangup_cause_code, asterisk_uniqueid LIKE 'alone-%' FROM call_logs";
+    assert_eq!(database.query(record), ["FAILED|+18005550101|5551234|42|t"]);
+}
+
+#[test]
+fn calls_that_end_while_the_database_is_stopped_are_recorded_later() {
+    let (_, _turn) = stage_alone();
+    let postgres = Postgres::start();
+    let database = postgres.database();
+    let asterisk = Asterisk::start(&database, &Options { system_name: "outage", early_answer: false });
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = Site::new(&database, "priority", 20, &[Link::to(centre.contact())]);
+    let calls = Calls { did: &site.did, then: Then::HangUpAfter(6000), count: 10, per_second: 10, ..Calls::default() };
+    let calling = calls.start(&asterisk);
+    wait_for("ten calls", || centre.peak_and_now() == (10, 10));
+    postgres.stop();
+    assert_eq!(calling.finish(), [200; 10]);
+    let spool = asterisk.dir().join("spool");
+    wait_for_secs(30, "ten records in the spool", || spooled(&spool).len() == 10);
+    wait_for("the channels to be gone", || asterisk.channels() == 0);
+    // a call now is refused, and recorded too
+    assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&asterisk), [503]);
+    wait_for("its record in the spool", || spooled(&spool).len() == 11);
+
+    postgres.resume();
+    let (code, summary) = replay(&database, &spool);
+    assert_eq!((code, &summary["delivered"], &summary["remaining"]), (Some(0), &11.into(), &0.into()), "{summary}");
+    let columns =
+        "call_status, billsec_seconds BETWEEN 5 AND 7, timestamp_end - timestamp_answered BETWEEN '5 s' AND '7 s'";
+    let mut records = site.records(columns);
+    records.sort();
+    assert_eq!(records, [vec!["ANSWERED|t|t"; 10], vec!["FAILED|f|"]].concat());
+    assert_eq!((site.counts(), site.open_attempts()), (vec![10], 0));
+    assert_eq!(spooled(&spool).len(), 0);
+    let (code, summary) = replay(&database, &spool);
+    assert_eq!((code, &summary["delivered"]), (Some(0), &0.into()), "{summary}");
+    assert_eq!((site.counts(), site.records("1").len()), (vec![10], 11));
+    // and the next call works, with no restart of anything
+    assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&asterisk), [200]);
+    assert_eq!(site.wait_for_records(12, "call_status")[11], "ANSWERED");
+}
+
+#[test]
+fn a_database_killed_three_times_in_200_calls_costs_no_record_and_no_cap() {
+    let (_, _turn) = stage_alone();
+    let postgres = Postgres::start();
+    let database = postgres.database();
+    let asterisk = Asterisk::start(&database, &Options { system_name: "killed", early_answer: false });
+    let centres = [(); 2].map(|()| Centre::start(Behaviour::Answer { ring: 0 }));
+    let caps = [4, 3];
+    let links: Vec<Link> =
+        centres.iter().zip(caps).map(|(c, cap)| Link { max_concurrency: cap, ..Link::to(c.contact()) }).collect();
+    let site = Site::new(&database, "weighted", 20, &links);
+    let calls = Calls { did: &site.did, then: Then::HangUpAfter(1500), count: 200, per_second: 5, ..Calls::default() };
+    let calling = calls.start(&asterisk);
+    for _ in 0..3 {
+        // "a random moment": the clock's low digits
+        let random =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() / 1000);
+        std::thread::sleep(Duration::from_millis(5000 + u64::from(random % 4000)));
+        postgres.kill();
+        std::thread::sleep(Duration::from_millis(1500));
+        postgres.resume();
+    }
+    let codes = calling.finish();
+    assert_eq!(codes.len(), 200);
+    wait_for_secs(60, "the channels to be gone", || asterisk.channels() == 0);
+    let spool = asterisk.dir().join("spool");
+    let (code, summary) = replay(&database, &spool);
+    assert_eq!(code, Some(0), "{summary}");
+    let answered = codes.iter().filter(|&&c| c == 200).count();
+    let records = site.records("call_status, asterisk_uniqueid");
+    assert_eq!(records.len(), 200, "{summary}");
+    assert_eq!(records.iter().filter(|r| r.starts_with("ANSWERED|")).count(), answered);
+    assert_eq!(site.counts().iter().sum::<i32>(), i32::try_from(answered).expect("small"));
+    let per_link = "SELECT count(*) FILTER (WHERE call_status = 'ANSWERED') = max(s.current_total_calls)
+                    FROM campaign_client_settings s LEFT JOIN call_logs l ON l.campaign_client_setting_id = s.id GROUP BY s.id";
+    assert_eq!(database.query(per_link), ["t", "t"]);
+    assert_eq!(site.open_attempts(), 0);
+    for (centre, cap) in centres.iter().zip(caps) {
+        let (peak, now) = centre.peak_and_now();
+        assert!(
+            peak <= i32::try_from(cap).expect("small") && now == 0,
+            "{peak} at once, {now} left: {}",
+            centre.errors()
+        );
+    }
+    assert!(answered > 20, "too few calls were answered to show anything: {answered}");
 }

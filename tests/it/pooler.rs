@@ -1,25 +1,15 @@
 //! One statement per run, and both programs through a real PgBouncer in transaction mode.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::path::Path;
 
+use crate::harness::agi;
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
-use crate::harness::program;
 use crate::harness::site::{Link, Site};
 
-/// Runs an AGI program as Asterisk would; gives what it sent after its question to the channel.
-fn agi(name: &str, database: &Database, uniqueid: &str, channel: &str) -> String {
-    let mut child = Command::new(program(name))
-        .env("DATABASE_URL", &database.url)
-        .env("CAPCONDUIT_ENV_FILE", "/dev/null")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let said = format!("agi_uniqueid: {uniqueid}\n\n200 result=1 ({channel})\n200 result=1\n200 result=1\n");
-    child.stdin.take().expect("piped").write_all(said.as_bytes()).expect("read");
-    let output = child.wait_with_output().expect("it ends");
+/// Runs an AGI program; gives what it sent after its question to the channel.
+fn run(name: &str, database: &Database, said: &str) -> String {
+    let output = agi::run(&mut agi::command(name, &database.url, Path::new("/nonexistent")), said);
     let sent = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{name}: {sent}");
     sent.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default()
@@ -32,12 +22,10 @@ fn statements<'a>(log: &'a str, database: &Database, application: &str) -> Vec<&
 }
 
 fn route_and_log(through: &Database, site: &Site, call: &str) {
-    let digits = &site.did[1..];
-    let sent = agi("cc-route", through, call, &format!("{call}&node&{digits}&555&Zo%C3%AB&&0"));
+    let sent = run("cc-route", through, &agi::dialled(call, &site.did));
     assert!(sent.contains(&format!("\"proceed,,{},{},", site.settings[0], site.clients[0])), "{sent}");
-    let times = "2026-01-02T03:04:05.000000Z&2026-01-02T03:04:07.000000Z&2026-01-02T03:04:10.000000Z";
-    let channel = format!("{call}&{digits}&555&Zo%C3%AB&{times}&proceed&&ANSWER&16&{}&{call}", site.settings[0]);
-    assert_eq!(agi("cdr_logger", through, call, &channel), "", "silent when all is well");
+    let said = agi::answered(call, &site.did, site.settings[0]);
+    assert_eq!(run("cdr_logger", through, &said), "", "silent when all is well");
 }
 
 #[test]
@@ -47,10 +35,12 @@ fn each_run_is_one_statement() {
     database.execute(&format!("ALTER DATABASE {} SET log_statement = 'all'", database.name));
     let site = Site::new(&database, "weighted", 20, &[Link::to("sip:127.0.0.1:9"), Link::to("sip:127.0.0.1:9")]);
     for call in ["a-1.1", "a-1.2"] {
-        agi("cc-route", &database, call, &format!("{call}&node&{}&555&x&&0", &site.did[1..]));
+        run("cc-route", &database, &agi::dialled(call, &site.did));
         // the second attempt closes the first one in the same statement
-        agi("cc-route", &database, call, &format!("{call}&node&{}&555&x&BUSY&17", &site.did[1..]));
-        agi("cdr_logger", &database, call, &format!("{call}&{}&&&&&&proceed&&BUSY&17&&{call}", &site.did[1..]));
+        let busy = format!("{call}&node&{}&555&x&BUSY&17", &site.did[1..]);
+        run("cc-route", &database, &agi::said(call, &busy));
+        let ended = format!("{call}&{}&&&&&&proceed&&BUSY&17", &site.did[1..]);
+        run("cdr_logger", &database, &agi::said(call, &ended));
     }
     assert_eq!(site.attempts("release_reason"), ["failover", "hangup", "failover", "hangup"]);
     let log = postgres.log();

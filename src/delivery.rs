@@ -1,0 +1,130 @@
+//! Delivering a call record: to PostgreSQL, or to the HTTP back end with the claim released here.
+//! The same steps at hangup and for `call replay`.
+
+use postgres::GenericClient;
+
+use crate::api::{Answer, Api};
+use crate::call::CallRecord;
+use crate::config::Config;
+use crate::store::record::Logged;
+use crate::{Error, Kind, Result, store};
+
+/// What the database is asked to do.
+#[derive(Debug)]
+pub enum Work {
+    /// Write the record, release the claim, count the call.
+    Log(CallRecord),
+    /// Release the claim.
+    Release {
+        /// Of this call.
+        record: CallRecord,
+        /// The back end has yet to count it.
+        count_pending: bool,
+    },
+}
+
+impl Work {
+    /// Does it.
+    ///
+    /// # Errors
+    /// The database's; nothing was done then.
+    pub fn run(self, client: &mut impl GenericClient) -> Result<Option<Logged>> {
+        match self {
+            Work::Log(record) => store::record::log(client, &record).map(Some),
+            Work::Release { record, count_pending } => {
+                store::record::release(client, &record, count_pending).map(|_| None)
+            }
+        }
+    }
+}
+
+/// Where records go.
+pub enum Sink {
+    /// Into this database.
+    Postgres,
+    /// To the HTTP back end.
+    Http(Api),
+}
+
+/// A record that is where it belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Delivered {
+    /// Now.
+    Now,
+    /// It was there before.
+    Before,
+}
+
+/// A record that is not, or not wholly.
+#[derive(Debug)]
+pub struct Undelivered {
+    /// Why.
+    pub error: Error,
+    /// Trying again will not help.
+    pub permanent: bool,
+    /// The HTTP back end has it: only the claim is still to be released.
+    pub posted: bool,
+}
+
+impl Undelivered {
+    /// Nothing has been tried yet.
+    #[must_use]
+    pub fn of(error: Error) -> Undelivered {
+        Undelivered { error, permanent: false, posted: false }
+    }
+}
+
+impl Sink {
+    /// The sink that the configuration names.
+    ///
+    /// # Errors
+    /// `INTERNAL_API_URL` without `INTERNAL_API_TOKEN`.
+    pub fn of(config: &Config) -> Result<Sink> {
+        match (config.get("INTERNAL_API_URL"), config.get("INTERNAL_API_TOKEN")) {
+            (None, _) => Ok(Sink::Postgres),
+            (Some(url), Some(token)) => Ok(Sink::Http(Api::new(url, token))),
+            (Some(_), None) => Err(Error::invalid("INTERNAL_API_URL is set, but INTERNAL_API_TOKEN is not")
+                .hint("Put both into the env file, or neither.")),
+        }
+    }
+
+    /// Delivers a record. `posted`: an earlier attempt got it to the back end already.
+    ///
+    /// # Errors
+    /// [`Undelivered`] says what is left to do.
+    pub fn deliver(
+        &self,
+        record: &CallRecord,
+        posted: bool,
+        database: &mut dyn FnMut(Work) -> Result<Option<Logged>>,
+    ) -> Result<Delivered, Undelivered> {
+        match self {
+            Sink::Postgres => match database(Work::Log(record.clone())) {
+                Ok(Some(logged)) if logged.already_logged => Ok(Delivered::Before),
+                Ok(_) => Ok(Delivered::Now),
+                // Data that the database refuses stays refused; all else may be mended meanwhile. The
+                // client is free again in any case; if that fails, the lease ends by itself.
+                Err(error) if error.kind == Kind::Invalid => {
+                    let _ = database(Work::Release { record: record.clone(), count_pending: false });
+                    Err(Undelivered { error, permanent: true, posted })
+                }
+                Err(error) => Err(Undelivered { error, permanent: false, posted }),
+            },
+            Sink::Http(api) => {
+                let answer = if posted { Answer::AlreadyRecorded } else { api.post(record) };
+                // Only now: until the back end has counted the call, its claim or this mark does.
+                let count_pending = matches!(answer, Answer::Unavailable(_)) && record.call_status == "ANSWERED";
+                let released = database(Work::Release { record: record.clone(), count_pending });
+                match (answer, released) {
+                    (Answer::Refused(error), Ok(_)) => Err(Undelivered { error, permanent: true, posted: false }),
+                    (Answer::Refused(error) | Answer::Unavailable(error), _) => {
+                        Err(Undelivered { error, permanent: false, posted: false })
+                    }
+                    (_, Err(error)) => Err(Undelivered { error, permanent: false, posted: true }),
+                    (Answer::Recorded, Ok(_)) => Ok(Delivered::Now),
+                    (Answer::AlreadyRecorded, Ok(_)) => Ok(Delivered::Before),
+                }
+            }
+        }
+    }
+}

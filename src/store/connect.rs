@@ -1,0 +1,229 @@
+//! Reaching the database within a bounded time, whatever servers and networks do.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use std::error::Error as _;
+
+use postgres::config::Host;
+use postgres::{Client, NoTls};
+
+use crate::config::Config;
+use crate::{Error, Kind, Result};
+
+/// How long a program that a call waits for lets a statement take. The functions it calls wait for
+/// locks for less.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Connects to the configured database, trying each of its hosts in turn, all of them within the
+/// connect timeout: also where one accepts and never answers, or swallows packets.
+///
+/// # Errors
+/// [`Kind::Unreachable`] where no server answers in time; [`Kind::Permission`] where the last one
+/// refuses the login; [`Kind::Invalid`] where the URL does not parse.
+pub fn connect(config: &Config, application_name: &str) -> Result<Client> {
+    let database = database_config(config, application_name)?;
+    let place = place(&database);
+    let candidates = one_host_each(&database);
+    let deadline = Instant::now() + config.connect_timeout()?;
+    let (clients, connected) = mpsc::channel();
+    let (mut failure, mut waiting) = (None, 0_u32);
+    let mut untried = candidates.into_iter();
+    loop {
+        let share = match untried.next() {
+            Some(candidate) => {
+                let clients = clients.clone();
+                // The library bounds only the TCP handshake. A thread that is still waiting when all
+                // time is up is left behind, and its connection is dropped.
+                thread::spawn(move || {
+                    let _ = clients.send(candidate.connect(NoTls));
+                });
+                waiting += 1;
+                let left = deadline.saturating_duration_since(Instant::now());
+                left / u32::try_from(untried.len() + 1).unwrap_or(1)
+            }
+            None if waiting > 0 => deadline.saturating_duration_since(Instant::now()),
+            None => break,
+        };
+        match connected.recv_timeout(share) {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(e)) => {
+                waiting -= 1;
+                failure = Some(Error::from(e));
+            }
+            Err(_) if untried.len() == 0 => break,
+            Err(_) => {}
+        }
+    }
+    let mut error = failure.unwrap_or_else(|| {
+        let seconds = config.connect_timeout().unwrap_or_default().as_secs_f32();
+        Error::new(Kind::Unreachable, format!("the database is unreachable: no answer within {seconds} s"))
+            .hint("Check that PostgreSQL runs and that DATABASE_URL is right.")
+    });
+    if error.kind == Kind::Unreachable {
+        error.message = format!("{} ({place})", error.message);
+    }
+    Err(error)
+}
+
+/// Connects and runs one piece of work, for a program that a call waits for: both are bounded.
+///
+/// # Errors
+/// As [`connect`], but a bad configuration is [`Kind::Failed`]; [`Kind::Unreachable`] where the
+/// answer takes too long, in which case the work may or may not have been done; else what the work says.
+pub fn with_deadline<T: Send + 'static>(
+    config: &Config,
+    program: &str,
+    work: impl FnOnce(&mut Client) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let mut client = connect(config, program).map_err(|error| match error.kind {
+        Kind::Invalid => Error { kind: Kind::Failed, ..error },
+        _ => error,
+    })?;
+    let (results, done) = mpsc::channel();
+    // nobody listens any more where the time is up; the process is about to end then
+    thread::spawn(move || results.send(work(&mut client)));
+    done.recv_timeout(STATEMENT_TIMEOUT).unwrap_or_else(|_| {
+        let seconds = STATEMENT_TIMEOUT.as_secs();
+        Err(Error::new(Kind::Unreachable, format!("the database did not answer within {seconds} s")))
+    })
+}
+
+/// The connection settings, from the database URL. What the URL says goes first.
+///
+/// # Errors
+/// [`Kind::Invalid`] where the URL does not parse. The URL is not repeated: it may hold a password.
+pub fn database_config(config: &Config, application_name: &str) -> Result<postgres::Config> {
+    let mut database = match config.database_url() {
+        Some(url) => parse_url(&url)?,
+        None => postgres::Config::new(),
+    };
+    if database.get_hosts().is_empty() && database.get_hostaddrs().is_empty() {
+        database.host_path("/var/run/postgresql");
+    }
+    if database.get_dbname().is_none() {
+        database.dbname("capconduit");
+    }
+    if database.get_application_name().is_none() {
+        database.application_name(application_name);
+    }
+    // a server that vanishes in the middle of a statement is noticed within this time
+    if database.get_tcp_user_timeout().is_none() {
+        database.tcp_user_timeout(Duration::from_secs(10));
+    }
+    Ok(database)
+}
+
+/// A libpq URL or `key=value` string; SQLAlchemy's `postgresql+psycopg2://` is understood.
+fn parse_url(url: &str) -> Result<postgres::Config> {
+    let url = match url.split_once("://") {
+        Some((scheme, rest)) if scheme.starts_with("postgres") => format!("postgresql://{rest}"),
+        _ => url.to_owned(),
+    };
+    url.parse().map_err(|e: postgres::Error| {
+        let why = e.source().map(|s| format!(": {s}")).unwrap_or_default();
+        Error::invalid(format!("DATABASE_URL cannot be understood{why}"))
+            .hint("Write postgresql://user:password@host:5432/capconduit, special characters of the password as %XX.")
+    })
+}
+
+/// The same settings for each host alone.
+fn one_host_each(database: &postgres::Config) -> Vec<postgres::Config> {
+    let hosts = database.get_hosts();
+    if hosts.len() < 2 {
+        return vec![database.clone()];
+    }
+    let ports = database.get_ports();
+    let addresses = database.get_hostaddrs();
+    hosts
+        .iter()
+        .enumerate()
+        .map(|(index, host)| {
+            let mut one = postgres::Config::new();
+            match host {
+                Host::Tcp(name) => one.host(name),
+                Host::Unix(path) => one.host_path(path),
+            };
+            if let Some(address) = addresses.get(index) {
+                one.hostaddr(*address);
+            }
+            if let Some(port) = ports.get(index).or(ports.first()) {
+                one.port(*port);
+            }
+            if let Some(user) = database.get_user() {
+                one.user(user);
+            }
+            if let Some(password) = database.get_password() {
+                one.password(password);
+            }
+            if let Some(name) = database.get_dbname() {
+                one.dbname(name);
+            }
+            if let Some(options) = database.get_options() {
+                one.options(options);
+            }
+            if let Some(name) = database.get_application_name() {
+                one.application_name(name);
+            }
+            if let Some(timeout) = database.get_connect_timeout() {
+                one.connect_timeout(*timeout);
+            }
+            if let Some(timeout) = database.get_tcp_user_timeout() {
+                one.tcp_user_timeout(*timeout);
+            }
+            one.ssl_mode(database.get_ssl_mode())
+                .channel_binding(database.get_channel_binding())
+                .target_session_attrs(database.get_target_session_attrs())
+                .keepalives(database.get_keepalives())
+                .keepalives_idle(database.get_keepalives_idle());
+            one
+        })
+        .collect()
+}
+
+/// Where the database was looked for: hosts, ports and name, no user and no password.
+fn place(database: &postgres::Config) -> String {
+    let ports = database.get_ports();
+    let hosts: Vec<String> = database
+        .get_hosts()
+        .iter()
+        .enumerate()
+        .map(|(i, host)| {
+            let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(path) => format!("{}:{port}", path.display()),
+            }
+        })
+        .collect();
+    format!("{}, database {}", hosts.join(", "), database.get_dbname().unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlalchemy_urls_are_understood() {
+        let database = parse_url("postgresql+psycopg2://u:p@db:5433/cc").expect("valid");
+        assert_eq!(place(&database), "db:5433, database cc");
+    }
+
+    #[test]
+    fn a_bad_url_is_not_repeated() {
+        let error = parse_url("postgresql://u:secret@db:port/cc").expect_err("invalid");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn each_host_keeps_its_port_and_the_common_settings() {
+        let url = "postgresql://u:p@a:1,b:2/cc?target_session_attrs=read-write&application_name=x";
+        let each = one_host_each(&parse_url(url).expect("valid"));
+        assert_eq!(each.iter().map(place).collect::<Vec<_>>(), ["a:1, database cc", "b:2, database cc"]);
+        for one in each {
+            assert_eq!((one.get_user(), one.get_password()), (Some("u"), Some(b"p".as_slice())));
+            assert_eq!(one.get_target_session_attrs(), postgres::config::TargetSessionAttrs::ReadWrite);
+        }
+    }
+}
