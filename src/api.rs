@@ -50,7 +50,10 @@ impl Api {
     #[must_use]
     pub fn post(&self, record: &CallRecord) -> Answer {
         match self.exchange(record) {
-            Ok((status, body)) => classify(status, &body),
+            Ok((status, body)) => {
+                log::debug!("the call log API answered {status} to call {}", record.asterisk_uniqueid);
+                classify(status, &body)
+            }
             Err(error) => Answer::Unavailable(error),
         }
     }

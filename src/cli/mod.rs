@@ -144,10 +144,20 @@ impl Noun {
 /// Runs the CLI on this process's arguments and streams.
 #[must_use]
 pub fn main() -> ExitCode {
-    env_logger::init();
+    start_logging();
     let args: Vec<OsString> = std::env::args_os().collect();
     let code = run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
     ExitCode::from(code)
+}
+
+/// `RUST_LOG`, but for what would show secrets: the libraries log whole statements with their
+/// values, and whole requests with their headers.
+fn start_logging() {
+    let mut logger = env_logger::Builder::from_default_env();
+    for library in ["postgres", "tokio_postgres", "ureq", "ureq_proto", "rustls"] {
+        logger.filter_module(library, log::LevelFilter::Info);
+    }
+    logger.init();
 }
 
 /// Parses, runs and prints one command; returns the exit code.

@@ -47,10 +47,15 @@ pub fn connect(config: &Config, application_name: &str) -> Result<Client> {
             None => break,
         };
         match connected.recv_timeout(share) {
-            Ok(Ok(client)) => return Ok(client),
+            Ok(Ok(client)) => {
+                log::debug!("connected to one of {place}");
+                return Ok(client);
+            }
             Ok(Err(e)) => {
                 waiting -= 1;
-                failure = Some(Error::from(e));
+                let error = Error::from(e);
+                log::debug!("{}", error.message);
+                failure = Some(error);
             }
             Err(_) if untried.len() == 0 => break,
             Err(_) => {}

@@ -8,6 +8,7 @@ mod calls;
 mod caps;
 mod cli;
 mod database_away;
+mod http_sink;
 mod install;
 mod migrate;
 mod pooler;
