@@ -10,6 +10,7 @@ mod cli;
 mod database_away;
 mod http_sink;
 mod install;
+mod killed;
 mod migrate;
 mod pooler;
 mod realtime;

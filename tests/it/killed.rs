@@ -1,0 +1,115 @@
+//! The per-call programs killed at any point of their run, then run again.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::agi;
+use crate::harness::postgres::{Database, Postgres};
+use crate::harness::site::{Link, Site};
+
+const RUNS: u32 = 50;
+
+fn command(name: &str, database: &Database, spool: &Path) -> Command {
+    agi::command(name, &database.url, spool)
+}
+
+/// Starts a program on this channel and kills it after `delay`. Whether it was still running.
+fn kill(command: &mut Command, said: &str, delay: Duration) -> bool {
+    let mut child = command.spawn().expect("the program runs");
+    // one that has been killed reads nothing
+    let _ = child.stdin.take().expect("piped").write_all(said.as_bytes());
+    std::thread::sleep(delay);
+    let running = child.try_wait().expect("ours").is_none();
+    child.kill().expect("ours");
+    child.wait().expect("ours");
+    running
+}
+
+/// How long a whole run takes, at most of three.
+fn whole_run(mut run: impl FnMut()) -> Duration {
+    (0..3)
+        .map(|_| {
+            let begun = std::time::Instant::now();
+            run();
+            begun.elapsed()
+        })
+        .max()
+        .unwrap_or_default()
+}
+
+#[test]
+fn cdr_logger_killed_anywhere_writes_one_record_and_counts_once() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let claim = |call: &str| {
+        let sql = format!("SELECT status FROM cc_route('{}', '{call}', '', 't', '', '', NULL, NULL)", site.did);
+        assert_eq!(database.value(&sql), "proceed");
+    };
+    let run = |call: &str| {
+        let said = agi::answered(call, &site.did, site.settings[0]);
+        assert!(agi::run(&mut command("cdr_logger", &database, folder.path()), &said).status.success());
+    };
+    let mut calls = 0;
+    let duration = whole_run(|| {
+        calls += 1;
+        claim(&format!("k-0.{calls}"));
+        run(&format!("k-0.{calls}"));
+    });
+    let mut killed = 0;
+    for n in 0..RUNS {
+        let call = format!("k-1.{n}");
+        claim(&call);
+        let said = agi::answered(&call, &site.did, site.settings[0]);
+        // every part of a run is met, from the first instruction to beyond the last
+        let delay = duration * n / RUNS;
+        killed += u32::from(kill(&mut command("cdr_logger", &database, folder.path()), &said, delay));
+        // the hangup handler runs it again
+        run(&call);
+    }
+    assert!(killed > RUNS / 4, "only {killed} runs were killed");
+    let all = 50 + calls;
+    assert_eq!(site.records("1").len(), all);
+    assert_eq!((site.counts(), site.open_attempts()), (vec![i32::try_from(all).expect("small")], 0));
+}
+
+#[test]
+fn cc_route_killed_anywhere_leaks_no_claim() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link { max_concurrency: 1, ..Link::to("sip:127.0.0.1:9") }]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = |call: &str| {
+        let said = agi::answered(call, &site.did, site.settings[0]);
+        assert!(agi::run(&mut command("cdr_logger", &database, folder.path()), &said).status.success());
+    };
+    let mut calls = 0;
+    let duration = whole_run(|| {
+        calls += 1;
+        let call = format!("k-0.{calls}");
+        let said = agi::dialled(&call, &site.did);
+        assert!(agi::run(&mut command("cc-route", &database, folder.path()), &said).status.success());
+        log(&call);
+    }) / 2;
+    let mut killed = 0;
+    for n in 0..RUNS {
+        let call = format!("k-1.{n}");
+        let delay = duration * n / RUNS;
+        killed +=
+            u32::from(kill(&mut command("cc-route", &database, folder.path()), &agi::dialled(&call, &site.did), delay));
+        // the dialplan ends the call; what the server may still be doing for the dead program is waited
+        // for, or refused afterwards
+        log(&call);
+    }
+    assert!(killed > RUNS / 4, "only {killed} runs were killed");
+    let all = 50 + calls;
+    // a statement that was still on its way is over by now
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!((site.records("1").len(), site.open_attempts()), (all, 0), "{:?}", site.attempts("*"));
+    let once = database.value("SELECT count(*) = count(DISTINCT asterisk_uniqueid) FROM call_logs");
+    assert_eq!(once, "t");
+    // the only place is free
+    let sent = agi::run(&mut command("cc-route", &database, folder.path()), &agi::dialled("k-2.1", &site.did));
+    assert!(String::from_utf8_lossy(&sent.stdout).contains("\"proceed,,"));
+}
