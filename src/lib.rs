@@ -6,6 +6,7 @@
 
 pub mod agi;
 pub mod api;
+pub mod ari;
 pub mod asterisk;
 pub mod call;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! `capconduit call`: records, attempts, and what is up now.
 
+mod reap;
 mod replay;
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
@@ -34,6 +35,8 @@ pub(super) enum Verb {
     Active,
     /// Deliver the call records that had to be spooled
     Replay(replay::Replay),
+    /// Close the attempts that a dead Asterisk left behind
+    Reap(reap::Reap),
 }
 
 impl Verb {
@@ -43,6 +46,7 @@ impl Verb {
             Verb::Show(verb) => verb.run(env),
             Verb::Active => active(env),
             Verb::Replay(verb) => verb.run(env),
+            Verb::Reap(verb) => verb.run(env),
         }
     }
 }

@@ -19,6 +19,7 @@ mod connect;
 pub mod did;
 pub mod migrate;
 pub mod pjsip;
+pub mod reap;
 pub mod record;
 pub mod route;
 pub mod setting;
@@ -39,7 +40,7 @@ macro_rules! sql_arg {
 }
 sql_arg! {
     bool => BOOL, i32 => INT4, i64 => INT8, String => TEXT, &str => TEXT, DateTime<Utc> => TIMESTAMPTZ,
-    Vec<i32> => INT4_ARRAY, Vec<String> => TEXT_ARRAY,
+    Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY, Vec<String> => TEXT_ARRAY,
 }
 impl<T: SqlArg> SqlArg for Option<T> {
     const TYPE: Type = T::TYPE;

@@ -1,0 +1,105 @@
+//! What an Asterisk server says of itself through ARI: its name, when it started, which channels it has.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use ureq::tls::{RootCerts, TlsConfig};
+
+use crate::config::Config;
+use crate::{Error, Kind, Result};
+
+/// How long one question may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// An ARI to ask.
+pub struct Ari {
+    url: String,
+    authorization: String,
+}
+
+/// A server as it is now.
+#[derive(Debug)]
+pub struct Server {
+    /// `systemname` of asterisk.conf; empty where it is not set.
+    pub system_name: String,
+    /// When it was started, by its own clock.
+    pub started_at: DateTime<Utc>,
+    /// The unique ids of its channels.
+    pub channels: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    config: InfoConfig,
+    status: InfoStatus,
+}
+
+#[derive(Deserialize)]
+struct InfoConfig {
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct InfoStatus {
+    startup_time: String,
+}
+
+#[derive(Deserialize)]
+struct Channel {
+    id: String,
+}
+
+impl Ari {
+    /// The ARI that `ASTERISK_ARI_URL`, `ASTERISK_ARI_USER` and `ASTERISK_ARI_PASSWORD` name; None
+    /// without a URL.
+    ///
+    /// # Errors
+    /// A URL without user or password.
+    pub fn of(config: &Config) -> Result<Option<Ari>> {
+        let Some(url) = config.get("ASTERISK_ARI_URL") else { return Ok(None) };
+        let (Some(user), Some(password)) = (config.get("ASTERISK_ARI_USER"), config.get("ASTERISK_ARI_PASSWORD"))
+        else {
+            return Err(Error::invalid("ASTERISK_ARI_URL is set, but not ASTERISK_ARI_USER and ASTERISK_ARI_PASSWORD")
+                .hint("Put all three into the env file, or none."));
+        };
+        let authorization = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+        Ok(Some(Ari { url: url.trim_end_matches('/').to_owned(), authorization }))
+    }
+
+    /// The server's state. The channels are asked for last: a call that was claimed before this, and
+    /// whose channel is not among them, is over.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] where it does not answer as ARI does.
+    pub fn server(&self) -> Result<Server> {
+        let info: Info = self.get("asterisk/info")?;
+        let started_at = DateTime::parse_from_str(&info.status.startup_time, "%Y-%m-%dT%H:%M:%S%.f%z")
+            .map_err(|_| Error::new(Kind::Unreachable, "ARI: the startup time is not a time"))?
+            .with_timezone(&Utc);
+        let channels: Vec<Channel> = self.get("channels")?;
+        Ok(Server { system_name: info.config.name, started_at, channels: channels.into_iter().map(|c| c.id).collect() })
+    }
+
+    fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
+        let failed = |e: ureq::Error| {
+            Error::new(Kind::Unreachable, format!("ARI at {}: {e}", self.url)).hint(
+                "Check ASTERISK_ARI_URL (as http://127.0.0.1:8088/ari), user and password, http.conf and ari.conf.",
+            )
+        };
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .max_redirects(0)
+            .proxy(None)
+            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .build()
+            .into();
+        let request = agent.get(format!("{}/{what}", self.url)).header("Authorization", &self.authorization);
+        // a busy server's channels are many
+        request.call().map_err(failed)?.body_mut().with_config().limit(64 << 20).read_json().map_err(failed)
+    }
+}

@@ -1,0 +1,129 @@
+//! `capconduit call reap`: closes the attempts that a dead Asterisk left behind.
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::ari::{Ari, Server};
+use crate::cli::Env;
+use crate::cli::output::Output;
+use crate::store::reap::{self, Open};
+use crate::{Result, store};
+
+/// A claim is made before its channel is looked for; one this young is left to its program.
+const SETTLED_SECONDS: f64 = 10.0;
+
+/// `call reap`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Closes attempts whose lease is over (they have stopped counting by themselves), and, where ARI is
+configured, attempts of that Asterisk whose channel no longer exists. A live call is never closed.
+Run it on each Asterisk server after its start, and from cron. ARI: ASTERISK_ARI_URL
+(http://127.0.0.1:8088/ari), ASTERISK_ARI_USER and ASTERISK_ARI_PASSWORD in the env file.")]
+pub(in crate::cli) struct Reap {
+    /// Show what would be closed, and why
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// An attempt that is closed, and why; a row of the command's table.
+#[derive(Debug, Serialize)]
+struct Closed<'a> {
+    id: i64,
+    asterisk_uniqueid: &'a str,
+    system_name: Option<&'a str>,
+    client_identifier: Option<&'a str>,
+    claimed_at: chrono::DateTime<chrono::Utc>,
+    release_reason: &'static str,
+}
+
+impl Reap {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        // First the attempts, then the channels: what is claimed in between is not judged.
+        let open = reap::open(&mut db)?;
+        let server = match Ari::of(env.config)? {
+            Some(ari) => Some(ari.server()?),
+            None => None,
+        };
+        let closed: Vec<Closed<'_>> =
+            open.iter().filter_map(|attempt| Some((attempt, reason(attempt, server.as_ref())?))).map(row).collect();
+        if !self.dry_run {
+            let mut tx = db.transaction()?;
+            for reason in ["expired", "asterisk_restarted", "channel_gone"] {
+                let ids = closed.iter().filter(|c| c.release_reason == reason).map(|c| c.id).collect();
+                store::reap::close(&mut tx, ids, reason)?;
+            }
+            reap::forget_endings(&mut tx)?;
+            tx.commit()?;
+        }
+        Output::list(
+            &closed,
+            &["id", "asterisk_uniqueid", "system_name", "client_identifier", "claimed_at", "release_reason"],
+            "No attempt to close.",
+        )
+    }
+}
+
+/// Why an attempt is over although nobody has released it; None where it may be alive.
+fn reason(attempt: &Open, server: Option<&Server>) -> Option<&'static str> {
+    if attempt.expired {
+        return Some("expired");
+    }
+    let server = server?;
+    let its_own = attempt.system_name.as_deref().unwrap_or_default() == server.system_name;
+    let gone = !server.channels.contains(&attempt.asterisk_uniqueid);
+    if !its_own || !gone || attempt.age_seconds < SETTLED_SECONDS {
+        return None;
+    }
+    Some(if attempt.claimed_at < server.started_at { "asterisk_restarted" } else { "channel_gone" })
+}
+
+fn row<'a>((attempt, release_reason): (&'a Open, &'static str)) -> Closed<'a> {
+    Closed {
+        id: attempt.id,
+        asterisk_uniqueid: &attempt.asterisk_uniqueid,
+        system_name: attempt.system_name.as_deref(),
+        client_identifier: attempt.client_identifier.as_deref(),
+        claimed_at: attempt.claimed_at,
+        release_reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{Duration, Utc};
+
+    use super::*;
+
+    fn attempt(age: i64, expired: bool) -> Open {
+        Open {
+            id: 1,
+            asterisk_uniqueid: "node1-1.2".into(),
+            system_name: Some("node1".into()),
+            client_identifier: None,
+            claimed_at: Utc::now() - Duration::seconds(age),
+            lease_expires_at: Utc::now(),
+            expired,
+            age_seconds: age as f64,
+        }
+    }
+
+    fn server(name: &str, up_seconds: i64, channels: &[&str]) -> Server {
+        Server {
+            system_name: name.into(),
+            started_at: Utc::now() - Duration::seconds(up_seconds),
+            channels: channels.iter().map(|&c| c.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_certainly_over_is_closed() {
+        assert_eq!(reason(&attempt(100, true), None), Some("expired"));
+        assert_eq!(reason(&attempt(100, false), None), None);
+        assert_eq!(reason(&attempt(100, false), Some(&server("node1", 50, &[]))), Some("asterisk_restarted"));
+        assert_eq!(reason(&attempt(100, false), Some(&server("node1", 500, &[]))), Some("channel_gone"));
+        assert_eq!(reason(&attempt(100, false), Some(&server("node1", 50, &["node1-1.2"]))), None);
+        assert_eq!(reason(&attempt(100, false), Some(&server("node2", 50, &[]))), None);
+        assert_eq!(reason(&attempt(3, false), Some(&server("node1", 50, &[]))), None);
+    }
+}
