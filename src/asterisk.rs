@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -45,15 +45,18 @@ pub struct Site {
     pub etc_dir: PathBuf,
     /// Where the AGI programs go; None: `astagidir` of asterisk.conf, else Asterisk's default.
     pub agi_dir: Option<PathBuf>,
-    /// Where SIP listens, UDP and TCP.
-    pub bind: SocketAddr,
-    /// The carrier's addresses: IP, network or host name.
+    /// Where SIP listens, UDP and TCP; None: as installed, else [`DEFAULT_BIND`].
+    pub bind: Option<SocketAddr>,
+    /// The carrier's addresses: IP, network or host name; none: as installed.
     pub carriers: Vec<String>,
-    /// Whether Asterisk answers the caller before it asks for a client.
-    pub early_answer: bool,
-    /// Replace files that differ, keeping a copy.
+    /// Whether Asterisk answers the caller before it asks for a client; None: as installed, else yes.
+    pub early_answer: Option<bool>,
+    /// Replace files that differ, keeping a copy. The programs are replaced in any case.
     pub force: bool,
 }
+
+/// Where SIP listens unless told otherwise.
+pub const DEFAULT_BIND: &str = "0.0.0.0:5060";
 
 /// What happened to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -82,6 +85,8 @@ struct File {
     path: PathBuf,
     content: Vec<u8>,
     mode: u32,
+    /// One of the AGI programs, which nobody edits.
+    program: bool,
 }
 
 /// Writes the files. `database` is what Asterisk's realtime reads through; `programs_dir` holds the
@@ -107,7 +112,7 @@ pub fn install(
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Change::Created,
             Err(e) => return Err(Error::io("read", &file.path, &e)),
         };
-        if change == Change::Replaced {
+        if change == Change::Replaced && !file.program {
             differing.push(file.path.display().to_string());
         }
         changes.push(change);
@@ -123,8 +128,8 @@ pub fn install(
         .zip(changes)
         .map(|(file, change)| {
             let backup = match change {
-                Change::Replaced => Some(keep_a_copy(&file.path, &stamp.to_string())?),
-                Change::Created | Change::Unchanged => None,
+                Change::Replaced if !file.program => Some(keep_a_copy(&file.path, &stamp.to_string())?),
+                Change::Created | Change::Replaced | Change::Unchanged => None,
             };
             if change != Change::Unchanged {
                 write(file, group)?;
@@ -142,22 +147,57 @@ pub fn has_system_name(etc_dir: &Path) -> bool {
         .is_ok_and(|text| setting(&text, "systemname").is_some_and(|name| !name.is_empty()))
 }
 
+/// What a site chose when it installed: an upgrade keeps it.
+#[derive(Debug, Default, PartialEq)]
+struct Choices {
+    bind: Option<String>,
+    carriers: Vec<String>,
+    early_answer: Option<bool>,
+}
+
+impl Choices {
+    /// Reads them back from files that this program wrote.
+    fn installed(etc_dir: &Path) -> Choices {
+        let read = |name: &str| fs::read_to_string(etc_dir.join(name)).unwrap_or_default();
+        let (pjsip, extensions) = (read("pjsip.conf"), read("extensions.conf"));
+        if setting(&pjsip, "user_agent") != Some("CapConduit") {
+            return Choices::default();
+        }
+        let carriers = pjsip.lines().filter_map(|l| l.strip_prefix("match=")).map(str::to_owned).collect();
+        Choices {
+            bind: setting(&pjsip, "bind").map(str::to_owned),
+            carriers,
+            early_answer: setting(&extensions, "CC_EARLY_ANSWER").map(|value| value == "yes"),
+        }
+    }
+}
+
+/// Whether a carrier is named, now or when this was installed.
+#[must_use]
+pub fn has_carrier(site: &Site) -> bool {
+    !site.carriers.is_empty() || !Choices::installed(&site.etc_dir).carriers.is_empty()
+}
+
 fn plan(site: &Site, database: &postgres::Config, programs_dir: &Path, asterisk_conf: &str) -> Result<Vec<File>> {
     if !site.etc_dir.is_dir() {
         return Err(Error::failed(format!("{} is not a folder", site.etc_dir.display()))
             .hint("Install Asterisk first, or name its configuration folder with --etc-dir."));
     }
     let agi_dir = agi_dir(site, asterisk_conf)?;
+    let installed = Choices::installed(&site.etc_dir);
+    let carriers = if site.carriers.is_empty() { &installed.carriers } else { &site.carriers };
+    let bind = site.bind.map(|b| b.to_string()).or(installed.bind).unwrap_or_else(|| DEFAULT_BIND.to_owned());
+    let early_answer = site.early_answer.or(installed.early_answer).unwrap_or(true);
     let values = [
-        ("@BIND@", site.bind.to_string()),
-        ("@IDENTIFY@", identify(&site.carriers)?),
+        ("@BIND@", bind),
+        ("@IDENTIFY@", identify(carriers)?),
         ("@DATABASE@", res_pgsql(database)?),
-        ("@EARLY_ANSWER@", if site.early_answer { "yes" } else { "no" }.to_owned()),
+        ("@EARLY_ANSWER@", if early_answer { "yes" } else { "no" }.to_owned()),
     ];
     let mut files = Vec::new();
     for (name, template) in TEMPLATES {
         let content = values.iter().fold(template.to_owned(), |text, (mark, value)| text.replace(mark, value));
-        files.push(File { path: site.etc_dir.join(name), content: content.into_bytes(), mode: 0o640 });
+        files.push(File { path: site.etc_dir.join(name), content: content.into_bytes(), mode: 0o640, program: false });
     }
     for (built, installed) in PROGRAMS {
         let source = [built, installed].map(|name| programs_dir.join(name)).into_iter().find(|p| p.is_file());
@@ -166,7 +206,7 @@ fn plan(site: &Site, database: &postgres::Config, programs_dir: &Path, asterisk_
                 .hint("Build all programs (cargo build --release) and run capconduit from there."));
         };
         let content = fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
-        files.push(File { path: agi_dir.join(installed), content, mode: 0o755 });
+        files.push(File { path: agi_dir.join(installed), content, mode: 0o755, program: true });
     }
     Ok(files)
 }
@@ -200,8 +240,7 @@ fn identify(carriers: &[String]) -> Result<String> {
     }
     let mut section = "[carrier]\ntype=identify\nendpoint=carrier".to_owned();
     for carrier in carriers {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b".:/-".contains(&b);
-        if carrier.is_empty() || !carrier.bytes().all(plain) {
+        if !is_carrier(carrier) {
             return Err(Error::invalid(format!("\"{}\" is not a carrier address", carrier.escape_default()))
                 .hint("Write an IP address, a network such as 203.0.113.0/24, or a host name."));
         }
@@ -209,6 +248,21 @@ fn identify(carriers: &[String]) -> Result<String> {
     }
     section.push('\n');
     Ok(section)
+}
+
+/// An address, a network (`203.0.113.0/24`), or a host name.
+fn is_carrier(text: &str) -> bool {
+    let (address, mask) = text.split_once('/').map_or((text, None), |(a, m)| (a, Some(m)));
+    match address.parse::<IpAddr>() {
+        Ok(ip) => {
+            let most = if ip.is_ipv4() { 32 } else { 128 };
+            mask.is_none_or(|m| m.parse::<u8>().is_ok_and(|bits| bits <= most))
+        }
+        Err(_) => {
+            let host = |b: u8| b.is_ascii_alphanumeric() || b".-".contains(&b);
+            mask.is_none() && address.bytes().all(host) && address.bytes().any(|b| b.is_ascii_alphabetic())
+        }
+    }
 }
 
 /// The connection as res_pgsql.conf names it. It knows one host, and no quoting.
@@ -311,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_carrier_is_an_address() {
-        for bad in ["", "a b", "1.2.3.4\nendpoint=x", "x;y"] {
+        for bad in ["", "a b", "1.2.3.4\nendpoint=x", "x;y", "300.1.1.1", "1.2.3.4/33", "host/24"] {
             assert!(identify(&[bad.to_owned()]).is_err(), "{bad:?}");
         }
         assert!(

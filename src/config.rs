@@ -72,6 +72,12 @@ impl Config {
         self.get("DATABASE_URL").or_else(|| self.get("DATABASE_URI"))
     }
 
+    /// Whether the env file names the database, and so also for programs that Asterisk starts.
+    #[must_use]
+    pub fn is_database_in_file(&self) -> bool {
+        ["DATABASE_URL", "DATABASE_URI"].iter().any(|name| self.from_file.contains_key(*name))
+    }
+
     /// `CAPCONDUIT_CONNECT_TIMEOUT` in seconds, fractions allowed; default 2.
     ///
     /// # Errors

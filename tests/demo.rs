@@ -29,9 +29,9 @@ fn main() {
     step("Starting a private Asterisk on the files that `capconduit asterisk install` writes");
     let asterisk = Asterisk::start(&database, &Options { system_name: "demo", early_answer: false });
     println!("{}", asterisk.cli("core show version").lines().next().unwrap_or_default());
-    for line in asterisk.cli("pjsip show endpoints").lines().filter(|l| l.starts_with(" Endpoint:  ")).skip(1) {
-        println!("{line}");
-    }
+    let endpoints = asterisk.cli("pjsip show endpoints");
+    let names = endpoints.lines().filter_map(|l| l.strip_prefix(" Endpoint:  ")?.split_whitespace().next());
+    println!("It knows these endpoints: {}", names.filter(|n| !n.starts_with('<')).collect::<Vec<_>>().join(", "));
     let mut demo = Demo { database, asterisk, recorded: 0 };
 
     step("Three calls to +18005550102: acme and cygnus take turns, and cygnus is busy");

@@ -117,10 +117,12 @@ impl Env<'_> {
         confirm::ask(what, whom)
     }
 
-    /// One progress line on standard error, where a person or a log reads it.
+    /// One progress line on standard error, for a person; with `--json` nobody reads it.
     pub fn progress(&mut self, line: &str) {
-        // losing a progress line is no reason to stop
-        let _ = writeln!(self.stderr, "{line}");
+        if !self.json {
+            // losing a progress line is no reason to stop
+            let _ = writeln!(self.stderr, "{line}");
+        }
     }
 }
 

@@ -101,7 +101,10 @@ pub fn print(result: Result<Output>, json: bool, stdout: &mut dyn Write, stderr:
             _ => 0,
         },
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => 0,
-        Err(e) => print_error(&Error::failed(format!("cannot write the result: {e}")), json, stderr),
+        Err(e) => {
+            let error = Error::failed(format!("cannot write the result: {e}"));
+            print_error(&error.hint("The command itself has been carried out."), json, stderr)
+        }
     }
 }
 

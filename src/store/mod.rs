@@ -144,6 +144,12 @@ impl From<postgres::Error> for Error {
             return if io || e.is_closed() || message.contains("connecting to server") || message.contains("timed out") {
                 Error::new(Kind::Unreachable, format!("the database is unreachable: {message}"))
                     .hint("Check that PostgreSQL runs and that DATABASE_URL is right.")
+            } else if message.contains("TLS") || message.contains("sslmode") {
+                Error::failed(format!("database: {message}"))
+                    .hint("This release does not encrypt connections to PostgreSQL: use a local socket, PgBouncer or a tunnel.")
+            } else if message.contains("deserializing column") {
+                Error::failed(format!("database: {message}"))
+                    .hint("The schema is not this program's: run capconduit db migrate.")
             } else {
                 Error::failed(format!("database: {message}"))
             };

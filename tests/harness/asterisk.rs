@@ -139,9 +139,7 @@ impl Asterisk {
         let etc = dir.join("etc");
         let mut install = database.command();
         install.args(["asterisk", "install", "--bind", &bind, "--carrier", CARRIER, "--etc-dir"]).arg(&etc);
-        if !options.early_answer {
-            install.arg("--no-early-answer");
-        }
+        install.args(["--early-answer", if options.early_answer { "yes" } else { "no" }]);
         process::run(&mut install);
 
         let mut command = installation.command(&dir);

@@ -150,7 +150,7 @@ fn a_database_killed_three_times_in_200_calls_costs_no_record_and_no_cap() {
     for _ in 0..3 {
         // "a random moment": the clock's low digits
         let random =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_nanos() / 1000);
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.subsec_micros());
         std::thread::sleep(Duration::from_millis(5000 + u64::from(random % 4000)));
         postgres.kill();
         std::thread::sleep(Duration::from_millis(1500));

@@ -76,8 +76,17 @@ fn it_writes_what_asterisk_needs_and_is_idempotent() {
         assert!(!content.is_empty() && !String::from_utf8_lossy(&content).contains("@BIND@"));
     }
     let before = folder.files();
-    let output = folder.install(URL, &arguments);
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("0 files created, 0 replaced, 9 unchanged"));
+    // again, with the same options and with none
+    for arguments in [&arguments[..], &[]] {
+        let output = folder.install(URL, arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.starts_with("0 files created, 0 replaced, 9 unchanged"), "{said}");
+        assert_eq!(folder.files(), before);
+    }
+    // another release: its programs need no --force
+    fs::write(folder.path("agi/cc-route.agi"), "an older program").expect("own folder");
+    let output = folder.install(URL, &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(folder.files(), before);
 }
 
@@ -92,7 +101,7 @@ fn a_file_that_differs_is_replaced_only_by_force_and_kept() {
     assert!(said.contains("extensions.conf") && said.contains("Nothing was changed"), "{said}");
     assert_eq!(folder.files(), before, "not even the other files");
 
-    let output = folder.install(URL, &["--force", "--no-early-answer", "--json"]);
+    let output = folder.install(URL, &["--force", "--early-answer", "no", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let replaced: Vec<_> =
@@ -109,6 +118,7 @@ fn bad_values_change_nothing() {
     let before = folder.files();
     for (url, arguments, code) in [
         (URL, vec!["--carrier", "1.2.3.4\nendpoint=x"], 5),
+        (URL, vec!["--carrier", "300.1.1.1/99"], 5),
         (URL, vec!["--bind", "5060"], 2),
         (URL, vec!["--agi-dir", "/nonexistent"], 1),
         ("postgresql://u:a%20b@h/x", vec![], 5),
