@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -131,7 +131,7 @@ pub fn install(
                 Change::Replaced if !file.program => Some(keep_a_copy(&file.path, &stamp.to_string())?),
                 Change::Created | Change::Replaced | Change::Unchanged => None,
             };
-            if change != Change::Unchanged {
+            if change != Change::Unchanged || has_other_mode(file) {
                 write(file, group)?;
             }
             Ok(Installed { path: file.path.clone(), change, backup })
@@ -318,26 +318,32 @@ fn keep_a_copy(path: &Path, stamp: &str) -> Result<PathBuf> {
 /// keeps its own.
 fn write(file: &File, group: Option<u32>) -> Result<()> {
     let mut name = file.path.as_os_str().to_owned();
-    name.push(".new");
+    name.push(format!(".{}.new", std::process::id()));
     let temporary = PathBuf::from(name);
     let attempt = || -> std::io::Result<()> {
-        // Nobody else may read it before its owner and mode are right: one of them holds a password.
-        let mut out = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        // A file of our own making, never one that is there: the folder may be another user's. Nobody
+        // else may read it before its owner and mode are right: one of them holds a password.
+        let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         out.write_all(&file.content)?;
-        out.sync_all()?;
-        match chown(&temporary, None, group) {
+        match fchown(&out, None, group) {
             // an ordinary user installs for an Asterisk of its own
             Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => return Err(e),
             Ok(()) | Err(_) => {}
         }
-        fs::set_permissions(&temporary, fs::Permissions::from_mode(file.mode))?;
+        out.set_permissions(fs::Permissions::from_mode(file.mode))?;
+        out.sync_all()?;
         fs::rename(&temporary, &file.path)
     };
     attempt().map_err(|e| {
-        // the reason is what matters; a temporary file left behind is overwritten next time
+        // the reason is what matters
         let _ = fs::remove_file(&temporary);
         Error::io("write", &file.path, &e)
     })
+}
+
+/// Whether a file is more open, or less, than it should be.
+fn has_other_mode(file: &File) -> bool {
+    fs::symlink_metadata(&file.path).is_ok_and(|m| !m.is_file() || m.permissions().mode() & 0o7777 != file.mode)
 }
 
 #[cfg(test)]

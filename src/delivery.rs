@@ -102,13 +102,16 @@ impl Sink {
             Sink::Postgres => match database(Work::Log(record.clone())) {
                 Ok(Some(logged)) if logged.already_logged => Ok(Delivered::Before),
                 Ok(_) => Ok(Delivered::Now),
-                // Data that the database refuses stays refused; all else may be mended meanwhile. The
-                // client is free again in any case; if that fails, the lease ends by itself.
-                Err(error) if error.kind == Kind::Invalid => {
-                    let _ = database(Work::Release { record: record.clone(), count_pending: false });
-                    Err(Undelivered { error, permanent: true, posted })
+                Err(error) if error.kind == Kind::Unreachable => Err(Undelivered { error, permanent: false, posted }),
+                Err(error) => {
+                    // Data that the database refuses stays refused; all else may be mended meanwhile.
+                    let permanent = error.kind == Kind::Invalid;
+                    // The client is free again in any case, and an answered call keeps its place in the
+                    // total until its record is written. If this fails too, replay or the lease does it.
+                    let count_pending = !permanent && record.call_status == "ANSWERED";
+                    let _ = database(Work::Release { record: record.clone(), count_pending });
+                    Err(Undelivered { error, permanent, posted })
                 }
-                Err(error) => Err(Undelivered { error, permanent: false, posted }),
             },
             Sink::Http(api) => {
                 let answer = if posted { Answer::AlreadyRecorded } else { api.post(record) };

@@ -3,6 +3,19 @@
 -- Both end with the same schema. Rows are never changed: where old rows break a rule, the migration
 -- fails, names them all and leaves the database as it was.
 
+DO $$
+DECLARE
+    elsewhere text;
+BEGIN
+    SELECT string_agg(schemaname, ', ') INTO elsewhere FROM pg_tables
+    WHERE tablename = 'campaign_client_settings' AND schemaname <> current_schema();
+    IF elsewhere IS NOT NULL THEN
+        RAISE EXCEPTION 'the platform''s tables are in schema %, but this login creates tables in %', elsewhere, current_schema()
+            USING HINT = 'Nothing was changed. Set the search_path of this role or database to that schema.';
+    END IF;
+END
+$$;
+
 CREATE TABLE IF NOT EXISTS users (
     id            serial PRIMARY KEY,
     username      varchar(80),
@@ -136,6 +149,13 @@ CREATE TEMP TABLE wanted_column (
 ) ON COMMIT DROP;
 
 INSERT INTO wanted_column VALUES
+    ('users', 'id', 'integer', false, NULL),
+    ('clients', 'id', 'integer', false, NULL),
+    ('dids', 'id', 'integer', false, NULL),
+    ('campaigns', 'id', 'integer', false, NULL),
+    ('campaign_client_settings', 'id', 'integer', false, NULL),
+    ('call_logs', 'id', 'bigint', false, NULL),
+
     ('users', 'username', 'character varying(80)', false, NULL),
     ('users', 'email', 'character varying(120)', false, NULL),
     ('users', 'password_hash', 'character varying(128)', false, NULL),
@@ -323,7 +343,7 @@ DECLARE
     -- At most this many rows are named for each rule.
     shown     constant int := 20;
 BEGIN
-    -- 1. Column types. A timestamp without time zone holds UTC in v3.0 and is converted as such.
+    -- 1. Column types, keys and sequences.
     FOR w IN
         SELECT c.*, format_type(a.atttypid, a.atttypmod) AS has
         FROM wanted_column c
@@ -331,11 +351,18 @@ BEGIN
     LOOP
         IF w.has IS NULL THEN
             problems := problems || format('%s.%s: the column is missing', w.tbl, w.col);
-        ELSIF w.has = 'timestamp without time zone' AND w.type = 'timestamp with time zone' THEN
-            EXECUTE format('ALTER TABLE %I ALTER COLUMN %I DROP DEFAULT, ALTER COLUMN %2$I TYPE timestamptz USING %2$I AT TIME ZONE ''UTC''',
-                           w.tbl, w.col);
-        ELSIF w.has <> w.type THEN
+        ELSIF w.has <> w.type
+            AND NOT (w.has = 'timestamp without time zone' AND w.type = 'timestamp with time zone') THEN
             problems := problems || format('%s.%s: the type is %s, not %s', w.tbl, w.col, w.has, w.type);
+        ELSIF w.col = 'id' AND w.type IN ('integer', 'bigint') AND NOT EXISTS (
+            SELECT FROM pg_attribute a WHERE a.attrelid = w.tbl::regclass AND a.attname = 'id'
+                AND (a.attidentity <> '' OR a.atthasdef)) THEN
+            problems := problems || format('%s.id: it has no sequence', w.tbl);
+        END IF;
+    END LOOP;
+    FOR w IN SELECT DISTINCT tbl FROM wanted_column LOOP
+        IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = w.tbl::regclass AND i.indisprimary) THEN
+            problems := problems || format('%s: it has no primary key', w.tbl);
         END IF;
     END LOOP;
     IF problems <> '{}' THEN
@@ -380,7 +407,20 @@ BEGIN
             HINT = 'Nothing was changed. Correct these rows and run it again.';
     END IF;
 
-    -- 3. Defaults and NOT NULL.
+    -- 3. A timestamp without time zone holds UTC in v3.0. Converted while the session's time zone is
+    --    UTC, PostgreSQL does not rewrite the table.
+    PERFORM set_config('timezone', 'UTC', true);
+    FOR w IN
+        SELECT c.tbl, string_agg(format('ALTER COLUMN %I DROP DEFAULT, ALTER COLUMN %1$I TYPE timestamptz', c.col), ', ') AS changes
+        FROM wanted_column c
+        JOIN pg_attribute a ON a.attrelid = c.tbl::regclass AND a.attname = c.col AND NOT a.attisdropped
+        WHERE a.atttypid = 'timestamp'::regtype
+        GROUP BY c.tbl
+    LOOP
+        EXECUTE format('ALTER TABLE %I %s', w.tbl, w.changes);
+    END LOOP;
+
+    -- 4. Defaults and NOT NULL.
     FOR w IN SELECT * FROM wanted_column LOOP
         IF w.dflt IS NOT NULL THEN
             EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET DEFAULT %s', w.tbl, w.col, w.dflt);
@@ -389,7 +429,7 @@ BEGIN
                        CASE WHEN w.nullable THEN 'DROP' ELSE 'SET' END);
     END LOOP;
 
-    -- 4. Constraints and indexes: what is there under another name is renamed, a foreign key that
+    -- 5. Constraints and indexes: what is there under another name is renamed, a foreign key that
     --    acts otherwise on deletion is replaced.
     FOR w IN SELECT * FROM wanted_rule ORDER BY kind = 'f', name LOOP
         SELECT NULL::name AS conname, NULL::oid AS index INTO same;

@@ -36,7 +36,7 @@ CREATE TABLE call_attempts (
     CONSTRAINT call_attempts_release_check CHECK ((released_at IS NULL) = (release_reason IS NULL))
 );
 -- What holds a place in a campaign's caps: small, however long the ledger grows.
-CREATE INDEX call_attempts_open_idx ON call_attempts (campaign_id, campaign_client_setting_id)
+CREATE INDEX call_attempts_open_idx ON call_attempts (campaign_id, client_id)
     WHERE released_at IS NULL OR count_pending;
 CREATE INDEX call_attempts_claimed_at_idx ON call_attempts (claimed_at);
 
@@ -47,14 +47,14 @@ CREATE TABLE call_endings (
     ended_at          timestamptz NOT NULL DEFAULT now()
 );
 
--- Whose turn it is, one row per group of links that take turns: the links of one
+-- Whose turn it is (no foreign key: a claim must not wait for a campaign's removal), one row per group of links that take turns: the links of one
 -- forwarding_priority (priority), or all links of the campaign (round_robin, weighted: tier 0).
 CREATE TABLE routing_turns (
-    campaign_id     integer NOT NULL REFERENCES campaigns ON DELETE CASCADE,
+    campaign_id     integer NOT NULL,
     tier            integer NOT NULL,
     -- round_robin: the link that got the last call
     last_setting_id integer,
-    -- priority, weighted: link id -> calls it is owed; each stays between -1 and 1
+    -- priority, weighted: link id -> calls it is owed
     owed            jsonb NOT NULL DEFAULT '{}',
     PRIMARY KEY (campaign_id, tier)
 ) WITH (fillfactor = 50);

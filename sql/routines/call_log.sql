@@ -14,10 +14,15 @@ CREATE FUNCTION cc_log_call(
     p_call_status text, p_cause_code integer, p_cause_text text,
     p_uniqueid text, p_linkedid text, p_dial_status text, p_setting_id integer,
     OUT call_log_id bigint, OUT already_logged boolean
-) LANGUAGE plpgsql VOLATILE AS $$
+) LANGUAGE plpgsql VOLATILE
+-- Longer than any claim takes. Where an administrator's open transaction holds the link for longer,
+-- the record is spooled and the claim released by cc_release_call.
+SET lock_timeout = '2s'
+AS $$
 DECLARE
     link record;
 BEGIN
+    PERFORM cc_require_read_committed();
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
 
     UPDATE call_attempts a
@@ -32,36 +37,41 @@ BEGIN
         RETURN;
     END IF;
 
-    -- A rejected call was with no client, whatever it tried before; the attempts say what it tried.
-    SELECT d.id AS did_id, d.user_id, NULL::integer AS campaign_id, NULL::integer AS client_id,
-           NULL::integer AS setting_id
-    INTO link FROM (SELECT) one LEFT JOIN dids d ON d.number = p_did;
-    link.campaign_id := coalesce(
-        (SELECT a.campaign_id FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
-         ORDER BY a.attempt_number DESC LIMIT 1),
-        (SELECT r.campaign_id FROM cc_resolve_did(p_did) r));
-    IF p_call_status NOT LIKE 'REJECTED%' THEN
-        SELECT a.campaign_client_setting_id, a.client_id INTO link.setting_id, link.client_id
-        FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
-        ORDER BY a.attempt_number DESC LIMIT 1;
-        IF NOT FOUND AND p_setting_id IS NOT NULL THEN
-            SELECT s.id, s.client_id, s.campaign_id INTO link.setting_id, link.client_id, link.campaign_id
-            FROM campaign_client_settings s WHERE s.id = p_setting_id;
-        END IF;
+    -- The ledger knows what the call was routed by, whatever has been changed since. A rejected call
+    -- was with no client, whatever it tried before; the attempts say what it tried.
+    SELECT a.user_id, a.did_id, a.campaign_id, a.client_id, a.campaign_client_setting_id AS setting_id
+    INTO link FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
+    ORDER BY a.attempt_number DESC LIMIT 1;
+    IF NOT FOUND THEN
+        SELECT r.user_id, r.did_id, r.campaign_id, s.client_id, s.id AS setting_id
+        INTO link FROM cc_resolve_did(p_did) r
+        LEFT JOIN campaign_client_settings s ON s.id = p_setting_id;
+    END IF;
+    IF p_call_status LIKE 'REJECTED%' THEN
+        link.client_id := NULL;
+        link.setting_id := NULL;
     END IF;
 
-    -- What was removed while the call was up is recorded as null.
+    -- What was removed while the call was up is recorded as null. Locked in the order in which
+    -- removals cascade, so that the two never wait for each other.
+    PERFORM FROM users WHERE id = link.user_id FOR KEY SHARE;
+    IF NOT FOUND THEN link.user_id := NULL; END IF;
+    PERFORM FROM clients WHERE id = link.client_id FOR KEY SHARE;
+    IF NOT FOUND THEN link.client_id := NULL; END IF;
+    PERFORM FROM dids WHERE id = link.did_id FOR KEY SHARE;
+    IF NOT FOUND THEN link.did_id := NULL; END IF;
+    PERFORM FROM campaigns WHERE id = link.campaign_id FOR KEY SHARE;
+    IF NOT FOUND THEN link.campaign_id := NULL; END IF;
+    PERFORM FROM campaign_client_settings WHERE id = link.setting_id FOR KEY SHARE;
+    IF NOT FOUND THEN link.setting_id := NULL; END IF;
+
     INSERT INTO call_logs (
         user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
         incoming_did_number, caller_id_num, caller_id_name, timestamp_start, timestamp_answered, timestamp_end,
         duration_seconds, billsec_seconds, call_status, hangup_cause_code, hangup_cause_text,
         asterisk_uniqueid, asterisk_linkedid)
     VALUES (
-        link.user_id,
-        (SELECT id FROM campaigns WHERE id = link.campaign_id),
-        link.did_id,
-        (SELECT id FROM clients WHERE id = link.client_id),
-        (SELECT id FROM campaign_client_settings WHERE id = link.setting_id),
+        link.user_id, link.campaign_id, link.did_id, link.client_id, link.setting_id,
         p_did, p_caller_id_num, p_caller_id_name, p_start, p_answered, p_end,
         p_duration, p_billsec, p_call_status, p_cause_code, p_cause_text,
         p_uniqueid, p_linkedid)
@@ -78,7 +88,9 @@ DROP FUNCTION IF EXISTS cc_release_call(text, text, integer, boolean);
 -- Releases a call's claim and lets nothing more be claimed for it. p_count_pending: it was answered,
 -- and the back end has not counted it yet. Returns how many claims were open.
 CREATE FUNCTION cc_release_call(p_uniqueid text, p_dial_status text, p_cause_code integer, p_count_pending boolean)
-RETURNS integer LANGUAGE plpgsql VOLATILE AS $$
+RETURNS integer LANGUAGE plpgsql VOLATILE
+SET lock_timeout = '2s'
+AS $$
 DECLARE
     released integer;
 BEGIN

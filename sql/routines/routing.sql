@@ -24,6 +24,17 @@ CREATE OR REPLACE FUNCTION cc_call_lock(p_uniqueid text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT hashtextextended(p_uniqueid, 0) $$;
 
+-- What claims and logs looks at what others have committed after it got a lock. Under a stricter
+-- isolation level it would not see that, and caps would break.
+CREATE OR REPLACE FUNCTION cc_require_read_committed() RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'transaction isolation is %, not read committed', current_setting('transaction_isolation')
+            USING HINT = 'Set default_transaction_isolation to read committed for this database and role.';
+    END IF;
+END $$;
+
 -- Why a DID cannot be routed, or its campaign. Where it feeds several active campaigns, the lowest id wins.
 CREATE FUNCTION cc_resolve_did(
     p_did text,
@@ -76,13 +87,14 @@ CREATE TYPE cc_candidate AS (
 -- eligible links of the tier in proportion to their weights, so every link is owed a fraction of a
 -- call; the one that gets it pays a whole call. Of the links that are owed something, the one that
 -- would first be a whole call behind is served. This is the chairman assignment rule (Tijdeman
--- 1980): every link stays within one call of its share at all times. A link that is not eligible
--- gets no fraction and pays none, so it does not catch up later.
+-- 1980): after every call that finds all links eligible, each link is within one call of its share.
+-- A link that is not eligible gets no fraction and pays none, so it does not catch up later.
 CREATE FUNCTION cc_candidates(p_campaign_id integer, p_uniqueid text, p_at timestamptz)
 RETURNS SETOF cc_candidate
 LANGUAGE sql STABLE AS $$
     WITH live AS (
-        SELECT a.campaign_client_setting_id AS setting_id,
+        -- by client, not by link: a link that is removed and added again starts with its calls in flight
+        SELECT a.client_id,
                count(*) FILTER (WHERE a.released_at IS NULL AND a.lease_expires_at > p_at)::integer AS calls,
                count(*) FILTER (WHERE a.count_pending)::integer AS uncounted
         FROM call_attempts a
@@ -93,7 +105,11 @@ LANGUAGE sql STABLE AS $$
         FROM call_attempts a
         WHERE a.asterisk_uniqueid = p_uniqueid
         GROUP BY 1
-    ), link AS (
+    ), debt AS (
+        SELECT n.tier, o.key::integer AS setting_id, o.value::numeric AS owed
+        FROM routing_turns n, jsonb_each_text(n.owed) o
+        WHERE n.campaign_id = p_campaign_id
+    ), link AS MATERIALIZED (
         SELECT s.id AS setting_id, s.client_id, c.client_identifier::text, g.routing_strategy, s.weight,
                s.max_concurrency, s.current_total_calls, s.total_calls_allowed, coalesce(l.calls, 0) AS calls,
                CASE g.routing_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END AS tier,
@@ -110,23 +126,24 @@ LANGUAGE sql STABLE AS $$
                    WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
                    WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
                    -- each call in flight may become a counted one
-                   WHEN s.current_total_calls + coalesce(l.calls + l.uncounted, 0) >= s.total_calls_allowed
+                   WHEN s.current_total_calls::bigint + coalesce(l.calls + l.uncounted, 0) >= s.total_calls_allowed
                        THEN 'total_cap'
                END AS reason
         FROM campaigns g
         JOIN campaign_client_settings s ON s.campaign_id = g.id
         JOIN clients c ON c.id = s.client_id
         LEFT JOIN pjsip_endpoints e ON e.client_id = c.id AND e.id = c.client_identifier
-        LEFT JOIN live l ON l.setting_id = s.id
+        LEFT JOIN live l ON l.client_id = s.client_id
         LEFT JOIN tried t ON t.setting_id = s.id
         WHERE g.id = p_campaign_id
     ), share AS (
-        SELECT link.*, n.last_setting_id,
-               coalesce((n.owed ->> link.setting_id::text)::numeric, 0) AS owed,
+        SELECT link.*, coalesce(d.owed, 0) AS owed,
+               (SELECT n.last_setting_id FROM routing_turns n
+                WHERE n.campaign_id = p_campaign_id AND n.tier = 0) AS last_setting_id,
                CASE WHEN reason IS NULL THEN
-                   round(weight::numeric / sum(weight) FILTER (WHERE reason IS NULL) OVER (PARTITION BY link.tier), 30)
+                   round(weight::numeric(40, 30) / sum(weight) FILTER (WHERE reason IS NULL) OVER (PARTITION BY link.tier), 30)
                ELSE 0 END AS fraction
-        FROM link LEFT JOIN routing_turns n ON n.campaign_id = p_campaign_id AND n.tier = link.tier
+        FROM link LEFT JOIN debt d ON d.tier = link.tier AND d.setting_id = link.setting_id
     ), place AS (
         SELECT share.*,
                -- round_robin: the links after the last one, then the others. A call that fails over
@@ -205,12 +222,13 @@ DECLARE
     -- what a lease adds to dial timeout and call length: set-up, and the hangup itself
     grace constant interval := '60 seconds';
     campaign_class constant integer := 1128481603;
-    now_at     timestamptz;
+    claimed    timestamptz;
     target     record;
     candidates cc_candidate[];
     chosen     cc_candidate;
     tier_size  integer;
 BEGIN
+    PERFORM cc_require_read_committed();
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
     status := 'reject';
 
@@ -235,8 +253,7 @@ BEGIN
     IF target.reason IS NULL THEN
         -- Lock first, look in a later statement: its snapshot then holds every earlier claim.
         PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
-        now_at := clock_timestamp();
-        SELECT array_agg(c) INTO candidates FROM cc_candidates(campaign_id, p_uniqueid, now_at) c;
+        SELECT array_agg(c) INTO candidates FROM cc_candidates(campaign_id, p_uniqueid, clock_timestamp()) c;
         SELECT c.* INTO chosen FROM unnest(candidates) c WHERE c.try_order = 1;
     END IF;
     IF chosen.setting_id IS NULL THEN
@@ -245,6 +262,8 @@ BEGIN
         RETURN;
     END IF;
 
+    -- v3.0 allows any number; nothing rings for longer than a day
+    dial_timeout := least(target.dial_timeout_seconds, 86400);
     SELECT coalesce(max(a.attempt_number), 0) + 1 INTO attempt_number
     FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid;
 
@@ -266,6 +285,8 @@ BEGIN
         END IF;
     END IF;
 
+    -- after the look at the ledger, so that its times never overlap
+    claimed := clock_timestamp();
     INSERT INTO call_attempts (
         asterisk_uniqueid, asterisk_linkedid, system_name, attempt_number,
         user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
@@ -273,14 +294,13 @@ BEGIN
     VALUES (
         p_uniqueid, p_linkedid, p_system_name, cc_route.attempt_number,
         cc_route.user_id, cc_route.campaign_id, cc_route.did_id, chosen.client_id, chosen.setting_id,
-        p_did, p_caller_id_num, p_caller_id_name, now_at,
-        now_at + make_interval(secs => target.dial_timeout_seconds + target.max_call_seconds) + grace);
+        p_did, p_caller_id_num, p_caller_id_name, claimed,
+        claimed + make_interval(secs => dial_timeout + target.max_call_seconds) + grace);
 
     status := 'proceed';
     setting_id := chosen.setting_id;
     client_identifier := chosen.client_identifier;
     client_id := chosen.client_id;
-    dial_timeout := target.dial_timeout_seconds;
     max_call_seconds := target.max_call_seconds;
 END $$;
 

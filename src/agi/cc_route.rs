@@ -14,12 +14,10 @@ use crate::config::Config;
 use crate::{Error, Result, store, text};
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 7] = [
+const WANTED: [(&str, &str); 5] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("system_name", "SYSTEMNAME"),
     ("did", "CC_DID"),
-    ("caller_id_num", "CALLERID(num)"),
-    ("caller_id_name", "CALLERID(name)"),
     ("dial_status", "DIALSTATUS"),
     ("hangup_cause", "HANGUPCAUSE"),
 ];
@@ -85,8 +83,8 @@ fn request<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<Result<R
         uniqueid,
         linkedid: channel.text("linkedid", 50),
         system_name: channel.text("system_name", 50),
-        caller_id_num: channel.text("caller_id_num", 50),
-        caller_id_name: channel.text("caller_id_name", 100),
+        caller_id_num: session.caller_id("agi_callerid", 50),
+        caller_id_name: session.caller_id("agi_calleridname", 100),
         // before the first Dial, HANGUPCAUSE is 0
         hangup_cause: dial_status.as_ref().and_then(|_| channel.number("hangup_cause")),
         dial_status,
@@ -109,6 +107,8 @@ fn proceed<R: BufRead, W: Write>(session: &mut Session<R, W>, attempt: &Attempt)
     session.set_variables(&[
         ("CC_STATUS", "proceed"),
         ("CC_REASON", ""),
+        // until this client is dialled, the previous one's outcome is not the call's
+        ("DIALSTATUS", ""),
         ("EFFECTIVE_CCS_ID", &attempt.setting_id.to_string()),
         ("CLIENT_IDENTIFIER", &attempt.client_identifier),
         ("CAMPAIGN_ID", &attempt.campaign_id.to_string()),
@@ -127,7 +127,8 @@ mod tests {
 
     use super::*;
 
-    const ENVIRONMENT: &str = "agi_uniqueid: node-1.2\nagi_extension: s\n\n";
+    const ENVIRONMENT: &str =
+        "agi_uniqueid: node-1.2\nagi_callerid: 555\nagi_calleridname: \"O'Brien\",):1:2\nagi_extension: s\n\n";
 
     fn attempt(client_identifier: &str) -> Decision {
         Decision::Proceed(Attempt {
@@ -145,9 +146,7 @@ mod tests {
 
     /// What is sent after the environment and the first reply; whether the program succeeds.
     fn session(decision: Result<Decision>) -> (String, bool, RouteRequest) {
-        let input = format!(
-            "{ENVIRONMENT}200 result=1 (node-1.2&node&18005550101&555&%22O%27Brien%22%2C&&0)\n200 result=1\n200 result=1\n"
-        );
+        let input = format!("{ENVIRONMENT}200 result=1 (node-1.2&node&18005550101&&0)\n200 result=1\n200 result=1\n");
         let mut output = Vec::new();
         let mut asked = RouteRequest::default();
         let result = run(Cursor::new(input), &mut output, |request| {
@@ -163,9 +162,9 @@ mod tests {
         let (sent, ok, asked) = session(Ok(attempt("acme")));
         assert!(ok);
         assert_eq!(sent.lines().count(), 1, "{sent}");
-        assert!(sent.contains("\"proceed,,1,acme,2,3,4,5,20,3600,1\""), "{sent}");
+        assert!(sent.contains("\"proceed,,,1,acme,2,3,4,5,20,3600,1\""), "{sent}");
         assert_eq!(asked.did, "+18005550101");
-        assert_eq!(asked.caller_id_name.as_deref(), Some("\"O'Brien\","));
+        assert_eq!(asked.caller_id_name.as_deref(), Some("\"O'Brien\",):1:2"));
         assert_eq!((asked.dial_status, asked.hangup_cause), (None, None));
     }
 

@@ -132,6 +132,8 @@ pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Ve
             continue;
         }
         progress(step.name);
+        // Calls would queue up behind a migration that waits for somebody's open transaction.
+        tx.batch_execute("SET LOCAL lock_timeout = '5s'")?;
         let begun = std::time::Instant::now();
         tx.batch_execute(step.sql).map_err(|e| {
             let mut error = Error::from(e);

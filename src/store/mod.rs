@@ -179,6 +179,8 @@ impl From<postgres::Error> for Error {
             Some("The schema is missing or older than this program: run capconduit db migrate.".into())
         } else if *code == SqlState::INVALID_CATALOG_NAME {
             Some("Create the database first: createdb capconduit, then capconduit db migrate.".into())
+        } else if *code == SqlState::LOCK_NOT_AVAILABLE {
+            Some("Another session holds a lock: see pg_stat_activity and pg_blocking_pids(). Nothing was changed; try again.".into())
         } else if kind == Kind::Unreachable {
             Some("The database is stopping, starting or full: try again.".into())
         } else {

@@ -20,7 +20,9 @@ pub fn command(name: &str, url: &str, spool: &Path) -> Command {
 
 /// What a channel says to a program: its id, and the answer to the question for its variables.
 pub fn said(uniqueid: &str, channel: &str) -> String {
-    format!("agi_uniqueid: {uniqueid}\n\n200 result=1 ({channel})\n200 result=1\n200 result=1\n200 result=1\n")
+    format!(
+        "agi_uniqueid: {uniqueid}\nagi_callerid: 555\nagi_calleridname: Zoë\n\n200 result=1 ({channel})\n200 result=1\n200 result=1\n200 result=1\n"
+    )
 }
 
 /// Runs a program on a channel that says this.
@@ -34,10 +36,10 @@ pub fn run(command: &mut Command, said: &str) -> Output {
 /// What the channel of an answered call of three seconds says to cdr_logger.agi.
 pub fn answered(uniqueid: &str, did: &str, setting: i32) -> String {
     let times = "2026-01-02T03:04:05.000000Z&2026-01-02T03:04:07.000000Z&2026-01-02T03:04:10.000000Z";
-    said(uniqueid, &format!("{uniqueid}&{did}&555&Zo%C3%AB&{times}&proceed&&ANSWER&16&{setting}&&&&&{uniqueid}"))
+    said(uniqueid, &format!("{uniqueid}&{did}&{times}&proceed&&ANSWER&16&{setting}&&&&&{uniqueid}"))
 }
 
 /// What the channel of a new call says to cc-route.agi.
 pub fn dialled(uniqueid: &str, did: &str) -> String {
-    said(uniqueid, &format!("{uniqueid}&node&{did}&555&Zo%C3%AB&&0"))
+    said(uniqueid, &format!("{uniqueid}&node&{did}&&0"))
 }

@@ -143,7 +143,9 @@ impl Centre {
         command.args(["-nostdin", "-aa", "-trace_logs", "-log_file"]).arg(dir.join("log"));
         command.args(["-trace_err", "-error_file"]).arg(dir.join("errors"));
         let server = Server::start(&command, &dir, "KILL");
-        wait_for("SIPp to listen", || std::net::UdpSocket::bind(("127.0.0.1", port)).is_err());
+        // looked up, not tried: a try would take the port from it
+        let listening = format!("0100007F:{port:04X}");
+        wait_for("SIPp to listen", || std::fs::read_to_string("/proc/net/udp").is_ok_and(|t| t.contains(&listening)));
         Centre { server, port }
     }
 

@@ -19,7 +19,7 @@ fn an_answered_call_is_recorded_with_its_bridged_time() {
         let records = site.wait_for_records(
             1,
             "call_status, billsec_seconds, duration_seconds, client_identifier, hangup_cause_code, hangup_cause_text,
-             caller_id_num, timestamp_answered - timestamp_start BETWEEN '1.9 s' AND '2.9 s',
+             caller_id_num, timestamp_answered - timestamp_start BETWEEN '1.9 s' AND '3.4 s',
              timestamp_end - timestamp_answered BETWEEN '2.9 s' AND '3.4 s',
              abs(extract(epoch from now() - timestamp_end)) < 60",
         );
@@ -249,11 +249,41 @@ fn a_caller_who_gives_up_while_cc_route_runs_leaves_no_claim() {
 }
 
 #[test]
+fn a_caller_who_gives_up_before_the_second_client_is_dialled_was_with_nobody() {
+    let (stage, _turn) = stage();
+    let (ringing, second) = (Centre::start(Behaviour::Ring), Centre::start(Behaviour::Answer { ring: 0 }));
+    let site = stage.in_order(&[ringing.contact(), second.contact()]);
+    let calls = Calls { did: &site.did, then: Then::GiveUpAfter(2800), ..Calls::default() };
+    let calling = calls.start(&stage.ringing);
+    wait_for("the first client to ring", || ringing.calls() == 1);
+    // the second claim waits behind this until the caller has gone
+    let mut client = site.database.connect();
+    let mut tx = client.transaction().expect("a transaction");
+    tx.batch_execute(&format!("SELECT pg_advisory_xact_lock(1128481603, {})", site.campaign_id)).expect("the lock");
+    std::thread::sleep(Duration::from_millis(3200));
+    tx.commit().expect("commit");
+    assert_eq!(calling.finish(), [487]);
+    assert_eq!(site.wait_for_records(1, "call_status"), ["ABANDONED"]);
+    assert_eq!(site.attempts("release_reason, dial_status"), ["failover|NOANSWER", "hangup|"]);
+    assert_eq!(second.calls(), 0);
+}
+
+#[test]
+fn the_carrier_cannot_dial_the_dialplans_own_extensions() {
+    let (stage, _turn) = stage();
+    let before = stage.database.value("SELECT count(*) FROM call_logs WHERE incoming_did_number = 'unknown'");
+    for name in ["h", "s", "t", "i"] {
+        assert_eq!(Calls { did: name, ..Calls::default() }.place(&stage.ringing), [404], "{name}");
+    }
+    assert_eq!(stage.database.value("SELECT count(*) FROM call_logs WHERE incoming_did_number = 'unknown'"), before);
+}
+
+#[test]
 fn hostile_caller_id_is_stored_intact_and_harmless() {
     let (stage, _turn) = stage();
     let centre = Centre::start(Behaviour::Answer { ring: 0 });
     let site = stage.in_order(&[centre.contact()]);
-    let names: [(&str, &str); 6] = [
+    let names: [(&str, &str); 7] = [
         // Asterisk keeps the backslashes of a quoted string
         ("\"O'Brien, \\\"Zoë\\\" & 東京\"", "O'Brien, \\\"Zoë\\\" & 東京"),
         ("\"'); DROP TABLE users; --\"", "'); DROP TABLE users; --"),
@@ -261,6 +291,7 @@ fn hostile_caller_id_is_stored_intact_and_harmless() {
         ("\"a,b|c;d=e^f (g) ) {h}\"", "a,b|c;d=e^f (g) ) {h}"),
         ("\"PJSIP/x&PJSIP/y@z\"", "PJSIP/x&PJSIP/y@z"),
         ("\"200 result=1 (x)\"", "200 result=1 (x)"),
+        ("\"Al):1:2\"", "Al):1:2"),
     ];
     let users = site.database.value("SELECT count(*) > 0 FROM users");
     for (n, (sent, _)) in names.iter().enumerate() {

@@ -190,3 +190,81 @@ fn two_servers_share_one_cap() {
     assert_eq!(statuses, [vec!["ANSWERED"; 4], vec!["REJECTED_CC"; 16]].concat());
     assert_eq!(site.open_attempts(), 0);
 }
+
+#[test]
+fn a_link_that_is_removed_and_added_again_keeps_its_calls_in_flight() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link { max_concurrency: 1, ..Link::to("sip:127.0.0.1:9") }]);
+    let claim = |id: &str| {
+        database.value(&format!("SELECT status FROM cc_route('{}', '{id}', '{id}', 't', '', '', NULL, NULL)", site.did))
+    };
+    assert_eq!(claim("a"), "proceed");
+    database.execute(
+        "WITH gone AS (DELETE FROM campaign_client_settings RETURNING campaign_id, client_id)
+         INSERT INTO campaign_client_settings (campaign_id, client_id, max_concurrency) SELECT *, 1 FROM gone",
+    );
+    assert_eq!(claim("b"), "reject");
+}
+
+#[test]
+fn the_record_is_the_sellers_who_had_the_number_when_the_call_came() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    let other = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    database.execute(&format!(
+        "SELECT cc_route('{did}', 'a', 'a', 't', '', '', NULL, NULL);
+         UPDATE dids SET user_id = (SELECT id FROM users WHERE username = '{}') WHERE number = '{did}';
+         UPDATE dids SET number = '+19990001' WHERE number = '{did}';
+         SELECT cc_log_call('{did}', '', '', now(), now(), now(), 1, 1, 'ANSWERED', 16, '', 'a', 'a', 'ANSWER', NULL)",
+        other.user,
+        did = site.did
+    ));
+    let record = "SELECT u.username, l.did_id IS NOT NULL, g.name FROM call_logs l JOIN users u ON u.id = l.user_id
+                  JOIN campaigns g ON g.id = l.campaign_id";
+    assert_eq!(database.query(record), [format!("{}|t|{}", site.user, site.campaign)]);
+}
+
+#[test]
+fn removals_and_records_do_not_deadlock() {
+    let database = Postgres::shared().database();
+    let sites: Vec<Site> =
+        (0..12).map(|_| Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")])).collect();
+    for (n, site) in sites.iter().enumerate() {
+        for call in 0..10 {
+            let id = format!("{n}-{call}");
+            database.execute(&format!("SELECT cc_route('{}', '{id}', '', 't', '', '', NULL, NULL)", site.did));
+        }
+    }
+    thread::scope(|scope| {
+        for (n, site) in sites.iter().enumerate() {
+            let database = &database;
+            scope.spawn(move || {
+                for call in 0..10 {
+                    let id = format!("{n}-{call}");
+                    database.execute(&format!(
+                        "SELECT cc_log_call('{}', '', '', now(), now(), now(), 1, 1, 'ANSWERED', 16, '', '{id}', '', '', NULL)",
+                        site.did
+                    ));
+                }
+            });
+            scope.spawn(move || {
+                thread::sleep(std::time::Duration::from_millis(10 * n as u64));
+                site.database.execute(&format!("DELETE FROM users WHERE username = '{}'", site.user));
+                site.database.execute(&format!("DELETE FROM clients WHERE client_identifier = '{}'", site.clients[0]));
+            });
+        }
+    });
+    assert_eq!(database.value("SELECT count(*) FROM call_logs"), "120");
+    assert_eq!(database.value("SELECT count(*) FROM call_attempts WHERE released_at IS NULL"), "0");
+}
+
+#[test]
+fn a_stricter_isolation_level_is_refused() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    database
+        .execute(&format!("ALTER DATABASE {} SET default_transaction_isolation = 'repeatable read'", database.name));
+    let sql = format!("SELECT cc_route('{}', 'a', 'a', 't', '', '', NULL, NULL)", site.did);
+    let error = database.connect().batch_execute(&sql).expect_err("refused");
+    assert!(format!("{error:?}").contains("not read committed"), "{error:?}");
+}

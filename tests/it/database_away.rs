@@ -73,7 +73,38 @@ fn of_several_servers_the_one_that_answers_is_used() {
     let output =
         agi::run(&mut agi::command("cc-route", &url, Path::new("/nonexistent")), &agi::dialled("a-1.1", &site.did));
     let sent = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(sent.contains("\"proceed,,"), "{sent}");
+    assert!(sent.contains("\"proceed,,,"), "{sent}");
+}
+
+#[test]
+fn an_administrators_open_transaction_holds_up_no_client_and_costs_no_record() {
+    let database = Postgres::shared().database();
+    let link = Link { max_concurrency: 2, total_calls_allowed: Some(2), ..Link::to("sip:127.0.0.1:9") };
+    let site = Site::new(&database, "priority", 20, &[link]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let claim = |call: &str| {
+        database.value(&format!(
+            "SELECT coalesce(call_status, status) FROM cc_route('{}', '{call}', '', 't', '', '', NULL, NULL)",
+            site.did
+        ))
+    };
+    assert_eq!(claim("open-1"), "proceed");
+    let mut administrator = database.connect();
+    let mut tx = administrator.transaction().expect("a transaction");
+    tx.batch_execute("UPDATE campaign_client_settings SET weight = 50").expect("own rows");
+    let mut logger = agi::command("cdr_logger", &database.url, folder.path());
+    let output = agi::run(&mut logger, &agi::answered("open-1", &site.did, site.settings[0]));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert_eq!((spooled(folder.path()).len(), site.open_attempts(), site.records("1").len()), (1, 0, 0));
+    // the client is free for the second call; the first still counts towards the total
+    assert_eq!(claim("open-2"), "proceed");
+    assert_eq!(claim("open-3"), "REJECTED_TOTAL");
+    tx.commit().expect("commit");
+    let (code, summary) = replay(&database, folder.path());
+    assert_eq!((code, &summary["delivered"]), (Some(0), &1.into()), "{summary}");
+    assert_eq!((site.counts(), site.records("call_status")), (vec![1], vec!["ANSWERED".to_owned()]));
+    assert_eq!(claim("open-3"), "REJECTED_TOTAL");
+    assert_eq!(database.value("SELECT count(*) FROM call_attempts WHERE count_pending"), "0");
 }
 
 #[test]

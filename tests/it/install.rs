@@ -113,6 +113,23 @@ fn a_file_that_differs_is_replaced_only_by_force_and_kept() {
 }
 
 #[test]
+fn a_planted_link_is_not_followed_and_a_loose_mode_is_corrected() {
+    let folder = Folder::new();
+    fs::write(folder.path("victim"), "precious").expect("own folder");
+    for planted in ["res_pgsql.conf.new", "res_pgsql.conf"] {
+        std::os::unix::fs::symlink(folder.path("victim"), folder.path(planted)).expect("own folder");
+    }
+    let output = folder.install(URL, &["--force"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(folder.read("victim"), "precious");
+    let path = folder.path("res_pgsql.conf");
+    assert!(fs::symlink_metadata(&path).expect("there").is_file());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("own file");
+    assert!(folder.install(URL, &[]).status.success());
+    assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o640);
+}
+
+#[test]
 fn bad_values_change_nothing() {
     let folder = Folder::new();
     let before = folder.files();

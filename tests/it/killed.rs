@@ -111,5 +111,5 @@ fn cc_route_killed_anywhere_leaks_no_claim() {
     assert_eq!(once, "t");
     // the only place is free
     let sent = agi::run(&mut command("cc-route", &database, folder.path()), &agi::dialled("k-2.1", &site.did));
-    assert!(String::from_utf8_lossy(&sent.stdout).contains("\"proceed,,"));
+    assert!(String::from_utf8_lossy(&sent.stdout).contains("\"proceed,,,"));
 }

@@ -141,6 +141,39 @@ fn a_database_of_something_else_is_left_alone() {
 }
 
 #[test]
+fn what_would_not_work_is_refused() {
+    for (change, said) in [
+        ("ALTER TABLE dids ALTER COLUMN id DROP DEFAULT", "dids.id: it has no sequence"),
+        ("ALTER TABLE call_logs ALTER COLUMN id TYPE integer", "call_logs.id: the type is integer, not bigint"),
+        ("ALTER TABLE campaign_dids DROP CONSTRAINT campaign_dids_pkey", "campaign_dids: it has no primary key"),
+        (
+            "CREATE SCHEMA postgres",
+            "the platform's tables are in schema public, but this login creates tables in postgres",
+        ),
+    ] {
+        let database = v3();
+        database.execute(change);
+        let before = rows(&database, &database);
+        let output = database.command().args(["db", "migrate"]).output().expect("it runs");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(said), "{error}");
+        assert_eq!(rows(&database, &database), before);
+    }
+}
+
+#[test]
+fn grants_on_the_views_survive_an_upgrade() {
+    let database = Postgres::shared().database();
+    database.execute(
+        "DO $$ BEGIN CREATE ROLE reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+         GRANT SELECT ON ps_endpoints TO reader;
+         UPDATE capconduit_migrations SET checksum = 'old' WHERE name = 'realtime'",
+    );
+    database.capconduit(&["db", "migrate"]);
+    assert_eq!(database.value("SELECT has_table_privilege('reader', 'ps_endpoints', 'select')"), "t");
+}
+
+#[test]
 fn migrating_again_changes_nothing_and_two_at_once_do_it_once() {
     let database = Postgres::shared().empty_database();
     let status = |expected: i32| {

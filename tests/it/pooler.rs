@@ -23,7 +23,7 @@ fn statements<'a>(log: &'a str, database: &Database, application: &str) -> Vec<&
 
 fn route_and_log(through: &Database, site: &Site, call: &str) {
     let sent = run("cc-route", through, &agi::dialled(call, &site.did));
-    assert!(sent.contains(&format!("\"proceed,,{},{},", site.settings[0], site.clients[0])), "{sent}");
+    assert!(sent.contains(&format!("\"proceed,,,{},{},", site.settings[0], site.clients[0])), "{sent}");
     let said = agi::answered(call, &site.did, site.settings[0]);
     assert_eq!(run("cdr_logger", through, &said), "", "silent when all is well");
 }
@@ -37,9 +37,9 @@ fn each_run_is_one_statement() {
     for call in ["a-1.1", "a-1.2"] {
         run("cc-route", &database, &agi::dialled(call, &site.did));
         // the second attempt closes the first one in the same statement
-        let busy = format!("{call}&node&{}&555&x&BUSY&17", &site.did[1..]);
+        let busy = format!("{call}&node&{}&BUSY&17", &site.did[1..]);
         run("cc-route", &database, &agi::said(call, &busy));
-        let ended = format!("{call}&{}&&&&&&proceed&&BUSY&17", &site.did[1..]);
+        let ended = format!("{call}&{}&&&&proceed&&BUSY&17", &site.did[1..]);
         run("cdr_logger", &database, &agi::said(call, &ended));
     }
     assert_eq!(site.attempts("release_reason"), ["failover", "hangup", "failover", "hangup"]);

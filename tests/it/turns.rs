@@ -69,6 +69,11 @@ fn turns_are_exact_with_eight_sessions_at_once() {
             got.sort_unstable_by(|a, b| b.cmp(a));
         }
         assert_eq!(got, expected, "{strategy}");
+        if strategy == "round_robin" {
+            let turns = site.attempts("campaign_client_setting_id");
+            let strict = site.settings.iter().cycle().map(ToString::to_string);
+            assert!(turns.iter().zip(strict).all(|(turn, next)| *turn == next), "{turns:?}");
+        }
     }
 }
 
@@ -213,7 +218,8 @@ fn explain_names_each_candidate_in_order_with_its_reason() {
     site.database.execute(&format!(
         "INSERT INTO call_attempts (asterisk_uniqueid, attempt_number, user_id, campaign_id, did_id, client_id,
              campaign_client_setting_id, incoming_did_number, claimed_at, lease_expires_at)
-         VALUES ('x', 1, 1, {}, 1, 1, {}, '+1', now(), now() + interval '1 h');
+         SELECT 'x', 1, 1, {}, 1, client_id, id, '+1', now(), now() + interval '1 h'
+         FROM campaign_client_settings WHERE id = {};
          UPDATE clients SET status = 'inactive' WHERE client_identifier = '{}';
          UPDATE campaign_client_settings SET status = 'inactive' WHERE id = {};
          DELETE FROM pjsip_endpoints WHERE id = '{}'",
