@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::input::{line, nothing_to_change, number};
 use super::names::{exists, unknown};
 use super::output::Output;
-use super::{Env, did, user, uses};
+use super::uses::{self, Uses};
+use super::{Env, did, user};
 use crate::config::Config;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};
@@ -317,7 +318,7 @@ impl Set {
 pub(super) struct Remove {
     #[command(flatten)]
     named: Named,
-    /// Remove it even with calls in flight
+    /// Remove it even with calls in flight; call records then name no campaign
     #[arg(long)]
     force: bool,
 }
@@ -329,27 +330,30 @@ impl Remove {
         let campaign = whole(&mut db, campaign)?;
         let Campaign { id, name, username, .. } = &campaign.campaign;
         let thing = format!("campaign \"{name}\" of {username}");
-        let in_use: Vec<String> = uses::in_flight(campaign.campaign.live_calls).into_iter().collect();
+        let in_use = uses_of(&mut db, *id)?;
         self.refuse(&thing, *id, &in_use)?;
         let clients: Vec<String> = campaign.settings.iter().map(|s| s.client_identifier.clone()).collect();
         let settings = uses::counted("client", &clients).map(|clients| format!("its settings of {clients}"));
-        let with: Vec<String> = settings.into_iter().chain(in_use).collect();
-        let confirmed = env.confirm(&uses::question(&thing, &with))?;
+        let confirmed = env.confirm(&in_use.and(settings).question(&thing, "campaign"))?;
         let mut tx = db.transaction()?;
-        let in_use: Vec<String> = uses::in_flight(campaign::live_calls(&mut tx, *id)?).into_iter().collect();
-        self.refuse(&thing, *id, &in_use)?;
+        self.refuse(&thing, *id, &uses_of(&mut tx, *id)?)?;
         campaign::remove(&mut tx, *id, &confirmed)?;
         tx.commit()?;
         Output::done(format!("Campaign \"{name}\" of {username} removed."), &campaign)
     }
 
-    fn refuse(&self, thing: &str, id: i32, in_use: &[String]) -> Result<()> {
+    fn refuse(&self, thing: &str, id: i32, in_use: &Uses) -> Result<()> {
         if self.force {
             return Ok(());
         }
         let how = format!(
-            "To stop its calls, capconduit campaign set {id} --status paused. --force removes it all the same."
+            "To stop its calls and keep its call records whole, capconduit campaign set {id} --status inactive. \
+             --force removes it all the same."
         );
-        uses::refuse(thing, in_use, &how)
+        in_use.refuse(thing, &how)
     }
+}
+
+fn uses_of(db: &mut impl GenericClient, id: i32) -> Result<Uses> {
+    Ok(Uses::new([], campaign::live_calls(db, id)?, campaign::records(db, id)?))
 }

@@ -8,7 +8,8 @@ use super::input::{clearable, line, nothing_to_change};
 use super::names::{exists, unknown};
 use super::output::Output;
 use super::pjsip::{AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, add_auth, contact, lacks, of_client};
-use super::{Env, user, uses};
+use super::uses::{self, Uses};
+use super::{Env, user};
 use crate::Result;
 use crate::realtime::{Text, check_identifier};
 use crate::store::client::{self, Changes, Client};
@@ -252,7 +253,7 @@ impl Set {
 pub(super) struct Remove {
     /// Client identifier or id
     client: String,
-    /// Remove its settings too, even with calls in flight
+    /// Remove its settings too, even with calls in flight; call records then name no client
     #[arg(long)]
     force: bool,
 }
@@ -265,7 +266,7 @@ impl Remove {
         let thing = format!("client \"{id}\"");
         let in_use = uses_of(&mut db, client.client.id)?;
         self.refuse(&client.client, &in_use)?;
-        let confirmed = env.confirm(&uses::question(&thing, &in_use))?;
+        let confirmed = env.confirm(&in_use.question(&thing, "client"))?;
         let mut tx = db.transaction()?;
         self.refuse(&client.client, &uses_of(&mut tx, client.client.id)?)?;
         client::remove(&mut tx, client.client.id, &confirmed)?;
@@ -273,20 +274,21 @@ impl Remove {
         Output::done(format!("Client \"{id}\" removed."), &client)
     }
 
-    fn refuse(&self, client: &Client, in_use: &[String]) -> Result<()> {
+    fn refuse(&self, client: &Client, in_use: &Uses) -> Result<()> {
         if self.force {
             return Ok(());
         }
         let id = &client.client_identifier;
         let how = format!(
-            "To stop its calls, capconduit client set {id} --status inactive. --force removes its settings too."
+            "To stop its calls and keep its call records whole, capconduit client set {id} --status inactive. \
+             --force removes its settings too."
         );
-        uses::refuse(&format!("client \"{id}\""), in_use, &how)
+        in_use.refuse(&format!("client \"{id}\""), &how)
     }
 }
 
-fn uses_of(db: &mut impl GenericClient, client_id: i32) -> Result<Vec<String>> {
+fn uses_of(db: &mut impl GenericClient, client_id: i32) -> Result<Uses> {
     let usage = client::usage(db, client_id)?;
     let settings = uses::counted("campaign", &usage.campaigns).map(|campaigns| format!("settings in {campaigns}"));
-    Ok([settings, uses::in_flight(usage.live_calls)].into_iter().flatten().collect())
+    Ok(Uses::new([settings], usage.live_calls, usage.records))
 }

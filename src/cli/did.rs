@@ -6,7 +6,8 @@ use postgres::GenericClient;
 use super::input::{clearable, nothing_to_change};
 use super::names::{exists, unknown};
 use super::output::Output;
-use super::{Env, campaign, user, uses};
+use super::uses::{self, Uses};
+use super::{Env, campaign, user};
 use crate::config::Config;
 use crate::number::E164;
 use crate::store::did::{self, Changes, Did};
@@ -214,7 +215,7 @@ impl Set {
 pub(super) struct Remove {
     /// Number or id
     did: String,
-    /// Take it out of its campaigns too, even with calls in flight
+    /// Take it out of its campaigns too, even with calls in flight; call records then refer to no DID
     #[arg(long)]
     force: bool,
 }
@@ -226,7 +227,7 @@ impl Remove {
         let thing = format!("DID \"{}\"", did.number);
         let in_use = uses_of(&mut db, &did)?;
         self.refuse(&thing, &did, &in_use)?;
-        let confirmed = env.confirm(&uses::question(&thing, &in_use))?;
+        let confirmed = env.confirm(&in_use.question(&thing, "DID"))?;
         let mut tx = db.transaction()?;
         let did = find(&mut tx, env.config, &did.number)?;
         self.refuse(&thing, &did, &uses_of(&mut tx, &did)?)?;
@@ -235,19 +236,20 @@ impl Remove {
         Output::done(format!("{thing} removed."), &did)
     }
 
-    fn refuse(&self, thing: &str, did: &Did, in_use: &[String]) -> Result<()> {
+    fn refuse(&self, thing: &str, did: &Did, in_use: &Uses) -> Result<()> {
         if self.force {
             return Ok(());
         }
         let how = format!(
-            "To stop its calls, capconduit did set {} --status inactive. --force takes it out of its campaigns too.",
+            "To stop its calls and keep its call records whole, capconduit did set {} --status inactive. \
+             --force takes it out of its campaigns too.",
             did.number
         );
-        uses::refuse(thing, in_use, &how)
+        in_use.refuse(thing, &how)
     }
 }
 
-fn uses_of(db: &mut impl GenericClient, did: &Did) -> Result<Vec<String>> {
-    let calls = did::live_calls(db, did.id)?;
-    Ok([uses::counted("campaign", &did.campaigns), uses::in_flight(calls)].into_iter().flatten().collect())
+fn uses_of(db: &mut impl GenericClient, did: &Did) -> Result<Uses> {
+    let campaigns = uses::counted("campaign", &did.campaigns);
+    Ok(Uses::new([campaigns], did::live_calls(db, did.id)?, did::records(db, did.id)?))
 }

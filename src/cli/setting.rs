@@ -6,7 +6,8 @@ use postgres::GenericClient;
 use super::input::{nothing_to_change, number};
 use super::names::exists;
 use super::output::Output;
-use super::{Env, campaign, client, user, uses};
+use super::uses::Uses;
+use super::{Env, campaign, client, user};
 use crate::store::setting::{self, Changes, Filter, Setting};
 use crate::{Error, Kind, Result};
 
@@ -264,7 +265,7 @@ fn what(setting: &Setting) -> String {
 pub(super) struct Remove {
     #[command(flatten)]
     named: Named,
-    /// Remove it even with calls in flight
+    /// Remove it even with calls in flight; call records then refer to no setting
     #[arg(long)]
     force: bool,
 }
@@ -274,26 +275,30 @@ impl Remove {
         let mut db = env.connect()?;
         let setting = self.named.find(&mut db)?;
         let thing = format!("setting of {}", what(&setting));
-        let in_use: Vec<String> = uses::in_flight(setting.live_calls).into_iter().collect();
+        let in_use = uses_of(&mut db, &setting)?;
         self.refuse(&thing, &setting, &in_use)?;
-        let confirmed = env.confirm(&uses::question(&thing, &in_use))?;
+        let confirmed = env.confirm(&in_use.question(&thing, "setting"))?;
         let mut tx = db.transaction()?;
         let setting = setting::by_id(&mut tx, setting.id)?.ok_or_else(|| Error::not_found("setting", setting.id))?;
-        let in_use: Vec<String> = uses::in_flight(setting.live_calls).into_iter().collect();
-        self.refuse(&thing, &setting, &in_use)?;
+        self.refuse(&thing, &setting, &uses_of(&mut tx, &setting)?)?;
         setting::remove(&mut tx, setting.id, &confirmed)?;
         tx.commit()?;
         Output::done(format!("Setting of {} removed.", what(&setting)), &setting)
     }
 
-    fn refuse(&self, thing: &str, setting: &Setting, in_use: &[String]) -> Result<()> {
+    fn refuse(&self, thing: &str, setting: &Setting, in_use: &Uses) -> Result<()> {
         if self.force {
             return Ok(());
         }
         let how = format!(
-            "To stop its calls, capconduit setting set {} --status inactive. --force removes it all the same.",
+            "To stop its calls and keep its call records whole, capconduit setting set {} --status inactive. \
+             --force removes it all the same.",
             setting.id
         );
-        uses::refuse(thing, in_use, &how)
+        in_use.refuse(thing, &how)
     }
+}
+
+fn uses_of(db: &mut impl GenericClient, setting: &Setting) -> Result<Uses> {
+    Ok(Uses::new([], setting.live_calls, setting::records(db, setting.id)?))
 }

@@ -3,10 +3,11 @@
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
+use super::Env;
 use super::input::{clearable, line, new_password, nothing_to_change, typeable};
 use super::names::{exists, unknown};
 use super::output::Output;
-use super::{Env, uses};
+use super::uses::{self, Uses};
 use crate::store::user::{self, Changes, User};
 use crate::{Error, Kind, Result};
 
@@ -228,7 +229,7 @@ impl Set {
 pub(super) struct Remove {
     /// Username or id
     user: String,
-    /// Remove the user's DIDs, campaigns and their settings too
+    /// Remove the user's DIDs, campaigns and their settings too; call records then name none of them
     #[arg(long)]
     force: bool,
 }
@@ -240,7 +241,7 @@ impl Remove {
         let thing = format!("user \"{}\"", user.username);
         let in_use = uses_of(&mut db, user.id)?;
         self.refuse(&user, &in_use)?;
-        let confirmed = env.confirm(&uses::question(&thing, &in_use))?;
+        let confirmed = env.confirm(&in_use.question(&thing, "user, DID or campaign"))?;
         let mut tx = db.transaction()?;
         self.refuse(&user, &uses_of(&mut tx, user.id)?)?;
         user::remove(&mut tx, user.id, &confirmed)?;
@@ -248,23 +249,24 @@ impl Remove {
         Output::done(format!("User \"{}\" removed.", user.username), &user)
     }
 
-    fn refuse(&self, user: &User, in_use: &[String]) -> Result<()> {
+    fn refuse(&self, user: &User, in_use: &Uses) -> Result<()> {
         if self.force {
             return Ok(());
         }
         let name = &user.username;
         let how = format!(
-            "To stop its calls, capconduit user set {name} --status inactive. --force removes what it owns too."
+            "To stop its calls and keep its call records whole, capconduit user set {name} --status inactive. \
+             --force removes what it owns too."
         );
-        uses::refuse(&format!("user \"{name}\""), in_use, &how)
+        in_use.refuse(&format!("user \"{name}\""), &how)
     }
 }
 
-fn uses_of(db: &mut impl GenericClient, user_id: i32) -> Result<Vec<String>> {
+fn uses_of(db: &mut impl GenericClient, user_id: i32) -> Result<Uses> {
     let usage = user::usage(db, user_id)?;
     let dids = uses::counted("DID", &usage.dids);
     let campaigns = uses::counted("campaign", &usage.campaigns);
-    Ok([dids, campaigns, uses::in_flight(usage.live_calls)].into_iter().flatten().collect())
+    Ok(Uses::new([dids, campaigns], usage.live_calls, usage.records))
 }
 
 fn check_email(email: &str) -> Result<()> {

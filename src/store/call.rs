@@ -200,6 +200,12 @@ pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
     super::all(&db.rows(&sql, args![])?)
 }
 
+/// How many records name the thing that `column` refers to: its removal would take it out of them.
+pub(super) fn records_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
+    let sql = format!("SELECT count(*) FROM call_logs l WHERE l.{column} = $1");
+    Ok(db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?.try_get(0)?)
+}
+
 /// How many attempts are in flight of the thing that `column` of the ledger names.
 pub(super) fn in_flight_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM call_attempts a WHERE a.{column} = $1 AND {IN_FLIGHT}");

@@ -167,8 +167,16 @@ pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
     super::call::in_flight_of(db, "campaign_id", id)
 }
 
-/// Removes a campaign with its settings and its links to DIDs; call records stay. Returns how many
-/// campaigns were removed.
+/// How many call records name the campaign.
+///
+/// # Errors
+/// The database's.
+pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
+    super::call::records_of(db, "campaign_id", id)
+}
+
+/// Removes a campaign with its settings and its links to DIDs; call records stay, but name no campaign
+/// any more. Returns how many campaigns were removed.
 ///
 /// # Errors
 /// The database's.

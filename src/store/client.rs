@@ -58,6 +58,8 @@ pub struct Usage {
     pub campaigns: Vec<String>,
     /// Attempts in flight with it.
     pub live_calls: i64,
+    /// Call records that name it.
+    pub records: i64,
 }
 
 /// All clients, by identifier; with a status, only those.
@@ -129,11 +131,15 @@ pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
          WHERE s.client_id = $1 ORDER BY g.name, g.id",
         args![id],
     )?;
-    Ok(Usage { campaigns: super::column(&campaigns)?, live_calls: super::call::in_flight_of(db, "client_id", id)? })
+    Ok(Usage {
+        campaigns: super::column(&campaigns)?,
+        live_calls: super::call::in_flight_of(db, "client_id", id)?,
+        records: super::call::records_of(db, "client_id", id)?,
+    })
 }
 
-/// Removes a client with its settings, endpoint, AOR and authentication; call records stay. Returns
-/// how many clients were removed.
+/// Removes a client with its settings, endpoint, AOR and authentication; call records stay, but name
+/// no client any more. Returns how many clients were removed.
 ///
 /// # Errors
 /// The database's.

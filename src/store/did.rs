@@ -132,7 +132,16 @@ pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
     super::call::in_flight_of(db, "did_id", id)
 }
 
-/// Removes a DID, also from its campaigns; call records stay. Returns how many DIDs were removed.
+/// How many call records name the DID.
+///
+/// # Errors
+/// The database's.
+pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
+    super::call::records_of(db, "did_id", id)
+}
+
+/// Removes a DID, also from its campaigns; call records stay, but refer to no DID any more. Returns how
+/// many DIDs were removed.
 ///
 /// # Errors
 /// The database's.

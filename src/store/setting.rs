@@ -155,7 +155,15 @@ pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u6
     )
 }
 
-/// Removes a setting; call records stay. Returns how many were removed.
+/// How many call records name the setting.
+///
+/// # Errors
+/// The database's.
+pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
+    super::call::records_of(db, "campaign_client_setting_id", id)
+}
+
+/// Removes a setting; call records stay, but refer to no setting any more. Returns how many were removed.
 ///
 /// # Errors
 /// The database's.

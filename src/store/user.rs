@@ -62,6 +62,8 @@ pub struct Usage {
     pub campaigns: Vec<String>,
     /// Attempts in flight in them.
     pub live_calls: i64,
+    /// Call records that name the user.
+    pub records: i64,
 }
 
 /// All users, by name; with a role or a status, only those.
@@ -147,11 +149,12 @@ pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
         dids: super::column(&dids)?,
         campaigns: super::column(&campaigns)?,
         live_calls: super::call::in_flight_of(db, "user_id", id)?,
+        records: super::call::records_of(db, "user_id", id)?,
     })
 }
 
-/// Removes a user with DIDs, campaigns and their settings; call records stay. Returns how many users
-/// were removed.
+/// Removes a user with DIDs, campaigns and their settings; call records stay, but name none of them
+/// any more. Returns how many users were removed.
 ///
 /// # Errors
 /// The database's.

@@ -98,8 +98,8 @@ fn what_is_refused_changes_nothing() {
             &["client", "add", "new", "--name", "A", "--contact", "sip:a", "--auth-username", "u"],
         ),
         (2, "--yes", &["client", "remove", "dormant"]),
-        (2, "--yes", &["setting", "remove", "Alice Priority", "acme"]),
-        (2, "--yes", &["campaign", "remove", "Alice Priority"]),
+        (2, "--yes", &["setting", "remove", "Alice Priority", "acme", "--force"]),
+        (2, "--yes", &["campaign", "remove", "Alice Priority", "--force"]),
         (2, "--yes", &["user", "remove", "staff"]),
         (2, "--yes", &["pjsip", "remove", "acme"]),
         // what is in use
@@ -133,9 +133,38 @@ fn a_client_with_calls_in_flight_stays() {
     }
     // a lease that has run out is no call
     database.execute("UPDATE call_attempts SET lease_expires_at = now()");
+    database.execute("DELETE FROM call_logs");
     database.capconduit(&["setting", "remove", "Alice Priority", "acme", "--yes"]);
     database.capconduit(&["client", "remove", "acme", "--yes"]);
-    assert_eq!(database.value("SELECT count(*) FROM call_logs WHERE call_status = 'ANSWERED'"), "3", "records stay");
+}
+
+#[test]
+fn what_call_records_name_stays() {
+    let database = sample();
+    database.execute("DELETE FROM call_logs WHERE id = 4");
+    for (remove, uses, lost) in [
+        (&["setting", "remove", "Alice Priority", "acme"][..], "2 call records", "name no setting"),
+        (
+            &["client", "remove", "acme"],
+            "settings in 3 campaigns (\"Alice Priority\", \"Alice Round Robin\", \"Bob Weighted\"), 3 call records",
+            "name no client",
+        ),
+        (&["campaign", "remove", "Alice Priority"], "3 call records", "name no campaign"),
+        (&["did", "remove", "+18005550103"], "1 campaign (\"Bob Weighted\"), 2 call records", "name no DID"),
+        (&["user", "remove", "alice"], "3 call records", "name no user, DID or campaign"),
+    ] {
+        let why = refused(&database, 4, &[remove, &["--yes"]].concat());
+        assert!(why.contains(uses) && why.contains("--status inactive") && why.contains("--force"), "{why}");
+        let question = refused(&database, 2, &[remove, &["--force"]].concat());
+        let asked =
+            format!("{}? The call records stay, but {lost} any more.", uses.rsplit(", ").next().unwrap_or(uses));
+        assert!(question.contains("Remove ") && question.contains(&asked), "{question}");
+    }
+    let named = "SELECT count(*) FROM call_logs WHERE client_id IS NOT NULL";
+    assert_eq!(database.value(named), "5");
+    database.capconduit(&["client", "remove", "acme", "--force", "--yes"]);
+    assert_eq!(database.value(named), "2");
+    assert_eq!(database.value("SELECT count(*) FROM call_logs"), "5", "records stay");
 }
 
 #[test]
