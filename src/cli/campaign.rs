@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::{line, nothing_to_change, number};
+use super::input::{line, not_an_id, nothing_to_change, number};
 use super::names::{exists, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
@@ -222,7 +222,7 @@ fn add_did(db: &mut impl GenericClient, config: &Config, campaign: &Campaign, nu
 /// `campaign add`
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Campaign name, unique for the seller
+    /// Campaign name, unique for the seller; not digits only
     name: String,
     /// The seller who owns it
     #[arg(long, value_name = "USER")]
@@ -237,6 +237,7 @@ pub(super) struct Add {
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         line("name", &*self.name, 100)?;
+        not_an_id("name", &self.name)?;
         let changes = self.fields.changes()?;
         let mut db = env.connect()?;
         let mut tx = db.transaction()?;
@@ -285,11 +286,12 @@ impl Set {
         let mut db = env.connect()?;
         let mut tx = db.transaction()?;
         let campaign = self.named.find(&mut tx)?;
-        if let Some(name) = changes.name.as_deref().filter(|name| *name != campaign.name)
-            && campaign::find(&mut tx, name, Some(campaign.user_id))?.iter().any(|there| there.name == name)
-        {
-            return Err(Error::conflict(format!("{} has a campaign \"{name}\" already", campaign.username))
-                .hint("Nothing was changed."));
+        if let Some(name) = changes.name.as_deref().filter(|name| *name != campaign.name) {
+            not_an_id("name", name)?;
+            if campaign::find(&mut tx, name, Some(campaign.user_id))?.iter().any(|there| there.name == name) {
+                return Err(Error::conflict(format!("{} has a campaign \"{name}\" already", campaign.username))
+                    .hint("Nothing was changed."));
+            }
         }
         for number in &self.remove_did {
             let did = did::find(&mut tx, env.config, number)?;

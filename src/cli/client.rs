@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::{clearable, line, nothing_to_change};
+use super::input::{clearable, line, not_an_id, nothing_to_change};
 use super::names::{exists, unknown};
 use super::output::Output;
 use super::pjsip::{AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, add_auth, contact, lacks, of_client};
@@ -152,7 +152,7 @@ impl ClientFields {
 /// `client add`
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// Names the client and its endpoint: 1 to 40 of A-Z a-z 0-9 _ -
+    /// Names the client and its endpoint: 1 to 40 of A-Z a-z 0-9 _ -, not digits only
     client_identifier: String,
     /// Name for people
     #[arg(long, value_name = "TEXT")]
@@ -174,6 +174,7 @@ impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let id = self.client_identifier.as_str();
         check_identifier(id)?;
+        not_an_id("client_identifier", id)?;
         line("name", &*self.name, 100)?;
         self.fields.check()?;
         let contact = contact(self.contact)?;

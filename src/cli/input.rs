@@ -35,6 +35,16 @@ pub(super) fn clearable<'a>(column: &str, value: impl Into<Option<&'a str>>, max
     line(column, value.into().filter(|value| !value.is_empty()), max)
 }
 
+/// A new name that cannot be taken for an id: names go before ids, so one like `4` would hide what has
+/// the id 4.
+pub(super) fn not_an_id(column: &str, name: &str) -> Result<()> {
+    if name.is_empty() || name.bytes().any(|b| !b.is_ascii_digit()) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{column} {} is all digits: it must hold another character", quoted(name)))
+        .hint("Nothing was changed. A name of digits only would be taken for an id."))
+}
+
 /// What a column holds at most. `value` is its stored form.
 pub(super) fn fits(column: &str, value: &str, max: usize) -> Result<()> {
     let length = value.chars().count();
@@ -137,6 +147,16 @@ mod tests {
         }
         assert!(clearable("name", "", 10).is_ok());
         assert!(line("name", None, 10).is_ok());
+    }
+
+    #[test]
+    fn names_and_ids() {
+        for name in ["4a", "-4", "4 4", "٤", ""] {
+            assert!(not_an_id("username", name).is_ok(), "{name:?}");
+        }
+        for id in ["4", "007", "99999999999999999999"] {
+            assert!(not_an_id("username", id).is_err(), "{id}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
 use super::Env;
-use super::input::{clearable, line, new_password, nothing_to_change, typeable};
+use super::input::{clearable, line, new_password, not_an_id, nothing_to_change, typeable};
 use super::names::{exists, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
@@ -115,7 +115,7 @@ impl UserFields {
 /// `user add`
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// The name to log in with
+    /// The name to log in with; not digits only
     username: String,
     /// E-mail address
     #[arg(long, value_name = "ADDRESS")]
@@ -136,6 +136,7 @@ pub(super) struct Add {
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         line("username", &*self.username, 80)?;
+        not_an_id("username", &self.username)?;
         check_email(&self.email)?;
         let changes = Changes { role: Some(self.role), status: Some(self.status), ..self.fields.changes()? };
 

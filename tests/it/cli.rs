@@ -461,13 +461,17 @@ fn calls_are_listed_and_shown() {
 #[test]
 fn natural_keys_go_before_ids() {
     let database = sample();
-    // users 1 and 4 are admin and bob
-    json(&database, &["user", "add", "4", "--email", "four@x.org"]);
+    // what v3.0 may have; users 1 and 4 are admin and bob
+    database.execute("INSERT INTO users (username, email, password_hash) VALUES ('4', 'four@x.org', '!')");
     assert_eq!(json(&database, &["user", "show", "4"])["email"], "four@x.org");
     assert_eq!(json(&database, &["user", "show", "1"])["username"], "admin");
-    json(&database, &["campaign", "add", "1", "--user", "bob"]);
+    database.execute("INSERT INTO campaigns (user_id, name) SELECT id, '1' FROM users WHERE username = 'bob'");
     assert_has(&json(&database, &["campaign", "show", "1"]), json!({"username": "bob", "name": "1"}));
     assert_has(&json(&database, &["campaign", "show", "1", "--user", "alice"]), json!({"name": "Alice Priority"}));
+    // they may be changed, and keep their names
+    assert_has(&json(&database, &["user", "set", "4", "--full-name", "F"]), json!({"email": "four@x.org"}));
+    let set = ["campaign", "set", "1", "--name", "1", "--status", "paused"];
+    assert_has(&json(&database, &set), json!({"username": "bob", "name": "1", "status": "paused"}));
 }
 
 #[test]

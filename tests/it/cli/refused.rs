@@ -62,6 +62,10 @@ fn what_is_refused_changes_nothing() {
         (3, "999", &["setting", "show", "999"]),
         // values that break a rule
         (5, "80", &["user", "add", &long, "--email", "a@b"]),
+        (5, "all digits", &["user", "add", "4", "--email", "a@b"]),
+        (5, "all digits", &["client", "add", "007", "--name", "A", "--contact", "sip:a"]),
+        (5, "all digits", &["campaign", "add", "1", "--user", "bob"]),
+        (5, "all digits", &["campaign", "set", "Alice Priority", "--name", "2"]),
         (5, "name@domain", &["user", "set", "alice", "--email", "alice"]),
         (5, "100", &["client", "set", "acme", "--name", &long]),
         (5, "empty", &["client", "set", "acme", "--name", ""]),
