@@ -66,19 +66,32 @@ impl fmt::Display for Text {
     }
 }
 
-/// Checks a client identifier: it names the endpoint (`pjsip_endpoints.id` holds 40 characters) and
-/// becomes part of a dial string.
+/// The sections of the pjsip.conf that comes with CapConduit.
+fn sections_of_pjsip_conf() -> impl Iterator<Item = &'static str> {
+    let section = |line: &'static str| Some(line.strip_prefix('[')?.split_once(']')?.0);
+    include_str!("../asterisk/pjsip.conf").lines().filter_map(section)
+}
+
+/// Checks the identifier of a client or an endpoint that is to be added: it names the endpoint
+/// (`pjsip_endpoints.id` holds 40 characters) and becomes part of a dial string; an endpoint of
+/// pjsip.conf with the same name would get the client's calls.
 ///
 /// # Errors
 /// [`crate::Kind::Invalid`], naming the identifier and the rule.
 pub fn check_identifier(identifier: &str) -> Result<()> {
     let valid = (1..=40).contains(&identifier.len())
         && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if valid {
-        return Ok(());
+    if !valid {
+        return Err(Error::invalid(format!("client_identifier \"{}\" is not usable", identifier.escape_default()))
+            .hint("Write 1 to 40 of A-Z a-z 0-9 _ - : it names the endpoint that Asterisk dials."));
     }
-    Err(Error::invalid(format!("client_identifier \"{}\" is not usable", identifier.escape_default()))
-        .hint("Write 1 to 40 of A-Z a-z 0-9 _ - : it names the endpoint that Asterisk dials."))
+    if let Some(taken) = sections_of_pjsip_conf().find(|section| section.eq_ignore_ascii_case(identifier)) {
+        return Err(Error::invalid(format!(
+            "client_identifier \"{identifier}\" is not usable: the name is taken in pjsip.conf, by its section [{taken}]"
+        ))
+        .hint("Nothing was changed. Asterisk would confuse the two: give the client another identifier."));
+    }
+    Ok(())
 }
 
 /// Checks a contact: `sip:` or `sips:`, an optional user, a host, an optional port, parameters.
@@ -194,6 +207,10 @@ mod tests {
         }
         for bad in ["", "a b", "a/b", "a&b", "ä", "a@b", &"a".repeat(41)] {
             assert!(check_identifier(bad).is_err(), "{bad}");
+        }
+        for taken in ["carrier", "Carrier", "global", "transport-udp", "TRANSPORT-TCP"] {
+            let error = check_identifier(taken).expect_err("taken");
+            assert!(error.message.contains("taken in pjsip.conf"), "{error}");
         }
     }
 

@@ -25,6 +25,7 @@ fn contents(database: &Database) -> Vec<String> {
 fn what_is_refused_changes_nothing() {
     let database = sample();
     let long = "x".repeat(256);
+    database.execute("INSERT INTO clients (client_identifier, name) VALUES ('global', 'v3.0 has it')");
     let before = contents(&database);
     let refusals: &[(i32, &str, &[&str])] = &[
         // what is there already
@@ -63,6 +64,9 @@ fn what_is_refused_changes_nothing() {
         // values that break a rule
         (5, "80", &["user", "add", &long, "--email", "a@b"]),
         (5, "all digits", &["user", "add", "4", "--email", "a@b"]),
+        (5, "taken in pjsip.conf", &["client", "add", "Carrier", "--name", "A", "--contact", "sip:a"]),
+        (5, "[transport-udp]", &["client", "add", "transport-udp", "--name", "A", "--contact", "sip:a"]),
+        (5, "taken in pjsip.conf", &["pjsip", "add", "global", "--contact", "sip:a"]),
         (5, "all digits", &["client", "add", "007", "--name", "A", "--contact", "sip:a"]),
         (5, "all digits", &["campaign", "add", "1", "--user", "bob"]),
         (5, "all digits", &["campaign", "set", "Alice Priority", "--name", "2"]),
