@@ -19,6 +19,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   capconduit call list --campaign 'Alice Priority' --from 2026-07-01 --to 2026-07-31
   capconduit call list --status ANSWERED,BUSY --limit 200 --offset 200 --json
+  capconduit call list --status 'REJECTED*'
   capconduit call show 1721555999.42
   capconduit call active
 
@@ -66,7 +67,10 @@ pub(super) struct List {
     /// Only of this seller
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Only with this call status, or one of these
+    /// Only with this call status, or one of these: ANSWERED, NOANSWER, BUSY, FAILED, ABANDONED,
+    /// REJECTED_CC, REJECTED_TOTAL, REJECTED_NO_CLIENTS, REJECTED_DID_NOT_FOUND,
+    /// REJECTED_DID_INACTIVE, REJECTED_OWNER_INACTIVE, REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID;
+    /// REJECTED* stands for all that begin so
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     status: Vec<String>,
     /// Only those that started at or after this time
@@ -89,6 +93,7 @@ impl List {
         let offset = number("offset", self.offset, 0..=i32::MAX)?.unwrap_or_default();
         let from = self.from.as_deref().map(|text| time("from", text, 0)).transpose()?;
         let to = self.to.as_deref().map(|text| time("to", text, 1)).transpose()?;
+        check_order(self.from.as_deref(), self.to.as_deref())?;
         let mut db = env.connect()?;
         let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let filter = Filter {
@@ -96,7 +101,7 @@ impl List {
             campaign_id,
             client_id: client::id_of(&mut db, self.client.as_deref())?,
             number: self.did.map(|did| called_number(&mut db, env.config, did)).transpose()?,
-            statuses: self.status.iter().map(|status| status.to_ascii_uppercase()).collect(),
+            statuses: self.status,
             from,
             to,
         };
@@ -137,6 +142,18 @@ fn time(option: &str, text: &str, days: u64) -> Result<DateTime<Utc>> {
         Error::invalid(format!("--{option} \"{}\" is not a time", text.escape_debug()))
             .hint("Write a date or an RFC 3339 time: 2026-07-01 or 2026-07-01T12:00:00Z")
     })
+}
+
+/// A range that ends before it begins holds no call: it is a slip.
+fn check_order(from: Option<&str>, to: Option<&str>) -> Result<()> {
+    let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
+    // the first moment of the one, the last of the other
+    let (first, end) = (time("from", from, 0)?, time("to", to, 1)?);
+    let is_date = to.parse::<NaiveDate>().is_ok();
+    if first < end || (first == end && !is_date) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("--from {from} is after --to {to}")).hint("No call can match: swap them."))
 }
 
 /// `call show`
@@ -217,6 +234,18 @@ fn active(env: &mut Env<'_>) -> Result<Output> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges() {
+        let valid = |from, to| check_order(Some(from), Some(to)).is_ok();
+        assert!(valid("2026-07-01", "2026-07-01"));
+        assert!(valid("2026-07-01T12:00:00Z", "2026-07-01"));
+        assert!(valid("2026-07-01T12:00:00Z", "2026-07-01T12:00:00Z"));
+        assert!(!valid("2026-07-02", "2026-07-01"));
+        assert!(!valid("2026-07-01T12:00:01Z", "2026-07-01T12:00:00Z"));
+        assert!(!valid("2026-07-01", "2026-07-01T00:00:00+02:00"));
+        assert!(check_order(None, Some("2026-07-01")).is_ok());
+    }
 
     #[test]
     fn times() {

@@ -132,7 +132,7 @@ pub struct Filter {
     pub client_id: Option<i32>,
     /// `call_logs.incoming_did_number`
     pub number: Option<String>,
-    /// `call_logs.call_status`, one of these.
+    /// `call_logs.call_status`, one of these in any case; `REJECTED*` is all that begin with REJECTED.
     pub statuses: Vec<String>,
     /// Started at or after this time.
     pub from: Option<DateTime<Utc>>,
@@ -149,11 +149,12 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
         "{SELECT_CALL}
          WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
            AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
-           AND ($5::text[] = '{{}}' OR l.call_status = ANY ($5))
+           AND ($5::text[] = '{{}}' OR l.call_status ILIKE ANY ($5))
            AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
            AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)
          ORDER BY l.timestamp_start DESC, l.id DESC LIMIT $8 OFFSET $9"
     );
+    let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
     super::all(&db.rows(
         &sql,
         args![
@@ -161,13 +162,26 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
             filter.campaign_id,
             filter.client_id,
             filter.number,
-            filter.statuses,
+            statuses,
             filter.from,
             filter.to,
             limit,
             offset,
         ],
     )?)
+}
+
+/// A pattern of LIKE for a text that may end in `*`.
+fn like(text: &str) -> String {
+    let (text, end) = text.strip_suffix('*').map_or((text, ""), |begin| (begin, "%"));
+    let mut pattern = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        if matches!(c, '\\' | '%' | '_') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern + end
 }
 
 /// The record of the call with this uniqueid, else with this id.
@@ -210,4 +224,16 @@ pub(super) fn records_of(db: &mut impl GenericClient, column: &'static str, id: 
 pub(super) fn in_flight_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM call_attempts a WHERE a.{column} = $1 AND {IN_FLIGHT}");
     Ok(db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?.try_get(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_asterisk_at_the_end_is_special() {
+        assert_eq!(like("REJECTED_CC"), "REJECTED\\_CC");
+        assert_eq!(like("REJECTED*"), "REJECTED%");
+        assert_eq!(like("a%\\*b*"), "a\\%\\\\*b%");
+    }
 }

@@ -431,6 +431,11 @@ fn calls_are_listed_and_shown() {
     assert_eq!(ids(&["--did", "1 800 555-0103"]), [6, 5]);
     assert_eq!(ids(&["--did", "+19995550000"]), [0; 0], "not a DID, but may have been called");
     assert_eq!(ids(&["--status", "answered,busy", "--user", "alice"]), [2, 1]);
+    assert_eq!(ids(&["--status", "rejected*"]), [4]);
+    assert_eq!(ids(&["--status", "NO*,REJECTED_CC"]), [4, 3]);
+    assert_eq!(ids(&["--status", "REJECTED%,A_SWERED,*ED"]), [0; 0], "only * at the end is special");
+    let help = database.capconduit(&["call", "list", "--help"]);
+    assert!(help.contains("REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID") && help.contains("REJECTED*"), "{help}");
     database.execute(
         "UPDATE call_logs SET timestamp_start = '2026-07-01 00:00:00Z'::timestamptz + (id - 1) * interval '12 hours'",
     );
