@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::number;
+use super::input::{integer, number};
 use super::output::{Output, Tables};
 use super::{Env, campaign, client, user};
 use crate::config::Config;
@@ -80,10 +80,10 @@ pub(super) struct List {
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
     /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = integer::<1>, allow_negative_numbers = true)]
     limit: i64,
     /// How many of the newest to leave out
-    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<0>, allow_negative_numbers = true)]
     offset: i64,
 }
 

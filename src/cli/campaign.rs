@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::{line, not_an_id, nothing_to_change, number};
+use super::input::{integer, line, not_an_id, nothing_to_change, number};
 use super::names::{exists, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
@@ -174,14 +174,14 @@ impl Show {
 /// What a campaign has besides name and owner.
 #[derive(Debug, Args)]
 struct CampaignFields {
-    /// How calls are shared out
+    /// How calls are shared out; default priority
     #[arg(long, value_parser = STRATEGIES)]
     routing_strategy: Option<String>,
-    /// How long a client may ring before the next one is tried
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    /// How long a client may ring before the next one is tried: 1 to 3600; default 30
+    #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
     dial_timeout_seconds: Option<i64>,
-    /// How long a call may last
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    /// How long a call may last: 1 to 86400; default 14400
+    #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
     max_call_seconds: Option<i64>,
     /// Only an active campaign gets calls
     #[arg(long, value_parser = STATUSES)]

@@ -4,6 +4,7 @@
 //! Checks change nothing: what is stored is what was typed. A value of None was not given.
 
 use std::io::Read;
+use std::num::{IntErrorKind, ParseIntError};
 use std::ops::RangeInclusive;
 
 use super::Env;
@@ -65,6 +66,21 @@ pub(super) fn number(column: &str, value: impl Into<Option<i64>>, range: RangeIn
         i32::MAX if value < i64::from(least) => format!("{column} is {value}: it must be at least {least}"),
         _ => format!("{column} is {value}: it must be between {least} and {most}"),
     }))
+}
+
+/// Reads an option that takes a whole number from `LEAST`; what more the column asks for is
+/// [`number`]'s to check.
+pub(super) fn integer<const LEAST: i64>(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|e: ParseIntError| match (e.kind(), LEAST) {
+        (IntErrorKind::PosOverflow | IntErrorKind::NegOverflow, _) => e.to_string(),
+        (_, i64::MIN) => "it must be a whole number".to_owned(),
+        _ => format!("it must be a whole number from {LEAST}"),
+    })
+}
+
+/// Reads an option that takes any whole number.
+pub(super) fn any_integer(text: &str) -> Result<i64, String> {
+    integer::<{ i64::MIN }>(text)
 }
 
 /// `set` without anything to change.

@@ -6,7 +6,7 @@
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
-use super::input::{fits, line, new_password, nothing_to_change, number, typeable};
+use super::input::{fits, integer, line, new_password, nothing_to_change, number, typeable};
 use super::output::Output;
 use super::{Env, client};
 use crate::realtime::{Text, check_contact};
@@ -135,11 +135,12 @@ impl EndpointFields {
 /// Options of the AOR.
 #[derive(Debug, Args)]
 pub(super) struct AorFields {
-    /// How many contacts may register
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// How many contacts may register: from 0; default 1
+    #[arg(long, value_name = "N", value_parser = integer::<0>, allow_negative_numbers = true)]
     max_contacts: Option<i64>,
-    /// Seconds between OPTIONS requests; 0: none
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    /// Seconds between the OPTIONS requests that qualify the contact: 1 to 86400, 0 switches them off;
+    /// default 60
+    #[arg(long, value_name = "SECONDS", value_parser = integer::<0>, allow_negative_numbers = true)]
     qualify_frequency: Option<i64>,
 }
 

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
-use super::input::{nothing_to_change, number};
+use super::input::{any_integer, integer, nothing_to_change, number};
 use super::names::exists;
 use super::output::Output;
 use super::uses::Uses;
@@ -144,14 +144,14 @@ impl Show {
 /// What a setting has besides campaign, client and max_concurrency.
 #[derive(Debug, Args)]
 struct SettingFields {
-    /// How many calls may be answered in all: a number, or unlimited
+    /// How many calls may be answered in all: a number from 0, or unlimited, the default
     #[arg(long, value_name = "N|unlimited", allow_negative_numbers = true)]
     total_calls_allowed: Option<String>,
-    /// Strategy priority: lower is tried first
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Strategy priority: lower is tried first; default 0
+    #[arg(long, value_name = "N", value_parser = any_integer, allow_negative_numbers = true)]
     forwarding_priority: Option<i64>,
-    /// The share of the calls, in proportion to the others'
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// The share of the calls, in proportion to the others': from 1; default 100
+    #[arg(long, value_name = "N", value_parser = integer::<1>, allow_negative_numbers = true)]
     weight: Option<i64>,
     /// Only an active setting gets calls
     #[arg(long, value_parser = STATUSES)]
@@ -191,8 +191,8 @@ pub(super) struct Add {
     /// The seller, where several have a campaign of this name
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How many calls the client takes at once
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// How many calls the client takes at once: from 1
+    #[arg(long, value_name = "N", value_parser = integer::<1>, allow_negative_numbers = true)]
     max_concurrency: i64,
     #[command(flatten)]
     fields: SettingFields,
@@ -222,11 +222,11 @@ impl Add {
 pub(super) struct Set {
     #[command(flatten)]
     named: Named,
-    /// How many calls the client takes at once
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// How many calls the client takes at once: from 1
+    #[arg(long, value_name = "N", value_parser = integer::<1>, allow_negative_numbers = true)]
     max_concurrency: Option<i64>,
-    /// Set the count of answered calls
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    /// Set the count of answered calls: from 0
+    #[arg(long, value_name = "N", value_parser = integer::<0>, allow_negative_numbers = true)]
     current_total_calls: Option<i64>,
     /// Count answered calls from 0 again
     #[arg(long, conflicts_with = "current_total_calls")]

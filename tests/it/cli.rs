@@ -464,6 +464,31 @@ fn calls_are_listed_and_shown() {
 }
 
 #[test]
+fn help_says_defaults_and_ranges() {
+    let database = sample();
+    for (noun, verb, says) in [
+        ("campaign", "add", "1 to 3600; default 30"),
+        ("campaign", "set", "1 to 86400; default 14400"),
+        ("campaign", "add", "default priority"),
+        ("setting", "add", "from 1; default 100"),
+        ("setting", "set", "lower is tried first; default 0"),
+        ("pjsip", "set", "1 to 86400, 0 switches them off; default 60"),
+        ("client", "add", "from 0; default 1"),
+    ] {
+        let help = database.capconduit(&[noun, verb, "--help"]);
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(says), "{noun} {verb}: {help}");
+    }
+    // the help speaks of the database's defaults
+    let new = json(&database, &["campaign", "add", "New", "--user", "alice"]);
+    assert_has(&new, json!({"dial_timeout_seconds": 30, "max_call_seconds": 14400, "routing_strategy": "priority"}));
+    let new = json(&database, &["setting", "add", "New", "acme", "--max-concurrency", "1"]);
+    assert_has(&new, json!({"weight": 100, "forwarding_priority": 0, "total_calls_allowed": null}));
+    let new = json(&database, &["client", "add", "new", "--name", "N", "--contact", "sip:192.0.2.1"]);
+    assert_has(&new["aor"], json!({"max_contacts": 1, "qualify_frequency": 60}));
+}
+
+#[test]
 fn natural_keys_go_before_ids() {
     let database = sample();
     // what v3.0 may have; users 1 and 4 are admin and bob

@@ -92,6 +92,11 @@ fn what_is_refused_changes_nothing() {
         (5, "RFC 3339", &["call", "list", "--from", "yesterday"]),
         (5, "is after --to 2026-07-01", &["call", "list", "--from", "2026-07-02", "--to", "2026-07-01"]),
         // the command line itself
+        (2, "a whole number from 1", &["setting", "set", "Alice Priority", "acme", "--weight", "many"]),
+        (2, "a whole number\n", &["setting", "set", "Alice Priority", "acme", "--forwarding-priority", "1.5"]),
+        (2, "a whole number from 1", &["campaign", "set", "Alice Priority", "--dial-timeout-seconds", "30s"]),
+        (2, "a whole number from 0", &["pjsip", "set", "acme", "--qualify-frequency", "off"]),
+        (2, "too large", &["call", "list", "--limit", "99999999999999999999"]),
         (2, "possible values", &["user", "set", "alice", "--status", "gone"]),
         (2, "possible values", &["campaign", "set", "1", "--routing-strategy", "random"]),
         (2, "nothing to change", &["user", "set", "alice"]),
