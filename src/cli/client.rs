@@ -5,7 +5,7 @@ use postgres::GenericClient;
 use serde::Serialize;
 
 use super::input::{clearable, line, not_an_id, nothing_to_change};
-use super::names::{exists, unknown};
+use super::names::{exists, shell, unknown};
 use super::output::Output;
 use super::pjsip::{AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, add_auth, contact, lacks, of_client};
 use super::uses::{self, Uses};
@@ -281,8 +281,9 @@ impl Remove {
         }
         let id = &client.client_identifier;
         let how = format!(
-            "To stop its calls and keep its call records whole, capconduit client set {id} --status inactive. \
-             --force removes its settings too."
+            "To stop its calls and keep its call records whole, capconduit client set {} --status inactive. \
+             --force removes its settings too.",
+            shell(id)
         );
         in_use.refuse(&format!("client \"{id}\""), &how)
     }

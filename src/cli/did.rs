@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{clearable, nothing_to_change};
-use super::names::{exists, unknown};
+use super::names::{exists, shell, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
 use super::{Env, campaign, user};
@@ -199,7 +199,8 @@ impl Set {
             return Err(Error::conflict(format!("DID \"{}\" feeds {campaigns} of {}", did.number, did.username)).hint(
                 format!(
                     "Nothing was changed. First: capconduit campaign set CAMPAIGN --user {} --remove-did {}",
-                    did.username, did.number
+                    shell(&did.username),
+                    shell(&did.number)
                 ),
             ));
         }
@@ -243,7 +244,7 @@ impl Remove {
         let how = format!(
             "To stop its calls and keep its call records whole, capconduit did set {} --status inactive. \
              --force takes it out of its campaigns too.",
-            did.number
+            shell(&did.number)
         );
         in_use.refuse(thing, &how)
     }

@@ -1,6 +1,17 @@
 //! Names of things that are there, or are not.
 
+use std::borrow::Cow;
+
 use crate::Error;
+
+/// A name as a shell command holds it: quoted where the shell would take it for more than a word.
+pub(super) fn shell(name: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "_-+.,:/@%".contains(c);
+    if !name.is_empty() && name.chars().all(plain) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("'{}'", name.replace('\'', r"'\''")))
+}
 
 /// Adding what is there already.
 pub(super) fn exists(noun: &str, name: &str) -> Error {
@@ -42,6 +53,23 @@ mod tests {
 
     fn known() -> Vec<String> {
         ["acme", "borealis", "Alice Priority"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn names_in_a_shell_command() {
+        for (name, word) in [
+            ("acme-2_B", "acme-2_B"),
+            ("+18005550101", "+18005550101"),
+            ("Zoë@x.org", "Zoë@x.org"),
+            ("Alice Priority", "'Alice Priority'"),
+            ("O'Hara", r"'O'\''Hara'"),
+            ("a;b", "'a;b'"),
+            ("$HOME", "'$HOME'"),
+            ("~", "'~'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell(name), word);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{fits, integer, line, new_password, nothing_to_change, number, typeable};
+use super::names::shell;
 use super::output::Output;
 use super::{Env, client};
 use crate::realtime::{Text, check_contact};
@@ -415,8 +416,10 @@ impl Set {
 
 /// Changing what is not there.
 pub(super) fn lacks(identifier: &str, what: &str) -> Error {
-    Error::new(Kind::NotFound, format!("client \"{identifier}\" has no {what}"))
-        .hint(format!("Nothing was changed. capconduit pjsip add {identifier} --contact sip:HOST adds what it lacks."))
+    Error::new(Kind::NotFound, format!("client \"{identifier}\" has no {what}")).hint(format!(
+        "Nothing was changed. capconduit pjsip add {} --contact sip:HOST adds what it lacks.",
+        shell(identifier)
+    ))
 }
 
 /// `pjsip remove`

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{any_integer, integer, nothing_to_change, number};
-use super::names::exists;
+use super::names::{exists, shell};
 use super::output::Output;
 use super::uses::Uses;
 use super::{Env, campaign, client, user};
@@ -79,7 +79,11 @@ impl Named {
                 Kind::NotFound,
                 format!("client \"{}\" has no setting in campaign \"{}\"", client.client_identifier, campaign.name),
             )
-            .hint(format!("capconduit setting add {} {} adds it.", campaign.id, client.client_identifier))
+            .hint(format!(
+                "capconduit setting add {} {} adds it.",
+                campaign.id,
+                shell(&client.client_identifier)
+            ))
         })
     }
 }

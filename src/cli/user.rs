@@ -5,7 +5,7 @@ use postgres::GenericClient;
 
 use super::Env;
 use super::input::{clearable, line, new_password, not_an_id, nothing_to_change, typeable};
-use super::names::{exists, unknown};
+use super::names::{exists, shell, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
 use crate::store::user::{self, Changes, User};
@@ -163,7 +163,7 @@ impl Add {
         if hash == NO_PASSWORD {
             message.push_str(&format!(
                 " It has no password and cannot log in: capconduit user set {} --ask-password gives it one.",
-                user.username
+                shell(&user.username)
             ));
         }
         Output::done(message, &user)
@@ -256,8 +256,9 @@ impl Remove {
         }
         let name = &user.username;
         let how = format!(
-            "To stop its calls and keep its call records whole, capconduit user set {name} --status inactive. \
-             --force removes what it owns too."
+            "To stop its calls and keep its call records whole, capconduit user set {} --status inactive. \
+             --force removes what it owns too.",
+            shell(name)
         );
         in_use.refuse(&format!("user \"{name}\""), &how)
     }

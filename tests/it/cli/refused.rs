@@ -182,6 +182,30 @@ fn what_call_records_name_stays() {
 }
 
 #[test]
+fn a_command_in_a_hint_can_be_pasted() {
+    let database = sample();
+    let added = run(&database, "", &["user", "add", "Pat O'Hara; x", "--email", "pat@x.org"]);
+    assert!(added.stdout.contains(r"capconduit user set 'Pat O'\''Hara; x' --ask-password"), "{}", added.stdout);
+    database.execute("UPDATE users SET username = 'Alice B' WHERE username = 'alice'");
+    // v3.0 took any identifier
+    database.execute("INSERT INTO clients (client_identifier, name) VALUES ('old one', 'O')");
+    database.execute("UPDATE dids SET number = '(800) 555' WHERE number = '+18005550102'");
+    for (code, says, arguments) in [
+        (4, "user set 'Alice B' --status", &["user", "remove", "Alice B"][..]),
+        (4, "did set '(800) 555' --status", &["did", "remove", "(800) 555"]),
+        (4, "--user 'Alice B' --remove-did +18005550101", &["did", "set", "+18005550101", "--user", "bob"]),
+        (3, "setting add 1 'old one' adds", &["setting", "show", "Alice Priority", "old one"]),
+        (3, "pjsip add 'old one' --contact", &["client", "set", "old one", "--contact", "sip:192.0.2.1"]),
+    ] {
+        let why = refused(&database, code, arguments);
+        assert!(why.contains(says), "{why}");
+    }
+    database.execute("UPDATE call_logs SET client_id = (SELECT id FROM clients WHERE name = 'O') WHERE id = 1");
+    let why = refused(&database, 4, &["client", "remove", "old one"]);
+    assert!(why.contains("client set 'old one' --status"), "{why}");
+}
+
+#[test]
 fn bad_passwords_are_refused_and_not_repeated() {
     let database = Postgres::shared().database();
     let add = ["user", "add", "carol", "--email", "carol@x.org", "--password-stdin"];
