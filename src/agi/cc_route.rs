@@ -22,14 +22,20 @@ const WANTED: [(&str, &str); 5] = [
     ("hangup_cause", "HANGUPCAUSE"),
 ];
 
+/// How it names itself to the database and in logs.
+const PROGRAM: &str = "cc-route.agi";
+
 /// Q.850 42, which Asterisk answers with 503, so that the carrier tries another route.
 const CAUSE_NO_DECISION: &str = "42";
 
 /// Runs the program on this process's streams.
 #[must_use]
 pub fn main() -> ExitCode {
+    if super::is_run_by_hand(PROGRAM) {
+        return ExitCode::from(crate::Kind::Usage.exit_code());
+    }
     match run(std::io::stdin().lock(), std::io::stdout().lock(), |request| {
-        store::with_deadline(&Config::load()?, "cc-route.agi", move |client| store::route::claim(client, &request))
+        store::with_deadline(&Config::load()?, PROGRAM, move |client| store::route::claim(client, &request))
     }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -58,7 +64,7 @@ fn run<R: BufRead, W: Write>(
                 ("CC_REASON", error.kind.name()),
                 ("CC_HANGUP_CAUSE", CAUSE_NO_DECISION),
             ])?;
-            session.verbose(&format!("cc-route.agi: no decision: {}", error.message), 1)?;
+            session.log("ERROR", &format!("{PROGRAM}: no decision: {}", error.message))?;
             Err(AgiError::Protocol("no decision"))
         }
     }
@@ -184,6 +190,6 @@ mod tests {
             sent.starts_with("SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_HANGUP_CAUSE)\" \"error,unreachable,42\"\n"),
             "{sent}"
         );
-        assert!(sent.contains("VERBOSE \"cc-route.agi: no decision: away\""), "{sent}");
+        assert!(sent.contains("EXEC Log \"ERROR,cc-route.agi: no decision: away\""), "{sent}");
     }
 }

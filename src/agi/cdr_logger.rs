@@ -43,6 +43,9 @@ const WANTED: [(&str, &str); 15] = [
 /// Runs the program on this process's streams.
 #[must_use]
 pub fn main() -> ExitCode {
+    if super::is_run_by_hand(PROGRAM) {
+        return ExitCode::from(crate::Kind::Usage.exit_code());
+    }
     match run(std::io::stdin().lock(), std::io::stdout().lock(), keep) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
@@ -94,22 +97,21 @@ fn run<R: BufRead, W: Write>(reader: R, writer: W, keep: impl FnOnce(&CallRecord
         Kept::Delivered => Ok(()),
         Kept::Spooled(reason, path) => {
             let call = &record.asterisk_uniqueid;
-            let line = format!("WARNING {PROGRAM}: call {call} spooled to {}: {}", path.display(), reason.message);
+            let line = format!("{PROGRAM}: call {call} spooled to {}: {}", path.display(), reason.message);
             // the record is safe, whether or not Asterisk can still be told
-            let _ = session.verbose(&line, 1);
+            let _ = session.log("WARNING", &line);
             Ok(())
         }
         Kept::Lost(reason, spool) => {
             // The record must not be lost with the process.
-            let why =
-                format!("ERROR {PROGRAM}: call not recorded: {}; and not spooled: {}", reason.message, spool.message);
+            let why = format!("{PROGRAM}: call not recorded: {}; and not spooled: {}", reason.message, spool.message);
             let line = format!(
                 "ERROR {PROGRAM}: unrecorded call (capconduit call replay --file takes it): {}",
                 to_line(&record)
             );
             syslog::error(PROGRAM, &why);
             syslog::error(PROGRAM, &line);
-            session.verbose(&why, 0)?;
+            session.log("ERROR", &why)?;
             session.verbose(&line, 0)?;
             Err(AgiError::Protocol("not recorded"))
         }
@@ -224,10 +226,7 @@ mod tests {
         let spooled = Kept::Spooled(Error::new(Kind::Unreachable, "away"), "/spool/node-1.2.json".into());
         let (_, sent, ok) = session("node-1.2&18005550101", spooled);
         assert!(ok);
-        assert_eq!(
-            sent,
-            "VERBOSE \"WARNING cdr_logger.agi: call node-1.2 spooled to /spool/node-1.2.json: away\" \"1\"\n"
-        );
+        assert_eq!(sent, "EXEC Log \"WARNING,cdr_logger.agi: call node-1.2 spooled to /spool/node-1.2.json: away\"\n");
     }
 
     #[test]
@@ -235,7 +234,10 @@ mod tests {
         let lost = Kept::Lost(Error::new(Kind::Unreachable, "away"), Error::failed("disk full"));
         let (record, sent, ok) = session("node-1.2&18005550101&&&&&&&&&&&", lost);
         assert!(!ok);
-        assert!(sent.contains("call not recorded: away; and not spooled: disk full"), "{sent}");
+        assert!(
+            sent.contains("EXEC Log \"ERROR,cdr_logger.agi: call not recorded: away; and not spooled: disk full\""),
+            "{sent}"
+        );
         let line = sent.lines().last().expect("two lines").replace("\\\"", "\"").replace("\\\\", "\\");
         let json = &line[..line.rfind('}').expect("JSON") + 1];
         assert_eq!(crate::spool::parse_lines(json, Utc::now()).expect("a record")[0].record, record);

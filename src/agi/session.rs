@@ -137,7 +137,20 @@ impl<R: BufRead, W: Write> Session<R, W> {
         Ok(())
     }
 
-    /// Writes to Asterisk's log and console. Level 1 is shown where verbose is at least 1. Control
+    /// Writes a line to Asterisk's log at a level that every installation keeps: `ERROR`, `WARNING`,
+    /// `NOTICE`. For our own words: what the application's argument parser would take for syntax is
+    /// replaced.
+    ///
+    /// # Errors
+    /// See [`AgiError`].
+    pub fn log(&mut self, level: &str, message: &str) -> Result<(), AgiError> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() || " ._:;/()+-=".contains(c) { c } else { ' ' };
+        let line: String = message.chars().take(MAX_COMMAND - 100).map(plain).collect();
+        self.command(&["EXEC", "Log"], &[&format!("{level},{line}")])?;
+        Ok(())
+    }
+
+    /// Writes to Asterisk's console, and to its log where that keeps verbose messages. Level 1 is shown where verbose is at least 1. Control
     /// characters are replaced, and what is too long for one line is cut.
     ///
     /// # Errors

@@ -49,7 +49,7 @@ fn select() -> String {
     format!(
         "SELECT s.*, g.name AS campaign_name, u.username, c.client_identifier,
             (SELECT count(*) FROM call_attempts a
-             WHERE a.campaign_id = s.campaign_id AND a.campaign_client_setting_id = s.id AND {IN_FLIGHT}) AS live_calls
+             WHERE a.campaign_id = s.campaign_id AND a.client_id = s.client_id AND {IN_FLIGHT}) AS live_calls
          FROM campaign_client_settings s
          JOIN campaigns g ON g.id = s.campaign_id
          JOIN users u ON u.id = g.user_id

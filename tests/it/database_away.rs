@@ -48,7 +48,7 @@ fn a_server_that_is_not_there_or_does_not_answer_is_no_decision() {
             sent.contains("SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_HANGUP_CAUSE)\" \"error,unreachable,42\""),
             "{sent}"
         );
-        assert!(sent.contains("VERBOSE \"cc-route.agi: no decision: the database"), "{sent}");
+        assert!(sent.contains("EXEC Log \"ERROR,cc-route.agi: no decision: the database"), "{sent}");
         assert!(!sent.contains("secret"), "{sent}");
 
         let (code, sent) = run("cdr_logger", &agi::answered(&call, "+18005550101", 1));
@@ -117,6 +117,12 @@ fn a_call_is_refused_with_503_and_its_record_spooled() {
     assert_eq!(call.place(&asterisk), [503]);
     let spool = asterisk.dir().join("spool");
     wait_for("the record in the spool", || spooled(&spool).len() == 1);
+    let log = asterisk.log();
+    for (level, said) in
+        [("] ERROR[", "cc-route.agi: no decision: the database"), ("] WARNING[", "cdr_logger.agi: call alone-")]
+    {
+        assert!(log.lines().any(|l| l.contains(level) && l.contains(said)), "{log}");
+    }
     let (code, summary) = replay(&nowhere, &spool);
     assert_eq!((code, &summary["remaining"]), (Some(75), &1.into()), "{summary}");
     // it names a number that this database does not have
