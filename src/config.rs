@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::env;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::number::NumberRules;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// Where the env file is looked for when `CAPCONDUIT_ENV_FILE` does not say.
 pub const DEFAULT_ENV_FILE: &str = "/etc/capconduit/capconduit.env";
@@ -44,7 +45,27 @@ impl Config {
             }
             Err(e) => return Err(Error::io("read", &path, &e)),
         };
-        Self::from_env_file(&text, &path)
+        let config = Self::from_env_file(&text, &path)?;
+        config.refuse_open_secrets(&path)?;
+        Ok(config)
+    }
+
+    /// A file that holds a secret must not be everybody's to read.
+    fn refuse_open_secrets(&self, path: &Path) -> Result<()> {
+        let mode = std::fs::metadata(path).map_or(0, |m| m.permissions().mode());
+        let in_url =
+            |name: &str| self.from_file.get(name).is_some_and(|url| url.contains('@') || url.contains("password="));
+        let secret =
+            ["INTERNAL_API_TOKEN", "ASTERISK_ARI_PASSWORD"].into_iter().find(|name| self.from_file.contains_key(*name));
+        let secret = secret.or_else(|| ["DATABASE_URL", "DATABASE_URI"].into_iter().find(|name| in_url(name)));
+        match secret {
+            Some(secret) if mode & 0o007 != 0 => Err(Error::new(
+                Kind::Permission,
+                format!("{} holds {secret} and is open to every user (mode {:04o})", path.display(), mode & 0o7777),
+            )
+            .hint(format!("chmod 640 {0} && chgrp asterisk {0}", path.display()))),
+            _ => Ok(()),
+        }
     }
 
     fn from_env_file(text: &[u8], path: &Path) -> Result<Self> {

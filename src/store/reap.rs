@@ -23,8 +23,6 @@ row! {
         pub lease_expires_at: DateTime<Utc>,
         /// The lease is over.
         pub expired: bool,
-        /// How long ago it was claimed, by the database's clock.
-        pub age_seconds: f64,
     }
 }
 
@@ -35,8 +33,7 @@ row! {
 pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
     super::all(&db.rows(
         "SELECT a.id, a.asterisk_uniqueid, a.system_name, c.client_identifier, a.claimed_at, a.lease_expires_at,
-                a.lease_expires_at <= now() AS expired,
-                extract(epoch FROM now() - a.claimed_at)::float8 AS age_seconds
+                a.lease_expires_at <= now() AS expired
          FROM call_attempts a LEFT JOIN clients c ON c.id = a.client_id
          WHERE a.released_at IS NULL ORDER BY a.id",
         args![],

@@ -3,20 +3,29 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::postgres::Database;
-use super::process::{self, Server};
+use super::process::{self, Folder, Server};
 use super::{free_port, wait_for};
 
 /// The address that the carrier calls from. Clients are on 127.0.0.1.
 pub const CARRIER: &str = "127.0.0.2";
 
-/// A running server.
+/// A server, which may be killed and started again.
 pub struct Asterisk {
-    server: Server,
+    // stopped before its folder goes
+    server: Mutex<Option<Server>>,
+    folder: Folder,
+    database: Database,
     /// Where it takes SIP calls.
     pub sip_port: u16,
+    /// Where it answers ARI.
+    pub ari_port: u16,
 }
+
+/// The user and the password of its ARI.
+pub const ARI_LOGIN: (&str, &str) = ("capconduit", "ari-passw0rd");
 
 /// How to start one.
 pub struct Options<'a> {
@@ -105,7 +114,8 @@ impl Asterisk {
     /// Installs into a folder of its own and starts.
     pub fn start(database: &Database, options: &Options<'_>) -> Asterisk {
         let installation = Installation::find();
-        let dir = process::temporary_folder();
+        let folder = Folder::new();
+        let dir = folder.path.clone();
         for name in ["etc", "agi", "var", "db", "spool", "run", "log"] {
             std::fs::create_dir(dir.join(name)).expect("own folder");
         }
@@ -134,6 +144,23 @@ impl Asterisk {
                 .into(),
         );
 
+        let ari_port = free_port("127.0.0.1");
+        write("http.conf", format!("[general]\nenabled=yes\nbindaddr=127.0.0.1\nbindport={ari_port}\n"));
+        let (user, password) = ARI_LOGIN;
+        write("ari.conf", format!("[general]\nenabled=yes\n[{user}]\ntype=user\nread_only=yes\npassword={password}\n"));
+        let ari = [
+            "res_http_websocket",
+            "res_websocket_client",
+            "res_stasis_answer",
+            "res_stasis_playback",
+            "res_stasis_recording",
+            "res_stasis_snoop",
+            "res_ari",
+            "res_ari_model",
+            "res_ari_asterisk",
+            "res_ari_channels",
+        ];
+        write("modules_local.conf", ari.map(|module| format!("load={module}.so\n")).concat());
         let sip_port = free_port("127.0.0.1");
         let bind = format!("127.0.0.1:{sip_port}");
         let etc = dir.join("etc");
@@ -142,18 +169,35 @@ impl Asterisk {
         install.args(["--early-answer", if options.early_answer { "yes" } else { "no" }]);
         process::run(&mut install);
 
-        let mut command = installation.command(&dir);
+        let asterisk = Asterisk { server: Mutex::new(None), folder, database: database.clone(), sip_port, ari_port };
+        asterisk.resume();
+        asterisk
+    }
+
+    /// Starts it again.
+    pub fn resume(&self) {
+        let mut command = Installation::find().command(&self.folder.path);
         command
             .args(["-f", "-T"])
-            .env("DATABASE_URL", &database.url)
+            .env("DATABASE_URL", &self.database.url)
             .env("CAPCONDUIT_ENV_FILE", "/dev/null")
             .env("PGCONNECT_TIMEOUT", "2")
             .env("PGOPTIONS", "-c statement_timeout=2000");
-        let asterisk = Asterisk { server: Server::start(&command, &dir, "TERM"), sip_port };
+        *self.server() = Some(Server::start(&command, &process::temporary_folder(), "TERM"));
         wait_for("Asterisk to start", || {
-            asterisk.try_cli("core waitfullybooted").is_some_and(|t| t.contains("fully booted"))
+            self.try_cli("core waitfullybooted").is_some_and(|t| t.contains("fully booted"))
         });
-        asterisk
+    }
+
+    /// Kills it: neither `h` nor handlers run, and nobody is told.
+    pub fn kill(&self) {
+        if let Some(server) = self.server().take() {
+            server.signal("KILL");
+        }
+    }
+
+    fn server(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What `asterisk -rx COMMAND` prints.
@@ -163,7 +207,7 @@ impl Asterisk {
 
     fn try_cli(&self, command: &str) -> Option<String> {
         let output =
-            Installation::find().command(&self.server.dir).args(["-rx", command]).output().expect("asterisk runs");
+            Installation::find().command(&self.folder.path).args(["-rx", command]).output().expect("asterisk runs");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -174,11 +218,11 @@ impl Asterisk {
 
     /// Its log: notices, warnings, errors, verbose messages.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.server.dir.join("log/full")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(self.folder.path.join("log/full")).unwrap_or_default()).into_owned()
     }
 
     /// Its folder: etc, agi, log, ...
     pub fn dir(&self) -> &Path {
-        &self.server.dir
+        &self.folder.path
     }
 }

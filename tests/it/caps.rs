@@ -177,18 +177,24 @@ fn a_call_is_not_routed_after_it_was_logged() {
 fn two_servers_share_one_cap() {
     let (stage, _turn) = stage_alone();
     let centre = Centre::start(Behaviour::Answer { ring: 0 });
-    let site = stage.site("priority", 20, &[Link { max_concurrency: 4, ..Link::to(centre.contact()) }]);
-    let calls = Calls { did: &site.did, then: Then::HangUpAfter(5000), count: 10, per_second: 100, ..Calls::default() };
+    let site = stage.site("priority", 20, &[Link { max_concurrency: 9, ..Link::to(centre.contact()) }]);
+    let calls =
+        Calls { did: &site.did, then: Then::HangUpAfter(10_000), count: 30, per_second: 100, ..Calls::default() };
     let both = [&stage.ringing, &stage.early].map(|asterisk| calls.start(asterisk));
-    wait_for_secs(60, "all 20 calls to be recorded", || site.records("1").len() == 20);
+    wait_for_secs(60, "all 60 calls to be recorded", || site.records("1").len() == 60);
     for calling in both {
         calling.abandon();
     }
-    assert_eq!(centre.peak_and_now(), (4, 0));
+    assert_eq!(centre.peak_and_now(), (9, 0), "{}", centre.errors());
     let mut statuses = site.records("call_status");
     statuses.sort();
-    assert_eq!(statuses, [vec!["ANSWERED"; 4], vec!["REJECTED_CC"; 16]].concat());
-    assert_eq!(site.open_attempts(), 0);
+    assert_eq!(statuses, [vec!["ANSWERED"; 9], vec!["REJECTED_CC"; 51]].concat());
+    assert_eq!((site.counts(), site.open_attempts()), (vec![9], 0));
+    let servers = stage.database.value(&format!(
+        "SELECT count(DISTINCT split_part(asterisk_uniqueid, '-', 1)) FROM call_logs WHERE incoming_did_number = '{}'",
+        site.did
+    ));
+    assert_eq!(servers, "2");
 }
 
 #[test]

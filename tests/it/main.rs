@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod asterisk_dies;
 mod calls;
 mod caps;
 mod cli;
@@ -14,5 +15,6 @@ mod killed;
 mod migrate;
 mod pooler;
 mod realtime;
+mod spool_faults;
 mod stage;
 mod turns;

@@ -37,6 +37,7 @@ fn asterisk_starts_without_an_error_of_ours() {
         "ccss.conf",
         "pjproject.conf",
         "manager.conf",
+        "websocket_client.conf",
         "No database password found",
     ];
     let log = stage.ringing.log();

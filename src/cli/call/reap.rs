@@ -9,9 +9,6 @@ use crate::cli::output::Output;
 use crate::store::reap::{self, Open};
 use crate::{Result, store};
 
-/// A claim is made before its channel is looked for; one this young is left to its program.
-const SETTLED_SECONDS: f64 = 10.0;
-
 /// `call reap`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -39,7 +36,9 @@ struct Closed<'a> {
 impl Reap {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        // First the attempts, then the channels: what is claimed in between is not judged.
+        // First the attempts, then the channels. A call has its channel before it claims and until its
+        // logger has run, so one that is alive when the attempts are read is among the channels, unless
+        // it is released by then.
         let open = reap::open(&mut db)?;
         let server = match Ari::of(env.config)? {
             Some(ari) => Some(ari.server()?),
@@ -72,7 +71,7 @@ fn reason(attempt: &Open, server: Option<&Server>) -> Option<&'static str> {
     let server = server?;
     let its_own = attempt.system_name.as_deref().unwrap_or_default() == server.system_name;
     let gone = !server.channels.contains(&attempt.asterisk_uniqueid);
-    if !its_own || !gone || attempt.age_seconds < SETTLED_SECONDS {
+    if !its_own || !gone {
         return None;
     }
     Some(if attempt.claimed_at < server.started_at { "asterisk_restarted" } else { "channel_gone" })
@@ -104,7 +103,6 @@ mod tests {
             claimed_at: Utc::now() - Duration::seconds(age),
             lease_expires_at: Utc::now(),
             expired,
-            age_seconds: age as f64,
         }
     }
 
@@ -124,6 +122,5 @@ mod tests {
         assert_eq!(reason(&attempt(100, false), Some(&server("node1", 500, &[]))), Some("channel_gone"));
         assert_eq!(reason(&attempt(100, false), Some(&server("node1", 50, &["node1-1.2"]))), None);
         assert_eq!(reason(&attempt(100, false), Some(&server("node2", 50, &[]))), None);
-        assert_eq!(reason(&attempt(3, false), Some(&server("node1", 50, &[]))), None);
     }
 }

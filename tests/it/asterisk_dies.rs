@@ -1,0 +1,86 @@
+//! Asterisk killed with calls up: what holds their places, and what frees them.
+
+use serde_json::Value;
+
+use crate::harness::asterisk::{ARI_LOGIN, Asterisk, Options};
+use crate::harness::postgres::Postgres;
+use crate::harness::sip::{Behaviour, Calls, Centre, Then};
+use crate::harness::site::{Link, Site};
+use crate::harness::{wait_for, wait_for_secs};
+use crate::stage::stage_alone;
+
+#[test]
+fn twenty_places_are_free_again_at_once_and_a_live_call_keeps_its_own() {
+    let (_, _turn) = stage_alone();
+    let database = Postgres::shared().database();
+    let start = |system_name| Asterisk::start(&database, &Options { system_name, early_answer: false });
+    let (dies, lives) = (start("dies"), start("lives"));
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = Site::new(&database, "priority", 20, &[Link { max_concurrency: 20, ..Link::to(centre.contact()) }]);
+    let other = Site::new(&database, "priority", 20, &[Link { max_concurrency: 2, ..Link::to(centre.contact()) }]);
+    let reap = |asterisk: Option<&Asterisk>, arguments: &[&str]| -> Vec<String> {
+        let mut command = database.command();
+        if let Some(asterisk) = asterisk {
+            command
+                .env("ASTERISK_ARI_URL", format!("http://127.0.0.1:{}/ari", asterisk.ari_port))
+                .env("ASTERISK_ARI_USER", ARI_LOGIN.0)
+                .env("ASTERISK_ARI_PASSWORD", ARI_LOGIN.1);
+        }
+        let output = command.args(["call", "reap", "--json"]).args(arguments).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let closed: Vec<Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+        closed.iter().map(|c| c["release_reason"].as_str().expect("text").to_owned()).collect()
+    };
+    // one call on each server that stays up
+    let long =
+        |site: &Site| Calls { did: &site.did, then: Then::HangUpAfter(100_000), ..Calls::default() }.start(&lives);
+    let live = long(&other);
+    let twenty =
+        Calls { did: &site.did, then: Then::HangUpAfter(100_000), count: 20, per_second: 10, ..Calls::default() };
+    let lost = twenty.start(&dies);
+    wait_for_secs(60, "21 calls", || centre.peak_and_now() == (21, 21));
+    assert_eq!(reap(Some(&dies), &[]), [""; 0], "all are alive");
+
+    dies.kill();
+    lost.abandon();
+    dies.resume();
+    // the places are held, so that no cap is exceeded whatever has become of the calls
+    assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&dies), [503]);
+    assert_eq!(site.open_attempts(), 20);
+    // a call that is up on the server that was started again
+    let fresh = Calls { did: &other.did, then: Then::HangUpAfter(100_000), ..Calls::default() }.start(&dies);
+    wait_for("a call on the new server", || other.open_attempts() == 2);
+
+    assert_eq!(reap(Some(&dies), &["--dry-run"]), ["asterisk_restarted"; 20]);
+    assert_eq!(site.open_attempts(), 20);
+    assert_eq!(reap(None, &[]), [""; 0], "without ARI, only what has expired");
+    assert_eq!(reap(Some(&dies), &[]), ["asterisk_restarted"; 20]);
+    assert_eq!((site.open_attempts(), other.open_attempts()), (0, 2));
+    assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&dies), [200]);
+
+    // without ARI: the lease ends by itself, and reap only tidies up
+    let stuck = format!(
+        "SELECT status FROM generate_series(1, 20) n, cc_route('{}', 'gone-' || n, '', 'gone', '', '', NULL, NULL)",
+        site.did
+    );
+    assert_eq!(database.query(&stuck), ["proceed"; 20]);
+    assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&dies), [503]);
+    database.execute("UPDATE call_attempts SET lease_expires_at = now() WHERE system_name = 'gone'");
+    assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&dies), [200]);
+    assert_eq!(reap(None, &[]), ["expired"; 20]);
+    let reasons =
+        "SELECT release_reason, count(*) FROM call_attempts WHERE released_at IS NOT NULL GROUP BY 1 ORDER BY 1";
+    assert_eq!(database.query(reasons), ["asterisk_restarted|20", "expired|20", "hangup|2"]);
+
+    // both live calls have survived all that
+    assert_eq!(other.open_attempts(), 2);
+    for asterisk in [&dies, &lives] {
+        assert_eq!(asterisk.channels(), 2, "caller and client");
+        asterisk.cli("channel request hangup all");
+    }
+    for calling in [live, fresh] {
+        calling.abandon();
+    }
+    assert_eq!(other.wait_for_records(2, "call_status"), ["ANSWERED"; 2]);
+    assert_eq!((other.open_attempts(), other.counts()), (0, vec![2]));
+}
