@@ -51,6 +51,9 @@ pub struct Site {
     pub carriers: Vec<String>,
     /// Whether Asterisk answers the caller before it asks for a client; None: as installed, else yes.
     pub early_answer: Option<bool>,
+    /// Where calls go that no decision can be made for, as Dial names it; None: as installed, else
+    /// nowhere; empty: nowhere.
+    pub fallback: Option<String>,
     /// Replace files that differ, keeping a copy. The programs are replaced in any case.
     pub force: bool,
 }
@@ -153,6 +156,7 @@ struct Choices {
     bind: Option<String>,
     carriers: Vec<String>,
     early_answer: Option<bool>,
+    fallback: Option<String>,
 }
 
 impl Choices {
@@ -168,6 +172,7 @@ impl Choices {
             bind: setting(&pjsip, "bind").map(str::to_owned),
             carriers,
             early_answer: setting(&extensions, "CC_EARLY_ANSWER").map(|value| value == "yes"),
+            fallback: setting(&extensions, "CC_FALLBACK").map(str::to_owned),
         }
     }
 }
@@ -188,7 +193,13 @@ fn plan(site: &Site, database: &postgres::Config, programs_dir: &Path, asterisk_
     let carriers = if site.carriers.is_empty() { &installed.carriers } else { &site.carriers };
     let bind = site.bind.map(|b| b.to_string()).or(installed.bind).unwrap_or_else(|| DEFAULT_BIND.to_owned());
     let early_answer = site.early_answer.or(installed.early_answer).unwrap_or(true);
+    let fallback = site.fallback.clone().or(installed.fallback).unwrap_or_default();
+    if !fallback.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_@:.+-".contains(&b)) {
+        return Err(Error::invalid(format!("\"{}\" is not a destination", fallback.escape_default()))
+            .hint("Write one as Dial knows it: PJSIP/overflow, or PJSIP/18005550199@carrier."));
+    }
     let values = [
+        ("@FALLBACK@", fallback),
         ("@BIND@", bind),
         ("@IDENTIFY@", identify(carriers)?),
         ("@DATABASE@", res_pgsql(database)?),

@@ -27,7 +27,8 @@ fn main() {
     }
 
     step("Starting a private Asterisk on the files that `capconduit asterisk install` writes");
-    let asterisk = Asterisk::start(&database, &Options { system_name: "demo", early_answer: false });
+    let asterisk =
+        Asterisk::start(&database, &Options { system_name: "demo", early_answer: false, ..Options::default() });
     println!("{}", asterisk.cli("core show version").lines().next().unwrap_or_default());
     let endpoints = asterisk.cli("pjsip show endpoints");
     let names = endpoints.lines().filter_map(|l| l.strip_prefix(" Endpoint:  ")?.split_whitespace().next());

@@ -43,6 +43,10 @@ pub(super) struct Install {
     /// until a client answers, and the carrier gets a SIP failure otherwise [default: as installed, else yes]
     #[arg(long, value_name = "yes|no", value_parser = ["yes", "no"])]
     early_answer: Option<String>,
+    /// Where calls go while the database is away, as Dial names it: PJSIP/overflow; empty: nowhere,
+    /// they fail [default: as installed, else nowhere]
+    #[arg(long, value_name = "DESTINATION")]
+    fallback: Option<String>,
     /// Replace configuration files that differ, keeping a copy of each
     #[arg(long)]
     force: bool,
@@ -67,6 +71,7 @@ impl Install {
             bind: self.bind,
             carriers: self.carriers,
             early_answer: self.early_answer.map(|choice| choice == "yes"),
+            fallback: self.fallback,
             force: self.force,
         };
         let installed = asterisk::install(&site, &database, programs_dir, Utc::now())?;

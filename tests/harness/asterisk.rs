@@ -28,11 +28,14 @@ pub struct Asterisk {
 pub const ARI_LOGIN: (&str, &str) = ("capconduit", "ari-passw0rd");
 
 /// How to start one.
+#[derive(Default)]
 pub struct Options<'a> {
     /// `systemname` of asterisk.conf.
     pub system_name: &'a str,
     /// Whether it answers the caller before it asks for a client.
     pub early_answer: bool,
+    /// The port of a centre on 127.0.0.1 that takes calls while the database is away.
+    pub fallback: Option<u16>,
 }
 
 /// The asterisk program with its modules and data: the system's where `CAPCONDUIT_ASTERISK` names
@@ -167,6 +170,15 @@ impl Asterisk {
         let mut install = database.command();
         install.args(["asterisk", "install", "--bind", &bind, "--carrier", CARRIER, "--etc-dir"]).arg(&etc);
         install.args(["--early-answer", if options.early_answer { "yes" } else { "no" }]);
+        if let Some(port) = options.fallback {
+            install.args(["--fallback", "PJSIP/overflow"]);
+            write(
+                "pjsip_local.conf",
+                format!(
+                    "[overflow]\ntype=endpoint\naors=overflow\nallow=ulaw\n[overflow]\ntype=aor\ncontact=sip:127.0.0.1:{port}\n"
+                ),
+            );
+        }
         process::run(&mut install);
 
         let asterisk = Asterisk { server: Mutex::new(None), folder, database: database.clone(), sip_port, ari_port };

@@ -13,7 +13,8 @@ use crate::stage::stage_alone;
 fn twenty_places_are_free_again_at_once_and_a_live_call_keeps_its_own() {
     let (_, _turn) = stage_alone();
     let database = Postgres::shared().database();
-    let start = |system_name| Asterisk::start(&database, &Options { system_name, early_answer: false });
+    let start =
+        |system_name| Asterisk::start(&database, &Options { system_name, early_answer: false, ..Options::default() });
     let (dies, lives) = (start("dies"), start("lives"));
     let centre = Centre::start(Behaviour::Answer { ring: 0 });
     let site = Site::new(&database, "priority", 20, &[Link { max_concurrency: 20, ..Link::to(centre.contact()) }]);

@@ -112,7 +112,8 @@ fn a_call_is_refused_with_503_and_its_record_spooled() {
     // beside the tests that measure times
     let (_, _turn) = stage();
     let nowhere = Database { url: format!("postgresql://u@127.0.0.1:{}/x", free_port("127.0.0.1")), name: "x".into() };
-    let asterisk = Asterisk::start(&nowhere, &Options { system_name: "alone", early_answer: false });
+    let asterisk =
+        Asterisk::start(&nowhere, &Options { system_name: "alone", early_answer: false, ..Options::default() });
     let call = Calls { did: "18005550101", number: "5551234", ..Calls::default() };
     assert_eq!(call.place(&asterisk), [503]);
     let spool = asterisk.dir().join("spool");
@@ -134,11 +135,27 @@ fn a_call_is_refused_with_503_and_its_record_spooled() {
 }
 
 #[test]
+fn a_fallback_takes_the_calls_that_no_decision_can_be_made_for() {
+    let (_, _turn) = stage();
+    let nowhere = Database { url: format!("postgresql://u@127.0.0.1:{}/x", free_port("127.0.0.1")), name: "x".into() };
+    let overflow = Centre::start(Behaviour::Answer { ring: 0 });
+    let options = Options { system_name: "fallback", fallback: Some(overflow.port), ..Options::default() };
+    let asterisk = Asterisk::start(&nowhere, &options);
+    assert_eq!(Calls { did: "18005550101", ..Calls::default() }.place(&asterisk), [200]);
+    assert_eq!(overflow.calls(), 1);
+    let spool = asterisk.dir().join("spool");
+    wait_for("the record in the spool", || spooled(&spool).len() == 1);
+    let text = std::fs::read_to_string(&spooled(&spool)[0]).expect("readable");
+    assert!(text.contains("\"call_status\":\"FAILED\"") && text.contains("\"billsec_seconds\":0"), "{text}");
+}
+
+#[test]
 fn calls_that_end_while_the_database_is_stopped_are_recorded_later() {
     let (_, _turn) = stage_alone();
     let postgres = Postgres::start();
     let database = postgres.database();
-    let asterisk = Asterisk::start(&database, &Options { system_name: "outage", early_answer: false });
+    let asterisk =
+        Asterisk::start(&database, &Options { system_name: "outage", early_answer: false, ..Options::default() });
     let centre = Centre::start(Behaviour::Answer { ring: 0 });
     let site = Site::new(&database, "priority", 20, &[Link::to(centre.contact())]);
     let calls = Calls { did: &site.did, then: Then::HangUpAfter(6000), count: 10, per_second: 10, ..Calls::default() };
@@ -176,7 +193,8 @@ fn a_database_killed_three_times_in_200_calls_costs_no_record_and_no_cap() {
     let (_, _turn) = stage_alone();
     let postgres = Postgres::start();
     let database = postgres.database();
-    let asterisk = Asterisk::start(&database, &Options { system_name: "killed", early_answer: false });
+    let asterisk =
+        Asterisk::start(&database, &Options { system_name: "killed", early_answer: false, ..Options::default() });
     let centres = [(); 2].map(|()| Centre::start(Behaviour::Answer { ring: 0 }));
     let caps = [4, 3];
     let links: Vec<Link> =

@@ -136,6 +136,8 @@ fn bad_values_change_nothing() {
     for (url, arguments, code) in [
         (URL, vec!["--carrier", "1.2.3.4\nendpoint=x"], 5),
         (URL, vec!["--carrier", "300.1.1.1/99"], 5),
+        (URL, vec!["--fallback", "PJSIP/a&PJSIP/b"], 5),
+        (URL, vec!["--fallback", "Local/x@y\n[evil]"], 5),
         (URL, vec!["--bind", "5060"], 2),
         (URL, vec!["--agi-dir", "/nonexistent"], 1),
         ("postgresql://u:a%20b@h/x", vec![], 5),

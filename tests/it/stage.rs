@@ -35,7 +35,9 @@ fn start() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
     STAGE.get_or_init(|| {
         let database = Postgres::shared().database();
-        let start = |system_name, early_answer| Asterisk::start(&database, &Options { system_name, early_answer });
+        let start = |system_name, early_answer| {
+            Asterisk::start(&database, &Options { system_name, early_answer, ..Options::default() })
+        };
         Stage { early: start("early", true), ringing: start("ringing", false), database }
     })
 }
