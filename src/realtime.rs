@@ -220,7 +220,9 @@ mod tests {
             let column = Text(text.clone()).encoded();
             prop_assert!(!column.contains(';'));
             // Asterisk strips what its locale calls space; only U+0020 can end a value here
-            prop_assume!(text.trim_matches(' ') == text.trim() && !text.trim().is_empty());
+            if text.trim_matches(' ') != text.trim() || text.trim().is_empty() {
+                return Ok(());
+            }
             prop_assert_eq!(Text::decode(&column).0, text.clone());
             prop_assert_eq!(as_asterisk_reads(&column), vec![text]);
         }
