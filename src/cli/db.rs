@@ -1,11 +1,12 @@
-//! `capconduit db`: the schema and the sample data.
+//! `capconduit db`: the schema, the sample data, and whether what must agree does.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Env;
 use super::output::Output;
 use crate::store::migrate::{self, State};
+use crate::store::verify;
 use crate::{Error, Result};
 
 /// The verbs of `db`.
@@ -17,6 +18,22 @@ pub(super) enum Verb {
     Status,
     /// Load sample data into an otherwise empty database
     Seed,
+    /// Compare what must agree in the database; exit code 1 when something does not
+    Verify(Verify),
+}
+
+/// `db verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks at: the answered calls that each setting has counted against its call records (resets and the
+removal of old records are no difference); attempts that should have ended; answered calls without a
+record; what refers to something that does not exist, or that is another seller's. Calls go on
+meanwhile. --repair changes only what follows from the rest, in one transaction; what it leaves needs
+a person. Exit code 0: nothing differs, or everything that did is repaired.")]
+pub(super) struct Verify {
+    /// Put right what can safely be
+    #[arg(long)]
+    repair: bool,
 }
 
 impl Verb {
@@ -25,6 +42,7 @@ impl Verb {
             Verb::Migrate => migrate(env),
             Verb::Status => status(env),
             Verb::Seed => seed(env),
+            Verb::Verify(verb) => verb.run(env),
         }
     }
 }
@@ -54,4 +72,32 @@ fn seed(env: &mut Env<'_>) -> Result<Output> {
     let loaded = migrate::seed(&mut env.connect()?)?;
     let message = if loaded { "Sample data loaded." } else { "The sample data is there already." };
     Output::done(message, &json!({ "loaded": loaded }))
+}
+
+impl Verify {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let differences = verify::verify(&mut env.connect()?, self.repair)?;
+        let output = Output::list(
+            &differences,
+            &["check", "table", "id", "expected", "found", "repairable", "repaired", "message"],
+            "No difference.",
+        )?;
+        let left = differences.iter().filter(|d| !d.repaired).count();
+        if left == 0 {
+            return Ok(output);
+        }
+        let repairable = differences.iter().filter(|d| d.repairable && !d.repaired).count();
+        let repaired = differences.len() - left;
+        let error = Error::failed(match (left, repaired) {
+            (1, 0) => "1 difference".to_owned(),
+            (n, 0) => format!("{n} differences"),
+            (1, done) => format!("1 difference is left, {done} repaired"),
+            (n, done) => format!("{n} differences are left, {done} repaired"),
+        });
+        let error = match repairable {
+            0 => error.hint("None of them can be repaired by itself: see their messages."),
+            n => error.hint(format!("capconduit db verify --repair puts {n} of them right.")),
+        };
+        Ok(Output::Findings { output: Box::new(output), error })
+    }
 }

@@ -27,9 +27,10 @@ macro_rules! step {
 }
 
 /// In the order in which they are applied.
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     step!("migrations", "0001_v3_tables", false),
     step!("migrations", "0002_ledger", false),
+    step!("migrations", "0003_counters", false),
     step!("routines", "routing", true),
     step!("routines", "call_log", true),
     step!("routines", "realtime", true),

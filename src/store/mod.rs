@@ -24,6 +24,7 @@ pub mod record;
 pub mod route;
 pub mod setting;
 pub mod user;
+pub mod verify;
 
 pub use connect::{connect, database_config, with_deadline};
 

@@ -18,3 +18,4 @@ mod realtime;
 mod spool_faults;
 mod stage;
 mod turns;
+mod verify;

@@ -32,7 +32,7 @@ fn rows(database: &Database, columns_of: &Database) -> Vec<String> {
         let columns = columns_of.value(&format!(
             "SELECT string_agg(CASE WHEN data_type LIKE 'timestamp%' THEN format('extract(epoch from %I)', column_name)
                                ELSE quote_ident(column_name) END, ', ' ORDER BY ordinal_position)
-             FROM information_schema.columns WHERE table_name = '{table}' AND column_name <> 'max_call_seconds'"
+             FROM information_schema.columns WHERE table_name = '{table}' AND column_name NOT IN ('max_call_seconds', 'total_calls_base')"
         ));
         let rows = database.query(&format!("SELECT ROW({columns})::text AS r FROM {table} ORDER BY r"));
         all.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
@@ -40,7 +40,7 @@ fn rows(database: &Database, columns_of: &Database) -> Vec<String> {
     all
 }
 
-/// The whole schema: columns, constraints, indexes, views and functions with their names and definitions.
+/// The whole schema: columns, constraints, indexes, views, triggers and functions with their names and definitions.
 fn schema(database: &Database) -> Vec<String> {
     database.query(
         "SELECT * FROM (
@@ -56,6 +56,8 @@ fn schema(database: &Database) -> Vec<String> {
              UNION ALL
              SELECT format('%s %s', viewname, definition) FROM pg_views WHERE schemaname = 'public'
              UNION ALL
+             SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+             UNION ALL
              SELECT format('%s %s', oid::regprocedure, md5(prosrc)) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
          ) s (line) ORDER BY line",
     )
@@ -67,7 +69,7 @@ fn a_v3_database_keeps_every_row_and_ends_with_the_same_schema() {
     let before = rows(&database, &database);
     assert_eq!(before.len(), 40 + 30 + 19 + 19 + 6 + 100 + 40 + 100 + 200 + 3000);
     let said = database.capconduit(&["db", "migrate"]);
-    assert!(said.contains("5 steps applied"), "{said}");
+    assert!(said.contains("6 steps applied"), "{said}");
     let fresh = Postgres::shared().database();
     assert_eq!(rows(&database, &fresh), before);
 
@@ -187,7 +189,7 @@ fn migrating_again_changes_nothing_and_two_at_once_do_it_once() {
             scope.spawn(|| database.capconduit(&["db", "migrate"]));
         }
     });
-    assert_eq!(status(0).matches("\"state\": \"applied\"").count(), 5);
+    assert_eq!(status(0).matches("\"state\": \"applied\"").count(), 6);
     let before = (schema(&database), database.query("SELECT * FROM capconduit_migrations"));
     assert_eq!(database.capconduit(&["db", "migrate"]), "The schema is up to date.\n");
     assert_eq!((schema(&database), database.query("SELECT * FROM capconduit_migrations")), before);

@@ -189,7 +189,8 @@ SELECT '+1800555' || 1000 + n, 1 + n % 40, (ARRAY['active', 'inactive'])[1 + n %
 INSERT INTO campaigns (user_id, name, status, routing_strategy, dial_timeout_seconds, created_at, updated_at)
 SELECT 1 + n % 40, 'Campaign', (ARRAY['active', 'inactive', 'paused'])[1 + n % 3],
        (ARRAY['priority', 'round_robin', 'weighted'])[1 + n % 3], 10 + n, now(), now() FROM generate_series(1, 40) n;
-INSERT INTO campaign_dids SELECT 1 + n % 40, n FROM generate_series(1, 100) n;
+-- each DID in a campaign of its owner
+INSERT INTO campaign_dids SELECT 1 + (n - 1) % 40, n FROM generate_series(1, 100) n;
 INSERT INTO campaign_client_settings (campaign_id, client_id, status, max_concurrency, total_calls_allowed,
     current_total_calls, forwarding_priority, weight, created_at, updated_at)
 SELECT c, 1 + (c + k) % 30, 'active', k, NULLIF(k * 100, 300), 7 * k, k - 3, 10 * k, now(), now()
