@@ -32,7 +32,9 @@ fn names(found: &[Value]) -> Vec<String> {
 }
 
 fn site(database: &Database) -> Site {
-    Site::new(database, "priority", 20, &[Link::to("sip:127.0.0.1:9"), Link::to("sip:127.0.0.1:9")])
+    // the first link gets every call, the second one what fails over
+    let links = [0, 1].map(|priority| Link { forwarding_priority: priority, ..Link::to("sip:127.0.0.1:9") });
+    Site::new(database, "priority", 20, &links)
 }
 
 fn claim(site: &Site, call: &str, dial_status: &str) {
