@@ -27,7 +27,9 @@ fn names(found: &[Value]) -> Vec<String> {
     let text = |d: &Value, name: &str| d[name].as_str().unwrap_or_default().to_owned();
     found
         .iter()
-        .map(|d| format!("{} {}{}", text(d, "check"), text(d, "id"), if d["repaired"] == true { " repaired" } else { "" }))
+        .map(|d| {
+            format!("{} {}{}", text(d, "check"), text(d, "id"), if d["repaired"] == true { " repaired" } else { "" })
+        })
         .collect()
 }
 
@@ -65,7 +67,8 @@ fn nothing_that_is_meant_is_a_difference() {
     let site = site(&database);
     let [first, second] = [0, 1].map(|n| site.settings[n].to_string());
     let update = |value: &str| {
-        database.execute(&format!("UPDATE campaign_client_settings SET current_total_calls = {value} WHERE id = {first}"));
+        database
+            .execute(&format!("UPDATE campaign_client_settings SET current_total_calls = {value} WHERE id = {first}"));
         assert_healthy(&database);
     };
 
@@ -313,7 +316,8 @@ fn resets_removals_and_repairs_while_eight_sessions_log_calls() {
                 while working.load(Ordering::Relaxed) > 0 {
                     // one setting at a time, as everybody changes them: two would be locked in any order
                     for setting in &site.settings {
-                        let only = if change.starts_with("UPDATE") { format!(" WHERE id = {setting}") } else { String::new() };
+                        let only =
+                            if change.starts_with("UPDATE") { format!(" WHERE id = {setting}") } else { String::new() };
                         client.batch_execute(&format!("{change}{only}")).expect("no error, no deadlock");
                     }
                     thread::sleep(std::time::Duration::from_millis(10));
