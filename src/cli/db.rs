@@ -26,10 +26,11 @@ pub(super) enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Looks at: the answered calls that each setting has counted against its call records (resets and the
-removal of old records are no difference); attempts that should have ended; answered calls without a
-record; what refers to something that does not exist, or that is another seller's. Calls go on
-meanwhile. --repair changes only what follows from the rest, in one transaction; what it leaves needs
-a person. Exit code 0: nothing differs, or everything that did is repaired.")]
+removal of old records are no difference); attempts that should have ended; answered calls without
+a record; what refers to something that does not exist, or that is another seller's.
+
+Calls go on meanwhile. --repair changes only what follows from the rest, in one transaction; what
+it leaves needs a person. Exit code 0: nothing differs, or everything that did is repaired.")]
 pub(super) struct Verify {
     /// Put right what can safely be
     #[arg(long)]

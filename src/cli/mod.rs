@@ -51,7 +51,7 @@ by default the local socket, database capconduit.";
 
 #[derive(Debug, Subcommand)]
 enum Noun {
-    /// The database: schema and sample data
+    /// The database: schema, sample data, consistency
     #[command(subcommand)]
     Db(db::Verb),
     /// Users: who logs in to the web back end, and the sellers

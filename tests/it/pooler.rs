@@ -75,4 +75,13 @@ fn both_programs_work_through_pgbouncer() {
     let text = pgbouncer.database.capconduit(&["route", "explain", &site.did, "--json"]);
     assert!(text.contains("\"status\": \"proceed\""), "{text}");
     pgbouncer.database.capconduit(&["db", "migrate"]);
+    // what a repair sets is its transaction's: the sessions are used by others afterwards
+    let plant = "UPDATE campaign_client_settings SET current_total_calls = 10";
+    database.execute(&format!("SET capconduit.repair = 'on'; {plant}"));
+    for _ in 0..4 {
+        pgbouncer.database.capconduit(&["db", "verify", "--repair"]);
+    }
+    assert_eq!(site.counts(), [30]);
+    pgbouncer.database.execute(plant);
+    assert_eq!(pgbouncer.database.capconduit(&["db", "verify"]), "No difference.\n");
 }

@@ -224,6 +224,10 @@ fn every_difference_is_named_and_the_safe_ones_are_repaired() {
     let spool = of("answer_without_record", &unrecorded);
     assert!(spool["message"].as_str().is_some_and(|m| m.contains("call replay")), "{spool}");
     assert!(of("attempt_orphaned", &orphan)["message"].as_str().is_some_and(|m| m.contains("by itself")));
+    let output = database.command().args(["db", "verify"]).output().expect("it runs");
+    let (table, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(table.starts_with("CHECK ") && table.lines().count() == 13, "{table}");
+    assert!(said.contains("12 differences") && said.contains("--repair puts 6 of them right"), "{said}");
     // looking changes nothing
     assert_eq!(verify(&database, &[]), (code, found));
 
