@@ -84,4 +84,5 @@ fn twenty_places_are_free_again_at_once_and_a_live_call_keeps_its_own() {
     }
     assert_eq!(other.wait_for_records(2, "call_status"), ["ANSWERED"; 2]);
     assert_eq!((other.open_attempts(), other.counts()), (0, vec![2]));
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
 }

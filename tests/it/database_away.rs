@@ -183,6 +183,7 @@ fn calls_that_end_while_the_database_is_stopped_are_recorded_later() {
     let (code, summary) = replay(&database, &spool);
     assert_eq!((code, &summary["delivered"]), (Some(0), &0.into()), "{summary}");
     assert_eq!((site.counts(), site.records("1").len()), (vec![10], 11));
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
     // and the next call works, with no restart of anything
     assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&asterisk), [200]);
     assert_eq!(site.wait_for_records(12, "call_status")[11], "ANSWERED");
@@ -234,5 +235,6 @@ fn a_database_killed_three_times_in_200_calls_costs_no_record_and_no_cap() {
             centre.errors()
         );
     }
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
     assert!(answered > 20, "too few calls were answered to show anything: {answered}");
 }

@@ -73,6 +73,7 @@ fn cdr_logger_killed_anywhere_writes_one_record_and_counts_once() {
     let all = 50 + calls;
     assert_eq!(site.records("1").len(), all);
     assert_eq!((site.counts(), site.open_attempts()), (vec![i32::try_from(all).expect("small")], 0));
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
 }
 
 #[test]
@@ -109,6 +110,7 @@ fn cc_route_killed_anywhere_leaks_no_claim() {
     assert_eq!((site.records("1").len(), site.open_attempts()), (all, 0), "{:?}", site.attempts("*"));
     let once = database.value("SELECT count(*) = count(DISTINCT asterisk_uniqueid) FROM call_logs");
     assert_eq!(once, "t");
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
     // the only place is free
     let sent = agi::run(&mut command("cc-route", &database, folder.path()), &agi::dialled("k-2.1", &site.did));
     assert!(String::from_utf8_lossy(&sent.stdout).contains("\"proceed,,,"));

@@ -70,6 +70,7 @@ fn a_record_that_no_spool_takes_can_be_recovered_by_hand() {
     assert_eq!(replay()["already_delivered"], 3);
     assert_eq!(site.records("call_status, billsec_seconds, caller_id_name"), ["ANSWERED|3|Zoë"; 3]);
     assert_eq!((site.counts(), site.open_attempts()), (vec![3], 0));
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
 }
 
 #[test]
