@@ -131,6 +131,8 @@ fn proceed<R: BufRead, W: Write>(session: &mut Session<R, W>, attempt: &Attempt)
 mod tests {
     use std::io::Cursor;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     const ENVIRONMENT: &str =
@@ -179,6 +181,16 @@ mod tests {
         for name in ["acme&PJSIP/x", "a/b", "a@b", "", "a,b", &"x".repeat(41)] {
             let (sent, ok, _) = session(Ok(attempt(name)));
             assert!(!ok && sent.contains("\"error,invalid,42\""), "{name}: {sent}");
+        }
+    }
+
+    proptest! {
+        /// Whatever the database says, Dial sees a plain endpoint name or nothing.
+        #[test]
+        fn a_dial_string_is_a_plain_name(name in "(\\PC|[a-zA-Z0-9_&/@,\n-]){0,45}") {
+            let plain = (1..=40).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            prop_assert_eq!(check(attempt(&name)).is_ok(), plain);
         }
     }
 

@@ -323,12 +323,7 @@ impl Calls<'_> {
 
 impl Calling {
     /// Stops the callers where they are: SIP statuses that differ between servers are of no interest.
-    pub fn abandon(mut self) {
-        // it may have ended by itself
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+    pub fn abandon(self) {}
 
     /// Waits for the end of all calls. Returns the final SIP status of each, in the order in which
     /// they came.
@@ -338,9 +333,16 @@ impl Calling {
             |name: &str| String::from_utf8_lossy(&std::fs::read(self.dir.join(name)).unwrap_or_default()).into_owned();
         let codes: Vec<u16> = read("log").lines().filter_map(|line| line.trim().parse().ok()).collect();
         let story = format!("{}\n{}\n{}", read("out"), read("errors"), read("scenario.xml"));
-        // what was in it is in the message below
-        let _ = std::fs::remove_dir_all(&self.dir);
         assert!(status.success(), "sipp: {status}: {codes:?}\n{story}");
         codes
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        // it has mostly ended by itself; what was in its folder has been read
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
