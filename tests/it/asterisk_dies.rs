@@ -58,6 +58,7 @@ fn twenty_places_are_free_again_at_once_and_a_live_call_keeps_its_own() {
     assert_eq!(reap(Some(&dies), &[]), ["asterisk_restarted"; 20]);
     assert_eq!((site.open_attempts(), other.open_attempts()), (0, 2));
     assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&dies), [200]);
+    site.wait_for_records(2, "1");
 
     // without ARI: the lease ends by itself, and reap only tidies up
     let stuck = format!(
@@ -68,6 +69,7 @@ fn twenty_places_are_free_again_at_once_and_a_live_call_keeps_its_own() {
     assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&dies), [503]);
     database.execute("UPDATE call_attempts SET lease_expires_at = now() WHERE system_name = 'gone'");
     assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&dies), [200]);
+    site.wait_for_records(4, "1");
     assert_eq!(reap(None, &[]), ["expired"; 20]);
     let reasons =
         "SELECT release_reason, count(*) FROM call_attempts WHERE released_at IS NOT NULL GROUP BY 1 ORDER BY 1";

@@ -40,6 +40,7 @@ fn sixty_calls_at_once_fill_two_links_exactly() {
     records.sort();
     assert_eq!(records, [vec!["ANSWERED"; 12], vec!["REJECTED_CC"; 48]].concat());
     for (centre, cap) in centres.iter().zip(caps) {
+        wait_for("the client to be told", || centre.peak_and_now().1 == 0);
         let cap = i32::try_from(cap).expect("small");
         assert_eq!(centre.peak_and_now(), (cap, 0), "{}", centre.errors());
         assert_eq!(centre.calls(), cap as usize);
@@ -185,6 +186,7 @@ fn two_servers_share_one_cap() {
     for calling in both {
         calling.abandon();
     }
+    wait_for("the client to be told", || centre.peak_and_now().1 == 0);
     assert_eq!(centre.peak_and_now(), (9, 0), "{}", centre.errors());
     let mut statuses = site.records("call_status");
     statuses.sort();

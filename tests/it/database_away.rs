@@ -228,6 +228,7 @@ fn a_database_killed_three_times_in_200_calls_costs_no_record_and_no_cap() {
     assert_eq!(database.query(per_link), ["t", "t"]);
     assert_eq!(site.open_attempts(), 0);
     for (centre, cap) in centres.iter().zip(caps) {
+        wait_for("the client to be told", || centre.peak_and_now().1 == 0);
         let (peak, now) = centre.peak_and_now();
         assert!(
             peak <= i32::try_from(cap).expect("small") && now == 0,
