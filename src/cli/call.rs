@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::{integer, number};
+use super::input::number;
+use super::listing::Listing;
 use super::output::{Output, Tables};
 use super::{Env, campaign, client, user};
 use crate::config::Config;
@@ -28,12 +29,12 @@ Times are UTC: 2026-07-01 or 2026-07-01T12:00:00Z.";
 /// The verbs of `call`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// List call records, newest first
+    /// List call records: the newest 50, or --limit, which --sort then orders
     List(Box<List>),
     /// Show a call record with its attempts
     Show(Show),
     /// List the attempts in flight: what counts against the caps now
-    Active,
+    Active(Active),
     /// Deliver the call records that had to be spooled
     Replay(replay::Replay),
     /// Close the attempts that a dead Asterisk left behind
@@ -45,7 +46,7 @@ impl Verb {
         match self {
             Verb::List(verb) => verb.run(env),
             Verb::Show(verb) => verb.run(env),
-            Verb::Active => active(env),
+            Verb::Active(verb) => verb.run(env),
             Verb::Replay(verb) => verb.run(env),
             Verb::Reap(verb) => verb.run(env),
         }
@@ -79,18 +80,15 @@ pub(super) struct List {
     /// Only those that started before this time; a date includes its day
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = integer::<1>, allow_negative_numbers = true)]
-    limit: i64,
-    /// How many of the newest to leave out
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = integer::<0>, allow_negative_numbers = true)]
-    offset: i64,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl List {
-    fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let limit = number("limit", self.limit, 1..=i32::MAX)?.unwrap_or_default();
-        let offset = number("offset", self.offset, 0..=i32::MAX)?.unwrap_or_default();
+    fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
+        // the newest are cut by the database, and then ordered as asked
+        let limit = number("limit", self.listing.take_limit().unwrap_or(50), 0..=i32::MAX)?.unwrap_or_default();
+        let offset = number("offset", self.listing.take_offset().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
         let from = self.from.as_deref().map(|text| time("from", text, 0)).transpose()?;
         let to = self.to.as_deref().map(|text| time("to", text, 1)).transpose()?;
         check_order(self.from.as_deref(), self.to.as_deref())?;
@@ -106,7 +104,7 @@ impl List {
             to,
         };
         let calls = call::list(&mut db, &filter, limit, offset)?;
-        Output::list(
+        self.listing.of(
             &calls,
             &[
                 "id",
@@ -214,21 +212,30 @@ impl Show {
     }
 }
 
-fn active(env: &mut Env<'_>) -> Result<Output> {
-    Output::list(
-        &call::active(&mut env.connect()?)?,
-        &[
-            "campaign_name",
-            "client_identifier",
-            "incoming_did_number",
-            "caller_id_num",
-            "claimed_at",
-            "lease_expires_at",
-            "attempt_number",
-            "asterisk_uniqueid",
-        ],
-        "No calls are in flight.",
-    )
+/// `call active`
+#[derive(Debug, Args)]
+pub(super) struct Active {
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Active {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        self.listing.of(
+            &call::active(&mut env.connect()?)?,
+            &[
+                "campaign_name",
+                "client_identifier",
+                "incoming_did_number",
+                "caller_id_num",
+                "claimed_at",
+                "lease_expires_at",
+                "attempt_number",
+                "asterisk_uniqueid",
+            ],
+            "No calls are in flight.",
+        )
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use postgres::GenericClient;
 use serde::Serialize;
 
 use super::input::{integer, line, not_an_id, nothing_to_change, number};
+use super::listing::Listing;
 use super::names::{exists, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
@@ -112,6 +113,8 @@ pub(super) struct List {
     /// Only this status
     #[arg(long, value_parser = STATUSES)]
     status: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl List {
@@ -119,7 +122,7 @@ impl List {
         let mut db = env.connect()?;
         let user_id = user::id_of(&mut db, self.user.as_deref())?;
         let campaigns = campaign::list(&mut db, user_id, self.status.as_deref())?;
-        Output::list(
+        self.listing.of(
             &campaigns,
             &["id", "name", "username", "status", "routing_strategy", "dial_timeout_seconds", "live_calls", "dids"],
             "No campaigns.",
@@ -240,7 +243,7 @@ impl Add {
         not_an_id("name", &self.name)?;
         let changes = self.fields.changes()?;
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let owner = user::find(&mut tx, &self.user)?;
         if campaign::find(&mut tx, &self.name, Some(owner.id))?.iter().any(|there| there.name == self.name) {
             return Err(exists("campaign", &self.name));
@@ -284,7 +287,7 @@ impl Set {
             return Err(nothing_to_change("campaign"));
         }
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let campaign = self.named.find(&mut tx)?;
         if let Some(name) = changes.name.as_deref().filter(|name| *name != campaign.name) {
             not_an_id("name", name)?;
@@ -337,7 +340,7 @@ impl Remove {
         let clients: Vec<String> = campaign.settings.iter().map(|s| s.client_identifier.clone()).collect();
         let settings = uses::counted("client", &clients).map(|clients| format!("its settings of {clients}"));
         let confirmed = env.confirm(&in_use.and(settings).question(&thing, "campaign"))?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         self.refuse(&thing, *id, &uses_of(&mut tx, *id)?)?;
         campaign::remove(&mut tx, *id, &confirmed)?;
         tx.commit()?;

@@ -5,6 +5,7 @@ use postgres::GenericClient;
 use serde::Serialize;
 
 use super::input::{clearable, line, not_an_id, nothing_to_change};
+use super::listing::Listing;
 use super::names::{exists, shell, unknown};
 use super::output::Output;
 use super::pjsip::{AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, add_auth, contact, lacks, of_client};
@@ -87,12 +88,14 @@ pub(super) struct List {
     /// Only this status
     #[arg(long, value_parser = STATUSES)]
     status: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl List {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let clients = client::list(&mut env.connect()?, self.status.as_deref())?;
-        Output::list(
+        self.listing.of(
             &clients,
             &["id", "client_identifier", "name", "department", "status", "contact", "notes"],
             "No clients.",
@@ -190,7 +193,7 @@ impl Add {
         if with_auth {
             auth.password = Some(self.auth.new_password(env)?);
         }
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let changes = self.fields.changes(&mut tx, None)?;
         let client_id = client::add(&mut tx, id, &self.name)?;
         client::set(&mut tx, client_id, &changes)?;
@@ -232,7 +235,7 @@ impl Set {
         self.fields.check()?;
         let contact = self.contact.map(contact).transpose()?;
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let changes = self.fields.changes(&mut tx, self.name)?;
         let client = find(&mut tx, &self.client)?;
         let id = client.client_identifier.as_str();
@@ -268,7 +271,7 @@ impl Remove {
         let in_use = uses_of(&mut db, client.client.id)?;
         self.refuse(&client.client, &in_use)?;
         let confirmed = env.confirm(&in_use.question(&thing, "client"))?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         self.refuse(&client.client, &uses_of(&mut tx, client.client.id)?)?;
         client::remove(&mut tx, client.client.id, &confirmed)?;
         tx.commit()?;

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{clearable, nothing_to_change};
+use super::listing::Listing;
 use super::names::{exists, shell, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
@@ -79,6 +80,8 @@ pub(super) struct List {
     /// Only this status
     #[arg(long, value_parser = STATUSES)]
     status: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl List {
@@ -87,7 +90,7 @@ impl List {
         let user_id = user::id_of(&mut db, self.user.as_deref())?;
         let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let dids = did::list(&mut db, user_id, campaign_id, self.status.as_deref())?;
-        Output::list(&dids, &["id", "number", "username", "status", "campaigns", "description"], "No DIDs.")
+        self.listing.of(&dids, &["id", "number", "username", "status", "campaigns", "description"], "No DIDs.")
     }
 }
 
@@ -142,7 +145,7 @@ impl Add {
         let number = normalized(env.config, &self.number)?;
         let changes = self.fields.changes()?;
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let owner = user::find(&mut tx, &self.user)?;
         if let Some(there) = did::find(&mut tx, None, number.as_str())? {
             return Err(exists("DID", &there.number));
@@ -183,7 +186,7 @@ impl Set {
             return Err(nothing_to_change("did"));
         }
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let did = find(&mut tx, env.config, &self.did)?;
         changes.user_id = user::id_of(&mut tx, self.user.as_deref())?;
         if let Some(number) = &number
@@ -229,7 +232,7 @@ impl Remove {
         let in_use = uses_of(&mut db, &did)?;
         self.refuse(&thing, &did, &in_use)?;
         let confirmed = env.confirm(&in_use.question(&thing, "DID"))?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let did = find(&mut tx, env.config, &did.number)?;
         self.refuse(&thing, &did, &uses_of(&mut tx, &did)?)?;
         did::remove(&mut tx, did.id, &confirmed)?;

@@ -18,6 +18,7 @@ mod client;
 mod db;
 mod did;
 mod input;
+mod listing;
 mod names;
 pub mod output;
 mod pjsip;
@@ -97,6 +98,8 @@ pub struct Env<'a> {
     pub yes: bool,
     /// `--json`
     pub json: bool,
+    /// This command as a shell would take it: what the audit says of a change.
+    pub command: String,
 }
 
 impl Env<'_> {
@@ -106,6 +109,17 @@ impl Env<'_> {
     /// See [`store::connect`].
     pub fn connect(&self) -> Result<postgres::Client> {
         store::connect(self.config, "capconduit")
+    }
+
+    /// Begins a change. The database's audit learns of the command and of who gave it; both are settings
+    /// of this transaction only, which is what PgBouncer can carry.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn begin<'c>(&self, db: &'c mut postgres::Client) -> Result<postgres::Transaction<'c>> {
+        let mut tx = db.transaction()?;
+        store::audit::introduce(&mut tx, &self.command, &operator())?;
+        Ok(tx)
     }
 
     /// Asks before something is removed. `what` is a question: `Remove client "acme"?`
@@ -124,6 +138,18 @@ impl Env<'_> {
             let _ = writeln!(self.stderr, "{line}");
         }
     }
+}
+
+/// Who runs this program, as the system knows: behind sudo the person, not root.
+fn operator() -> String {
+    let of = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
+    of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_default()
+}
+
+/// The command line without the program's folder, quoted as a shell needs it.
+fn command_line(args: &[OsString]) -> String {
+    let words = args.iter().skip(1).map(|arg| names::shell(&arg.to_string_lossy()).into_owned());
+    std::iter::once("capconduit".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
 impl Noun {
@@ -178,6 +204,7 @@ fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 
             interactive: std::io::stdin().is_terminal(),
             yes: cli.yes,
             json: cli.json,
+            command: command_line(args),
         };
         cli.noun.run(&mut env)
     });

@@ -17,10 +17,19 @@ pub enum Output {
         /// One object per row.
         rows: Vec<Value>,
         /// The fields of the table, in order; `aor.contact` is a field of the object `aor`.
-        columns: &'static [&'static str],
+        columns: Vec<String>,
         /// What is said instead of an empty table.
         empty: String,
     },
+    /// Rows as CSV, whatever else is asked for.
+    Csv {
+        /// One object per row.
+        rows: Vec<Value>,
+        /// The fields, in order.
+        columns: Vec<String>,
+    },
+    /// Text in another format that a program reads.
+    Text(String),
     /// One thing: name and value per line, nested lists as tables; JSON: the object.
     Item(Value),
     /// One thing with lists in it that are too wide for a table of all their fields; JSON: the object.
@@ -56,6 +65,7 @@ impl Output {
     /// A row that has no JSON form.
     pub fn list<T: Serialize>(rows: &[T], columns: &'static [&'static str], empty: &str) -> Result<Self> {
         let rows = rows.iter().map(to_value).collect::<Result<_>>()?;
+        let columns = columns.iter().map(|&name| name.to_owned()).collect();
         Ok(Output::List { rows, columns, empty: empty.to_owned() })
     }
 
@@ -84,7 +94,7 @@ impl Output {
     }
 }
 
-fn to_value<T: Serialize>(item: &T) -> Result<Value> {
+pub(super) fn to_value<T: Serialize>(item: &T) -> Result<Value> {
     serde_json::to_value(item).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))
 }
 
@@ -144,6 +154,8 @@ pub fn usage(error: &clap::Error, json: bool, stdout: &mut dyn Write, stderr: &m
 fn as_json(output: &Output) -> String {
     let value = match output {
         Output::Findings { output, .. } => return as_json(output),
+        Output::Csv { rows, columns } => return csv(rows, columns),
+        Output::Text(text) => return text.clone(),
         Output::List { rows, .. } => Value::Array(rows.clone()),
         Output::Item(value) | Output::Detail { value, .. } | Output::Done { value, .. } => value.clone(),
     };
@@ -154,7 +166,9 @@ fn as_text(output: &Output) -> String {
     match output {
         Output::Findings { output, .. } => as_text(output),
         Output::List { rows, empty, .. } if rows.is_empty() => format!("{empty}\n"),
-        Output::List { rows, columns, .. } => table(rows, columns),
+        Output::List { rows, columns, .. } => table(rows, &columns.iter().map(String::as_str).collect::<Vec<_>>()),
+        Output::Csv { rows, columns } => csv(rows, columns),
+        Output::Text(text) => text.clone(),
         Output::Item(value) => item(value, &[]),
         Output::Detail { value, tables } => item(value, tables),
         Output::Done { message, .. } => format!("{}\n", printable(message)),
@@ -180,8 +194,28 @@ fn table(rows: &[Value], columns: &[&str]) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
+/// A line of field names, then a line per row; nothing is an empty field, a list has `;` between.
+fn csv(rows: &[Value], columns: &[String]) -> String {
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let text = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            items.iter().map(text).collect::<Vec<_>>().join(";")
+        }
+        other => other.to_string(),
+    };
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let records = rows.iter().map(|row| columns.iter().map(|name| text(field(row, name))).collect::<Vec<_>>());
+    for record in std::iter::once(columns.to_vec()).chain(records) {
+        // writing to memory does not fail
+        let _ = writer.write_record(record);
+    }
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
 /// A field of a row, or of an object in it.
-fn field<'a>(row: &'a Value, path: &str) -> &'a Value {
+pub(super) fn field<'a>(row: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(row, |value, name| &value[name])
 }
 
@@ -260,6 +294,13 @@ mod tests {
     fn a_table_has_the_fields_that_it_is_to_have() {
         let value = json!({"name": "x", "rows": [{"a": 1, "b": {"c": 2}, "d": 3}]});
         assert_eq!(item(&value, &[("rows", &["b.c", "a"])]), "name  x\n\nrows:\nC  A\n2  1\n");
+    }
+
+    #[test]
+    fn csv_is_what_spreadsheets_read() {
+        let rows = [json!({"a": "x,\"y\"", "b": null, "c": ["p", "q"]}), json!({"a": 1, "b": true, "c": []})];
+        let columns = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(csv(&rows, &columns), "a,b,c\r\n\"x,\"\"y\"\"\",,p;q\r\n1,true,\r\n");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{fits, integer, line, new_password, nothing_to_change, number, typeable};
+use super::listing::Listing;
 use super::names::shell;
-use super::output::Output;
+use super::output::{self, Output};
 use super::{Env, client};
 use crate::realtime::{Text, check_contact};
 use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges, Pjsip};
@@ -27,7 +28,7 @@ asterisk -rx 'pjsip reload qualify aor IDENT'.";
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// List the clients' SIP sides
-    List,
+    List(List),
     /// Show a client's SIP side, and what keeps calls from it
     Show(Show),
     /// Add the endpoint and the AOR that a client lacks
@@ -41,7 +42,7 @@ pub(super) enum Verb {
 impl Verb {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         match self {
-            Verb::List => list(env),
+            Verb::List(verb) => verb.run(env),
             Verb::Show(verb) => verb.run(env),
             Verb::Add(verb) => verb.run(env),
             Verb::Set(verb) => verb.run(env),
@@ -55,20 +56,35 @@ pub(super) fn of_client(db: &mut impl GenericClient, client_id: i32) -> Result<P
     pjsip::list(db, Some(client_id))?.pop().ok_or_else(|| Error::not_found("client", client_id))
 }
 
-fn list(env: &mut Env<'_>) -> Result<Output> {
-    let columns = &[
-        "client_identifier",
-        "status",
-        "aor.contact",
-        "aor.qualify_frequency",
-        "endpoint.transport",
-        "endpoint.context",
-        "endpoint.allow",
-        "auth.username",
-        "problems",
-    ];
-    Output::list(&pjsip::list(&mut env.connect()?, None)?, columns, "No clients.")
+/// `pjsip list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    listing: Listing,
 }
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let sides = pjsip::list(&mut env.connect()?, None)?;
+        let rows = sides.iter().map(output::to_value).collect::<Result<_>>()?;
+        let names: Vec<String> = pjsip::field_names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.listing.of_values(rows, &names, COLUMNS, "No clients.")
+    }
+}
+
+/// What the table of `pjsip list` shows.
+const COLUMNS: &[&str] = &[
+    "client_identifier",
+    "status",
+    "aor.contact",
+    "aor.qualify_frequency",
+    "endpoint.transport",
+    "endpoint.context",
+    "endpoint.allow",
+    "auth.username",
+    "problems",
+];
 
 /// `pjsip show`
 #[derive(Debug, Args)]
@@ -306,7 +322,7 @@ impl Add {
             }
             auth.password = Some(self.auth.new_password(env)?);
         }
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let id = client.client_identifier.as_str();
         if there.aor.is_none() {
             let Some(contact) = &aor.contact else {
@@ -396,7 +412,7 @@ impl Set {
             let prompt = format!("New SIP password of client {id}");
             auth.password = Some(ask_password(env, self.auth_fields.auth_password_stdin, &prompt)?);
         }
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         if with_auth && there.auth.is_none() {
             add_auth(&mut tx, client.id, id, &mut endpoint, &auth)?;
         } else if with_auth {
@@ -450,7 +466,7 @@ impl Remove {
             false => format!("Remove the SIP side of client \"{id}\"? It gets no more calls."),
         };
         let confirmed = env.confirm(&question)?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         match self.auth {
             true => pjsip::remove_auth(&mut tx, client.id, &confirmed)?,
             false => pjsip::remove(&mut tx, client.id, &confirmed)?,

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{any_integer, integer, nothing_to_change, number};
+use super::listing::Listing;
 use super::names::{exists, shell};
 use super::output::Output;
 use super::uses::Uses;
@@ -100,6 +101,8 @@ pub(super) struct List {
     /// Only of this seller's campaigns
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl List {
@@ -112,7 +115,7 @@ impl List {
             client_id: client::id_of(&mut db, self.client.as_deref())?,
         };
         let settings = setting::list(&mut db, &filter)?;
-        Output::list(
+        self.listing.of(
             &settings,
             &[
                 "id",
@@ -206,7 +209,7 @@ impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let changes = self.fields.changes(Some(self.max_concurrency))?;
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let campaign = campaign::find(&mut tx, &self.campaign, self.user.as_deref())?;
         let client = client::find(&mut tx, &self.client)?;
         let what = format!("{}\" in campaign \"{}", client.client_identifier, campaign.name);
@@ -250,7 +253,7 @@ impl Set {
             return Err(nothing_to_change("setting"));
         }
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let id = self.named.find(&mut tx)?.id;
         setting::set(&mut tx, id, &changes)?;
         let setting = setting::by_id(&mut tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
@@ -282,7 +285,7 @@ impl Remove {
         let in_use = uses_of(&mut db, &setting)?;
         self.refuse(&thing, &setting, &in_use)?;
         let confirmed = env.confirm(&in_use.question(&thing, "setting"))?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let setting = setting::by_id(&mut tx, setting.id)?.ok_or_else(|| Error::not_found("setting", setting.id))?;
         self.refuse(&thing, &setting, &uses_of(&mut tx, &setting)?)?;
         setting::remove(&mut tx, setting.id, &confirmed)?;

@@ -5,6 +5,7 @@ use postgres::GenericClient;
 
 use super::Env;
 use super::input::{clearable, line, new_password, not_an_id, nothing_to_change, typeable};
+use super::listing::Listing;
 use super::names::{exists, shell, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
@@ -71,12 +72,18 @@ pub(super) struct List {
     /// Only this status
     #[arg(long, value_parser = STATUSES)]
     status: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 impl List {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let users = user::list(&mut env.connect()?, self.role.as_deref(), self.status.as_deref())?;
-        Output::list(&users, &["id", "username", "email", "role", "status", "full_name", "company_name"], "No users.")
+        self.listing.of(
+            &users,
+            &["id", "username", "email", "role", "status", "full_name", "company_name"],
+            "No users.",
+        )
     }
 }
 
@@ -141,7 +148,7 @@ impl Add {
         let changes = Changes { role: Some(self.role), status: Some(self.status), ..self.fields.changes()? };
 
         let mut db = env.connect()?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         if let Some(there) = user::find(&mut tx, &self.username)?.filter(|user| user.username == self.username) {
             return Err(exists("user", &there.username));
         }
@@ -154,7 +161,7 @@ impl Add {
             None => NO_PASSWORD.to_owned(),
         };
 
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         let id = user::add(&mut tx, &self.username, &self.email, &hash)?;
         user::set(&mut tx, id, &changes)?;
         let user = find(&mut tx, &self.username)?;
@@ -214,7 +221,7 @@ impl Set {
             })?;
             changes.password_hash = Some(hash(&password)?);
         }
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         if let Some(email) = &changes.email {
             refuse_taken_email(&mut tx, email, Some(user.id))?;
         }
@@ -243,7 +250,7 @@ impl Remove {
         let in_use = uses_of(&mut db, user.id)?;
         self.refuse(&user, &in_use)?;
         let confirmed = env.confirm(&in_use.question(&thing, "user, DID or campaign"))?;
-        let mut tx = db.transaction()?;
+        let mut tx = env.begin(&mut db)?;
         self.refuse(&user, &uses_of(&mut tx, user.id)?)?;
         user::remove(&mut tx, user.id, &confirmed)?;
         tx.commit()?;

@@ -12,6 +12,7 @@ use postgres::{GenericClient, Row};
 
 use crate::{Error, Kind, Result};
 
+pub mod audit;
 pub mod call;
 pub mod campaign;
 pub mod client;
@@ -113,13 +114,38 @@ fn as_id(name: &str) -> Option<i32> {
     if name.bytes().all(|b| b.is_ascii_digit()) { name.parse().ok() } else { None }
 }
 
+/// A field of a JSON object, as the manual and `capconduit schema` describe it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Field {
+    /// Its name: that of the column.
+    pub name: &'static str,
+    /// The type that it is serialised from: `Option<i32>`.
+    pub rust_type: &'static str,
+    /// What it says.
+    pub about: &'static str,
+}
+
+/// What can be listed: its fields are known without a row of it.
+pub trait Fields {
+    /// In the order in which they are printed.
+    const FIELDS: &'static [Field];
+}
+
 /// Declares a row: a serialisable struct whose fields are the columns, and its conversion.
 #[macro_export]
 macro_rules! row {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$field_meta:meta])* pub $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[doc = $doc:literal])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
-        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+        pub struct $name { $($(#[doc = $doc])* pub $field: $type,)* }
+
+        impl $crate::store::Fields for $name {
+            const FIELDS: &'static [$crate::store::Field] = &[$($crate::store::Field {
+                name: stringify!($field),
+                rust_type: stringify!($type),
+                about: concat!($($doc),*),
+            }),*];
+        }
 
         impl TryFrom<&postgres::Row> for $name {
             type Error = $crate::Error;

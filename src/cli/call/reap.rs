@@ -47,7 +47,7 @@ impl Reap {
         let closed: Vec<Closed<'_>> =
             open.iter().filter_map(|attempt| Some((attempt, reason(attempt, server.as_ref())?))).map(row).collect();
         if !self.dry_run {
-            let mut tx = db.transaction()?;
+            let mut tx = env.begin(&mut db)?;
             for reason in ["expired", "asterisk_restarted", "channel_gone"] {
                 let ids = closed.iter().filter(|c| c.release_reason == reason).map(|c| c.id).collect();
                 store::reap::close(&mut tx, ids, reason)?;
