@@ -2,6 +2,8 @@
 //! identifier may look like. Asterisk drops a whole object for one bad value, so these are refused
 //! before they are stored.
 
+pub mod options;
+
 use std::fmt;
 
 use serde::Serialize;

@@ -8,13 +8,15 @@ use super::input::{clearable, line, not_an_id, nothing_to_change};
 use super::listing::Listing;
 use super::names::{exists, shell, unknown};
 use super::output::Output;
-use super::pjsip::{AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, add_auth, contact, lacks, of_client};
+use super::pjsip::{
+    AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks, of_client,
+};
 use super::uses::{self, Uses};
 use super::{Env, user};
 use crate::Result;
 use crate::realtime::{Text, check_identifier};
 use crate::store::client::{self, Changes, Client};
-use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint};
+use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint, WithOptions};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -71,8 +73,8 @@ pub(super) fn id_of(db: &mut impl GenericClient, name: Option<&str>) -> Result<O
 struct Whole {
     #[serde(flatten)]
     client: Client,
-    endpoint: Option<Endpoint>,
-    aor: Option<Aor>,
+    endpoint: Option<WithOptions<Endpoint>>,
+    aor: Option<WithOptions<Aor>>,
     auth: Option<Auth>,
 }
 
@@ -171,6 +173,8 @@ pub(super) struct Add {
     aor: AorFields,
     #[command(flatten)]
     auth: AuthFields,
+    #[command(flatten)]
+    options: OptionFields,
 }
 
 impl Add {
@@ -181,8 +185,9 @@ impl Add {
         line("name", &*self.name, 100)?;
         self.fields.check()?;
         let contact = contact(self.contact)?;
-        let aor = self.aor.changes(None)?;
+        let mut aor = self.aor.changes(None)?;
         let mut endpoint = self.endpoint.changes()?;
+        self.options.share_out(&mut endpoint, &mut aor)?;
         let mut auth = self.auth.changes()?;
 
         let mut db = env.connect()?;

@@ -219,7 +219,7 @@ pub(super) fn field<'a>(row: &'a Value, path: &str) -> &'a Value {
     path.split('.').fold(row, |value, name| &value[name])
 }
 
-/// `name  value` lines; a list of objects becomes a table below them.
+/// `name  value` lines; a list of objects becomes a table below them, an object its fields that are set.
 fn item(value: &Value, tables: Tables) -> String {
     let Some(fields) = value.as_object() else {
         return format!("{}\n", cell(value));
@@ -237,7 +237,10 @@ fn item(value: &Value, tables: Tables) -> String {
                 below.push_str(&format!("\n{name}:\n{}", table(rows, &columns)));
             }
             Value::Object(inner) if !inner.is_empty() => {
-                below.push_str(&format!("\n{name}:\n{}", item(field, tables)));
+                // a SIP side has dozens of options that are left to Asterisk
+                let set = inner.iter().filter(|(_, value)| !value.is_null());
+                let set = Value::Object(set.map(|(name, value)| (name.clone(), value.clone())).collect());
+                below.push_str(&format!("\n{name}:\n{}", item(&set, tables)));
             }
             _ => text.push_str(format!("{name:width$}  {}", cell(field)).trim_end()),
         }

@@ -3,7 +3,7 @@
 //! A client has an endpoint, an AOR with its contact and, where it wants our calls authenticated, an
 //! authentication; the id of all three is the client's identifier.
 
-use clap::{Args, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{fits, integer, line, new_password, nothing_to_change, number, typeable};
@@ -11,14 +11,16 @@ use super::listing::Listing;
 use super::names::shell;
 use super::output::{self, Output};
 use super::{Env, client};
+use crate::realtime::options::{self, Object};
 use crate::realtime::{Text, check_contact};
-use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges, Pjsip};
+use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges, OptionChanges, Pjsip};
 use crate::{Error, Kind, Result};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   capconduit pjsip set acme --contact 'sip:pbx.acme.example:5061;transport=tls'
   capconduit pjsip set acme --auth-username us --ask-auth-password
+  capconduit pjsip set acme --media-encryption sdes --rtp-timeout 60 --send-pai yes
   capconduit pjsip add oldclient --contact sip:203.0.113.7
 
 Asterisk sees a change at the next call. It starts qualifying a new contact after
@@ -101,6 +103,68 @@ impl Show {
     }
 }
 
+/// Options beyond the v3.0 columns, a flag for each of [`options::OPTIONS`].
+#[derive(Debug, Default)]
+pub(super) struct OptionFields(OptionChanges);
+
+impl Args for OptionFields {
+    fn augment_args(command: Command) -> Command {
+        options::OPTIONS.iter().fold(command, |command, option| {
+            let value = match option.rule {
+                options::Rule::YesNo => "yes|no".to_owned(),
+                options::Rule::OneOf(values) if values.len() <= 6 => values.join("|"),
+                options::Rule::OneOf(_) => "WORD".to_owned(),
+                options::Rule::Integer(..) | options::Rule::Seconds(_) => "SECONDS".to_owned(),
+                options::Rule::Address => "ADDRESS".to_owned(),
+                options::Rule::User => "USER".to_owned(),
+                options::Rule::Proxy => "URI".to_owned(),
+            };
+            let arg = Arg::new(option.name).long(option.flag()).value_name(value).help(option.about);
+            command.arg(
+                arg.hide_short_help(true)
+                    .allow_hyphen_values(true)
+                    .help_heading("SIP options (empty: Asterisk's default)"),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for OptionFields {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = options::OPTIONS.iter().filter_map(|option| {
+            let value = matches.get_one::<String>(option.name)?;
+            Some((option, Text(value.clone())))
+        });
+        Ok(OptionFields(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl OptionFields {
+    /// Checks them and hands them to the objects that they belong to. The AOR is qualified through
+    /// the endpoint's proxy.
+    pub(super) fn share_out(self, endpoint: &mut EndpointChanges, aor: &mut AorChanges) -> Result<()> {
+        for (option, value) in self.0 {
+            option.check(&value.0)?;
+            if option.object == Object::Aor || option.name == options::AOR_OUTBOUND_PROXY {
+                aor.options.push((option, value.clone()));
+            }
+            if option.object == Object::Endpoint {
+                endpoint.options.push((option, value));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Options of the endpoint.
 #[derive(Debug, Args)]
 pub(super) struct EndpointFields {
@@ -168,6 +232,7 @@ impl AorFields {
             max_contacts: number("max_contacts", self.max_contacts, 0..=i32::MAX)?,
             // the most that Asterisk takes
             qualify_frequency: number("qualify_frequency", self.qualify_frequency, 0..=86_400)?,
+            options: Vec::new(),
         })
     }
 }
@@ -298,12 +363,15 @@ pub(super) struct Add {
     aor: AorFields,
     #[command(flatten)]
     auth: AuthFields,
+    #[command(flatten)]
+    options: OptionFields,
 }
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut endpoint = self.endpoint.changes()?;
-        let aor = self.aor.changes(self.contact)?;
+        let mut aor = self.aor.changes(self.contact)?;
+        self.options.share_out(&mut endpoint, &mut aor)?;
         let mut auth = self.auth.changes()?;
         let with_auth = self.auth.is_given();
 
@@ -383,6 +451,8 @@ pub(super) struct Set {
     ask_auth_password: bool,
     #[command(flatten)]
     auth_fields: AuthFields,
+    #[command(flatten)]
+    options: OptionFields,
 }
 
 impl Set {
@@ -393,7 +463,8 @@ impl Set {
             outbound_auth: word("outbound_auth", self.outbound_auth, 40)?,
             ..self.endpoint.changes()?
         };
-        let aor = self.aor.changes(self.contact)?;
+        let mut aor = self.aor.changes(self.contact)?;
+        self.options.share_out(&mut endpoint, &mut aor)?;
         let mut auth = AuthChanges { auth_type: self.auth_type.map(Text), ..self.auth_fields.changes()? };
         let with_password = self.ask_auth_password || self.auth_fields.auth_password_stdin;
         let with_auth = auth != AuthChanges::default() || with_password;

@@ -27,10 +27,11 @@ macro_rules! step {
 }
 
 /// In the order in which they are applied.
-const STEPS: [Step; 6] = [
+const STEPS: &[Step] = &[
     step!("migrations", "0001_v3_tables", false),
     step!("migrations", "0002_ledger", false),
     step!("migrations", "0003_counters", false),
+    step!("migrations", "0006_pjsip_options", false),
     step!("routines", "routing", true),
     step!("routines", "call_log", true),
     step!("routines", "realtime", true),
@@ -92,7 +93,7 @@ pub fn status(client: &mut impl GenericClient) -> Result<Vec<Status>> {
         }
     }
     let mut all = Vec::new();
-    for step in &STEPS {
+    for step in STEPS {
         let applied = recorded.iter().position(|(name, ..)| name == step.name).map(|at| recorded.remove(at));
         let (state, applied_at) = match applied {
             None => (State::Pending, None),
@@ -113,7 +114,7 @@ pub fn status(client: &mut impl GenericClient) -> Result<Vec<Status>> {
 /// Rows that break a new rule: they are named, and that migration changes nothing.
 pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Vec<Applied>> {
     let mut done = Vec::new();
-    for step in &STEPS {
+    for step in STEPS {
         let mut tx = client.transaction()?;
         tx.batch_execute("SET LOCAL client_min_messages = warning")?;
         tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db migrate', 0))", args![])?;

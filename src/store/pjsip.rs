@@ -5,12 +5,15 @@ use std::error::Error as StdError;
 
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
-use postgres::types::{FromSql, Type};
+use postgres::Row;
+use postgres::types::{FromSql, ToSql, Type};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::{Field, Fields, Query};
 use crate::confirm::Confirmed;
 use crate::realtime::Text;
+use crate::realtime::options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
 use crate::{Result, args, row};
 
 impl<'a> FromSql<'a> for Text {
@@ -100,6 +103,79 @@ row! {
     }
 }
 
+/// A row with its options, all of them: JSON has them beside the row's own fields.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WithOptions<T> {
+    /// The v3.0 columns.
+    #[serde(flatten)]
+    pub row: T,
+    /// [`options::OPTIONS`], null where Asterisk has its default.
+    #[serde(flatten)]
+    pub options: Map<String, Value>,
+}
+
+impl<T> std::ops::Deref for WithOptions<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.row
+    }
+}
+
+impl<T: for<'r> TryFrom<&'r Row, Error = crate::Error> + HasOptions> TryFrom<&Row> for WithOptions<T> {
+    type Error = crate::Error;
+
+    fn try_from(row: &Row) -> Result<Self> {
+        let mut options = Map::new();
+        for name in T::option_names() {
+            // whatever its type: a v3.0 platform may have had the column before
+            let text: Option<Text> = row.try_get(format!("option_{name}").as_str())?;
+            let number = |text: &Text| text.0.parse::<serde_json::Number>().ok().map(Value::Number);
+            let is_number = options::OPTIONS.iter().any(|option| option.name == name && option.is_number());
+            let value = text.map_or(Value::Null, |text| match number(&text).filter(|_| is_number) {
+                Some(number) => number,
+                None => Value::String(text.0),
+            });
+            options.insert(name.to_owned(), value);
+        }
+        Ok(WithOptions { row: T::try_from(row)?, options })
+    }
+}
+
+/// A row that Asterisk takes more options of.
+pub trait HasOptions {
+    /// Their columns.
+    fn option_names() -> impl Iterator<Item = &'static str>;
+}
+
+impl HasOptions for Endpoint {
+    fn option_names() -> impl Iterator<Item = &'static str> {
+        options::of(Object::Endpoint).map(|option| option.name)
+    }
+}
+
+impl HasOptions for Aor {
+    fn option_names() -> impl Iterator<Item = &'static str> {
+        options::of(Object::Aor).map(|option| option.name).chain([AOR_OUTBOUND_PROXY])
+    }
+}
+
+/// All rows of a table with their options; with a client, only its own.
+fn with_options<T>(
+    db: &mut impl GenericClient,
+    table: &'static str,
+    client_id: Option<i32>,
+) -> Result<Vec<WithOptions<T>>>
+where
+    T: HasOptions,
+    WithOptions<T>: for<'r> TryFrom<&'r Row, Error = crate::Error>,
+{
+    let options: Vec<String> =
+        T::option_names().map(|name| format!("t.\"{name}\"::text AS \"option_{name}\"")).collect();
+    let sql = format!("SELECT t.*, {} FROM {table} t WHERE $1::int IS NULL OR t.client_id = $1", options.join(", "));
+    super::all(&db.rows(&sql, args![client_id])?)
+}
+
 /// The SIP side of a client.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pjsip {
@@ -110,9 +186,9 @@ pub struct Pjsip {
     /// The client's status: Asterisk does not see an inactive one.
     pub status: String,
     /// Its endpoint.
-    pub endpoint: Option<Endpoint>,
+    pub endpoint: Option<WithOptions<Endpoint>>,
     /// Its AOR.
-    pub aor: Option<Aor>,
+    pub aor: Option<WithOptions<Aor>>,
     /// Its authentication.
     pub auth: Option<Auth>,
     /// What keeps calls from it.
@@ -124,9 +200,16 @@ pub struct Pjsip {
 pub fn field_names() -> Vec<String> {
     let of =
         |object: &'static str, fields: &'static [Field]| fields.iter().map(move |f| format!("{object}.{}", f.name));
+    let options =
+        |object: &'static str, names: Vec<&'static str>| names.into_iter().map(move |n| format!("{object}.{n}"));
     let own = ["client_id", "client_identifier", "status", "problems"].map(str::to_owned);
-    let inner = of("endpoint", Endpoint::FIELDS).chain(of("aor", Aor::FIELDS)).chain(of("auth", Auth::FIELDS));
-    own.into_iter().chain(inner).collect()
+    own.into_iter()
+        .chain(of("endpoint", Endpoint::FIELDS))
+        .chain(options("endpoint", Endpoint::option_names().collect()))
+        .chain(of("aor", Aor::FIELDS))
+        .chain(options("aor", Aor::option_names().collect()))
+        .chain(of("auth", Auth::FIELDS))
+        .collect()
 }
 
 /// Changes to an endpoint; None stays as it is, an empty text clears a nullable column.
@@ -154,7 +237,12 @@ pub struct EndpointChanges {
     pub from_domain: Option<Text>,
     /// `callerid`
     pub callerid: Option<Text>,
+    /// Options of the endpoint.
+    pub options: OptionChanges,
 }
+
+/// Changes to options: an empty value clears the column. Outbound proxies are in both lists.
+pub type OptionChanges = Vec<(&'static SipOption, Text)>;
 
 /// Changes to an AOR; None stays as it is.
 #[derive(Debug, Default, PartialEq)]
@@ -165,6 +253,8 @@ pub struct AorChanges {
     pub max_contacts: Option<i32>,
     /// `qualify_frequency`
     pub qualify_frequency: Option<i32>,
+    /// Options of the AOR, and the endpoint's `outbound_proxy`.
+    pub options: OptionChanges,
 }
 
 /// Changes to an authentication; None stays as it is, an empty text clears a nullable column.
@@ -189,11 +279,8 @@ pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<P
         "SELECT id, client_identifier, status FROM clients WHERE $1::int IS NULL OR id = $1 ORDER BY client_identifier",
         args![client_id],
     )?;
-    let mut endpoints: Vec<Endpoint> = super::all(
-        &db.rows("SELECT * FROM pjsip_endpoints WHERE $1::int IS NULL OR client_id = $1", args![client_id])?,
-    )?;
-    let mut aors: Vec<Aor> =
-        super::all(&db.rows("SELECT * FROM pjsip_aors WHERE $1::int IS NULL OR client_id = $1", args![client_id])?)?;
+    let mut endpoints: Vec<WithOptions<Endpoint>> = with_options(db, "pjsip_endpoints", client_id)?;
+    let mut aors: Vec<WithOptions<Aor>> = with_options(db, "pjsip_aors", client_id)?;
     let mut auths: Vec<Auth> = super::all(&db.rows(
         "SELECT id, client_id, auth_type, username, coalesce(password, '') <> '' AS password_set, realm,
                 config_updated_at
@@ -303,6 +390,7 @@ pub fn add_auth(db: &mut impl GenericClient, client_id: i32, id: &str) -> Result
 /// # Errors
 /// The database's.
 pub fn set_endpoint(db: &mut impl GenericClient, client_id: i32, changes: &EndpointChanges) -> Result<u64> {
+    set_options(db, "pjsip_endpoints", client_id, &changes.options)?;
     db.run(
         "UPDATE pjsip_endpoints SET transport = nullif(coalesce($2, transport), ''),
              aors = nullif(coalesce($3, aors), ''), auth = nullif(coalesce($4, auth), ''),
@@ -330,11 +418,38 @@ pub fn set_endpoint(db: &mut impl GenericClient, client_id: i32, changes: &Endpo
     )
 }
 
+/// Sets options of a table's row. Their names are this program's own, never somebody's input.
+fn set_options(
+    db: &mut impl GenericClient,
+    table: &'static str,
+    client_id: i32,
+    options: &OptionChanges,
+) -> Result<()> {
+    if options.is_empty() {
+        return Ok(());
+    }
+    let mut assignments = Vec::new();
+    let values: Vec<String> = options.iter().map(|(_, value)| value.encoded()).collect();
+    let mut args: Vec<(&(dyn ToSql + Sync), Type)> = vec![super::arg(&client_id)];
+    for ((option, _), value) in options.iter().zip(&values) {
+        args.push(super::arg(value));
+        let cast = match option.rule {
+            options::Rule::Integer(..) => "::integer",
+            options::Rule::Seconds(_) => "::double precision",
+            _ => "",
+        };
+        assignments.push(format!("\"{}\" = nullif(${}, ''){cast}", option.name, args.len()));
+    }
+    db.run(&format!("UPDATE {table} SET {} WHERE client_id = $1", assignments.join(", ")), &args)?;
+    Ok(())
+}
+
 /// Changes a client's AOR; returns how many rows were changed.
 ///
 /// # Errors
 /// The database's.
 pub fn set_aor(db: &mut impl GenericClient, client_id: i32, changes: &AorChanges) -> Result<u64> {
+    set_options(db, "pjsip_aors", client_id, &changes.options)?;
     db.run(
         "UPDATE pjsip_aors SET contact = coalesce($2, contact), max_contacts = coalesce($3, max_contacts),
              qualify_frequency = coalesce($4, qualify_frequency), config_updated_at = now()

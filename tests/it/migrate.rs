@@ -32,7 +32,7 @@ fn rows(database: &Database, columns_of: &Database) -> Vec<String> {
         let columns = columns_of.value(&format!(
             "SELECT string_agg(CASE WHEN data_type LIKE 'timestamp%' THEN format('extract(epoch from %I)', column_name)
                                ELSE quote_ident(column_name) END, ', ' ORDER BY ordinal_position)
-             FROM information_schema.columns WHERE table_name = '{table}' AND column_name NOT IN ('max_call_seconds', 'total_calls_base')"
+             FROM information_schema.columns WHERE table_name = '{table}'"
         ));
         let rows = database.query(&format!("SELECT ROW({columns})::text AS r FROM {table} ORDER BY r"));
         all.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
@@ -65,13 +65,13 @@ fn schema(database: &Database) -> Vec<String> {
 
 #[test]
 fn a_v3_database_keeps_every_row_and_ends_with_the_same_schema() {
-    let database = v3();
-    let before = rows(&database, &database);
+    let (database, untouched) = (v3(), v3());
+    let before = rows(&database, &untouched);
     assert_eq!(before.len(), 40 + 30 + 19 + 19 + 6 + 100 + 40 + 100 + 200 + 3000);
     let said = database.capconduit(&["db", "migrate"]);
     assert!(said.contains(" steps applied. The schema is up to date."), "{said}");
     let fresh = Postgres::shared().database();
-    assert_eq!(rows(&database, &fresh), before);
+    assert!(rows(&database, &untouched) == before, "rows differ");
 
     assert_eq!(schema(&database), schema(&fresh));
 
