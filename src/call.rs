@@ -125,6 +125,22 @@ pub struct Ending {
     pub answered: Option<DateTime<Utc>>,
 }
 
+/// What `call_logs.call_status` may be, of this release; v3.0 wrote reasons of its own.
+pub const STATUSES: [&str; 12] = [
+    "ANSWERED",
+    "NOANSWER",
+    "BUSY",
+    "FAILED",
+    "ABANDONED",
+    "REJECTED_CC",
+    "REJECTED_TOTAL",
+    "REJECTED_NO_CLIENTS",
+    "REJECTED_DID_NOT_FOUND",
+    "REJECTED_DID_INACTIVE",
+    "REJECTED_OWNER_INACTIVE",
+    "REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID",
+];
+
 /// The status a call ends with. A caller who hangs up before there is an outcome has abandoned it.
 #[must_use]
 pub fn call_status(ending: &Ending) -> String {

@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use super::input::number;
 use super::listing::Listing;
+use super::names::unknown;
 use super::output::{Output, Tables};
 use super::{Env, campaign, client, user};
+use crate::call::STATUSES;
 use crate::config::Config;
 use crate::store::call::{self, Attempt, Call, Filter};
-use crate::{Error, Result, store};
+use crate::{Error, Kind, Result, store};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -89,6 +91,7 @@ impl List {
         // the newest are cut by the database, and then ordered as asked
         let limit = number("limit", self.listing.take_limit().unwrap_or(50), 0..=i32::MAX)?.unwrap_or_default();
         let offset = number("offset", self.listing.take_offset().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
+        check_statuses(&self.status)?;
         let from = self.from.as_deref().map(|text| time("from", text, 0)).transpose()?;
         let to = self.to.as_deref().map(|text| time("to", text, 1)).transpose()?;
         check_order(self.from.as_deref(), self.to.as_deref())?;
@@ -120,6 +123,26 @@ impl List {
             "No calls.",
         )
     }
+}
+
+/// A status that no call can have finds nothing: it is a slip.
+fn check_statuses(statuses: &[String]) -> Result<()> {
+    for status in statuses {
+        let typed = status.to_uppercase();
+        let is_known = match typed.strip_suffix('*') {
+            Some(begin) => STATUSES.iter().any(|known| known.starts_with(begin)),
+            // v3.0 wrote reasons of its own
+            None => STATUSES.contains(&typed.as_str()) || typed.starts_with("REJECTED_"),
+        };
+        if !is_known {
+            let known: Vec<String> = STATUSES.iter().map(|&known| known.to_owned()).collect();
+            let mut error = unknown("call status", status, &known);
+            error.kind = Kind::Invalid;
+            error.message = format!("\"{}\" is not a call status", status.escape_debug());
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 /// The number as records have it. It need not be a DID, any more or at all: calls to it are recorded

@@ -9,7 +9,7 @@ use super::listing::Listing;
 use super::names::{exists, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
-use super::{Env, did, user};
+use super::{Env, client, did, user};
 use crate::config::Config;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};
@@ -38,6 +38,12 @@ pub(super) enum Verb {
     Add(Box<Add>),
     /// Change a campaign
     Set(Box<Set>),
+    /// Let a campaign get calls
+    Enable(Switch),
+    /// Let a campaign get no calls for a while
+    Pause(Switch),
+    /// Let a campaign get no calls
+    Disable(Switch),
     /// Remove a campaign with its settings
     Remove(Remove),
 }
@@ -49,6 +55,9 @@ impl Verb {
             Verb::Show(verb) => verb.run(env),
             Verb::Add(verb) => verb.run(env),
             Verb::Set(verb) => verb.run(env),
+            Verb::Enable(verb) => verb.run("active", env),
+            Verb::Pause(verb) => verb.run("paused", env),
+            Verb::Disable(verb) => verb.run("inactive", env),
             Verb::Remove(verb) => verb.run(env),
         }
     }
@@ -175,7 +184,7 @@ impl Show {
 }
 
 /// What a campaign has besides name and owner.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct CampaignFields {
     /// How calls are shared out; default priority
     #[arg(long, value_parser = STRATEGIES)]
@@ -233,8 +242,17 @@ pub(super) struct Add {
     /// A DID of the seller that feeds it; may be given several times
     #[arg(long, value_name = "NUMBER")]
     did: Vec<String>,
+    /// A client that gets its calls, and how many at once: acme:5; may be given several times
+    #[arg(long = "client", value_name = "CLIENT:MAX", value_parser = client_and_cap)]
+    clients: Vec<(String, i64)>,
     #[command(flatten)]
     fields: CampaignFields,
+}
+
+/// Reads `acme:5`.
+fn client_and_cap(text: &str) -> Result<(String, i64), String> {
+    let (client, cap) = text.rsplit_once(':').ok_or("it must say how many calls at once: acme:5")?;
+    Ok((client.to_owned(), integer::<1>(cap)?))
 }
 
 impl Add {
@@ -253,6 +271,16 @@ impl Add {
         let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
         for number in &self.did {
             add_did(&mut tx, env.config, &campaign, number)?;
+        }
+        for (name, cap) in &self.clients {
+            let client = client::find(&mut tx, name)?;
+            if setting::find(&mut tx, campaign.id, client.id)?.is_some() {
+                return Err(Error::conflict(format!("client \"{}\" is given twice", client.client_identifier))
+                    .hint("Nothing was changed."));
+            }
+            let id = setting::add(&mut tx, campaign.id, client.id)?;
+            let max_concurrency = number("max_concurrency", *cap, 1..=i32::MAX)?;
+            setting::set(&mut tx, id, &setting::Changes { max_concurrency, ..setting::Changes::default() })?;
         }
         let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
         let campaign = whole(&mut tx, campaign)?;
@@ -318,6 +346,21 @@ impl Set {
     }
 }
 
+/// `campaign enable`, `campaign pause`, `campaign disable`
+#[derive(Debug, Args)]
+pub(super) struct Switch {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Switch {
+    fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
+        let fields = CampaignFields { status: Some(status.to_owned()), ..CampaignFields::default() };
+        let set = Set { named: self.named, name: None, fields, add_did: Vec::new(), remove_did: Vec::new() };
+        Ok(set.run(env)?.saying(|campaign| format!("Campaign {} is {status}.", campaign["name"])))
+    }
+}
+
 /// `campaign remove`
 #[derive(Debug, Args)]
 pub(super) struct Remove {
@@ -352,7 +395,7 @@ impl Remove {
             return Ok(());
         }
         let how = format!(
-            "To stop its calls and keep its call records whole, capconduit campaign set {id} --status inactive. \
+            "To stop its calls and keep its call records whole, capconduit campaign disable {id}. \
              --force removes it all the same."
         );
         in_use.refuse(thing, &how)

@@ -23,7 +23,7 @@ Examples:
   capconduit client add acme --name 'Acme Support' --contact sip:203.0.113.7:5060
   capconduit client add borealis --name Borealis --contact 'sip:pbx.example.com;transport=tcp' \\
       --auth-username us
-  capconduit client set acme --status inactive
+  capconduit client disable acme
   capconduit client remove acme --force";
 
 pub(super) const STATUSES: [&str; 2] = ["active", "inactive"];
@@ -39,6 +39,10 @@ pub(super) enum Verb {
     Add(Box<Add>),
     /// Change a client
     Set(Box<Set>),
+    /// Let a client get calls
+    Enable(Switch),
+    /// Let a client get no calls
+    Disable(Switch),
     /// Remove a client
     Remove(Remove),
 }
@@ -50,6 +54,8 @@ impl Verb {
             Verb::Show(verb) => verb.run(env),
             Verb::Add(verb) => verb.run(env),
             Verb::Set(verb) => verb.run(env),
+            Verb::Enable(verb) => verb.run("active", env),
+            Verb::Disable(verb) => verb.run("inactive", env),
             Verb::Remove(verb) => verb.run(env),
         }
     }
@@ -119,7 +125,7 @@ impl Show {
 }
 
 /// What a client has besides identifier, name and contact.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct ClientFields {
     /// Which part of it takes the calls; empty clears it
     #[arg(long, value_name = "TEXT")]
@@ -257,6 +263,21 @@ impl Set {
     }
 }
 
+/// `client enable`, `client disable`
+#[derive(Debug, Args)]
+pub(super) struct Switch {
+    /// Client identifier or id
+    client: String,
+}
+
+impl Switch {
+    fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
+        let fields = ClientFields { status: Some(status.to_owned()), ..ClientFields::default() };
+        let set = Set { client: self.client, name: None, contact: None, fields };
+        Ok(set.run(env)?.saying(|client| format!("Client {} is {status}.", client["client_identifier"])))
+    }
+}
+
 /// `client remove`
 #[derive(Debug, Args)]
 pub(super) struct Remove {
@@ -289,7 +310,7 @@ impl Remove {
         }
         let id = &client.client_identifier;
         let how = format!(
-            "To stop its calls and keep its call records whole, capconduit client set {} --status inactive. \
+            "To stop its calls and keep its call records whole, capconduit client disable {}. \
              --force removes its settings too.",
             shell(id)
         );

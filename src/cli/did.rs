@@ -35,6 +35,10 @@ pub(super) enum Verb {
     Add(Add),
     /// Change a DID
     Set(Set),
+    /// Let calls to a DID be routed
+    Enable(Switch),
+    /// Let calls to a DID be rejected
+    Disable(Switch),
     /// Remove a DID
     Remove(Remove),
 }
@@ -46,6 +50,8 @@ impl Verb {
             Verb::Show(verb) => verb.run(env),
             Verb::Add(verb) => verb.run(env),
             Verb::Set(verb) => verb.run(env),
+            Verb::Enable(verb) => verb.run("active", env),
+            Verb::Disable(verb) => verb.run("inactive", env),
             Verb::Remove(verb) => verb.run(env),
         }
     }
@@ -108,7 +114,7 @@ impl Show {
 }
 
 /// What a DID has besides number and owner.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct DidFields {
     /// Calls to an inactive DID are rejected
     #[arg(long, value_parser = STATUSES)]
@@ -214,6 +220,21 @@ impl Set {
     }
 }
 
+/// `did enable`, `did disable`
+#[derive(Debug, Args)]
+pub(super) struct Switch {
+    /// Number or id
+    did: String,
+}
+
+impl Switch {
+    fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
+        let fields = DidFields { status: Some(status.to_owned()), ..DidFields::default() };
+        let set = Set { did: self.did, number: None, user: None, fields };
+        Ok(set.run(env)?.saying(|did| format!("DID {} is {status}.", did["number"])))
+    }
+}
+
 /// `did remove`
 #[derive(Debug, Args)]
 pub(super) struct Remove {
@@ -245,7 +266,7 @@ impl Remove {
             return Ok(());
         }
         let how = format!(
-            "To stop its calls and keep its call records whole, capconduit did set {} --status inactive. \
+            "To stop its calls and keep its call records whole, capconduit did disable {}. \
              --force takes it out of its campaigns too.",
             shell(&did.number)
         );

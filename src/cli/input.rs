@@ -123,17 +123,30 @@ pub(super) fn new_password(env: &mut Env<'_>, from_stdin: bool, prompt: &str) ->
     if !env.interactive {
         return Ok(None);
     }
-    let ask = |prompt: String| {
-        rpassword::prompt_password(prompt).map_err(|e| Error::failed(format!("cannot ask for the password: {e}")))
-    };
-    let password = ask(format!("{prompt}: "))?;
+    let password = ask(prompt)?;
     if password.is_empty() {
         return Ok(None);
     }
-    if ask("Again: ".to_owned())? != password {
+    if ask("Again")? != password {
         return Err(Error::invalid("the two passwords differ"));
     }
     Ok(Some(password))
+}
+
+/// A password that is there already: a line of standard input, or asked for at the terminal. None
+/// where nobody can be asked, or an empty answer is given.
+pub(super) fn old_password(env: &mut Env<'_>, from_stdin: bool, prompt: &str) -> Result<Option<String>> {
+    let password = match (from_stdin, env.interactive) {
+        (true, _) => stdin_line(env.stdin)?,
+        (false, true) => ask(prompt)?,
+        (false, false) => String::new(),
+    };
+    Ok(Some(password).filter(|password| !password.is_empty()))
+}
+
+fn ask(prompt: &str) -> Result<String> {
+    rpassword::prompt_password(format!("{prompt}: "))
+        .map_err(|e| Error::failed(format!("cannot ask for the password: {e}")))
 }
 
 /// A password without what cannot be typed at a prompt: NUL would end it for bcrypt, a line end for

@@ -85,6 +85,15 @@ impl Output {
         Ok(Output::Detail { value: to_value(item)?, tables })
     }
 
+    /// The same change in other words, which `message` makes of the thing that was changed.
+    #[must_use]
+    pub fn saying(self, message: impl FnOnce(&Value) -> String) -> Self {
+        match self {
+            Output::Done { value, .. } => Output::Done { message: message(&value), value },
+            other => other,
+        }
+    }
+
     /// A change that was made, and the thing as it is now.
     ///
     /// # Errors

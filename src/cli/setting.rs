@@ -33,6 +33,10 @@ pub(super) enum Verb {
     Add(Add),
     /// Change a setting
     Set(Set),
+    /// Let the client get calls of the campaign
+    Enable(Switch),
+    /// Let the client get no calls of the campaign
+    Disable(Switch),
     /// Remove a setting; the client gets no more calls of the campaign
     Remove(Remove),
 }
@@ -44,6 +48,8 @@ impl Verb {
             Verb::Show(verb) => verb.run(env),
             Verb::Add(verb) => verb.run(env),
             Verb::Set(verb) => verb.run(env),
+            Verb::Enable(verb) => verb.run("active", env),
+            Verb::Disable(verb) => verb.run("inactive", env),
             Verb::Remove(verb) => verb.run(env),
         }
     }
@@ -149,7 +155,7 @@ impl Show {
 }
 
 /// What a setting has besides campaign, client and max_concurrency.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct SettingFields {
     /// How many calls may be answered in all: a number from 0, or unlimited, the default
     #[arg(long, value_name = "N|unlimited", allow_negative_numbers = true)]
@@ -262,6 +268,28 @@ impl Set {
     }
 }
 
+/// `setting enable`, `setting disable`
+#[derive(Debug, Args)]
+pub(super) struct Switch {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Switch {
+    fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
+        let set = Set {
+            named: self.named,
+            max_concurrency: None,
+            current_total_calls: None,
+            reset_total_calls: false,
+            fields: SettingFields { status: Some(status.to_owned()), ..SettingFields::default() },
+        };
+        Ok(set.run(env)?.saying(|setting| {
+            format!("Setting of {} in campaign {} is {status}.", setting["client_identifier"], setting["campaign_name"])
+        }))
+    }
+}
+
 /// `"acme" in campaign "Alice Priority"`
 fn what(setting: &Setting) -> String {
     format!("\"{}\" in campaign \"{}\"", setting.client_identifier, setting.campaign_name)
@@ -298,7 +326,7 @@ impl Remove {
             return Ok(());
         }
         let how = format!(
-            "To stop its calls and keep its call records whole, capconduit setting set {} --status inactive. \
+            "To stop its calls and keep its call records whole, capconduit setting disable {}. \
              --force removes it all the same.",
             setting.id
         );

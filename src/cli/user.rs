@@ -2,9 +2,10 @@
 
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
+use serde_json::json;
 
 use super::Env;
-use super::input::{clearable, line, new_password, not_an_id, nothing_to_change, typeable};
+use super::input::{clearable, line, new_password, not_an_id, nothing_to_change, old_password, typeable};
 use super::listing::Listing;
 use super::names::{exists, shell, unknown};
 use super::output::Output;
@@ -15,8 +16,9 @@ use crate::{Error, Kind, Result};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   capconduit user add alice --email alice@example.com --company-name 'Alice Leads'
-  pass show cc/alice | capconduit user set alice --password-stdin
-  capconduit user set alice --status suspended";
+  pass show cc/alice | capconduit user passwd alice --password-stdin
+  capconduit user set alice --status suspended
+  capconduit user enable alice";
 
 const ROLES: [&str; 3] = ["admin", "staff", "user"];
 const STATUSES: [&str; 4] = ["active", "inactive", "pending_approval", "suspended"];
@@ -34,6 +36,12 @@ pub(super) enum Verb {
     Add(Box<Add>),
     /// Change a user
     Set(Box<Set>),
+    /// Make a user active
+    Enable(Switch),
+    /// Make a user inactive: no login, and a seller's calls are rejected
+    Disable(Switch),
+    /// Give a user a new password
+    Passwd(Passwd),
     /// Remove a user
     Remove(Remove),
 }
@@ -45,6 +53,9 @@ impl Verb {
             Verb::Show(verb) => verb.run(env),
             Verb::Add(verb) => verb.run(env),
             Verb::Set(verb) => verb.run(env),
+            Verb::Enable(verb) => verb.run("active", env),
+            Verb::Disable(verb) => verb.run("inactive", env),
+            Verb::Passwd(verb) => verb.run(env),
             Verb::Remove(verb) => verb.run(env),
         }
     }
@@ -101,7 +112,7 @@ impl Show {
 }
 
 /// What a user has besides username, address and password.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct UserFields {
     /// The person's name; empty clears it
     #[arg(long, value_name = "TEXT")]
@@ -169,7 +180,7 @@ impl Add {
         let mut message = format!("User \"{}\" added.", user.username);
         if hash == NO_PASSWORD {
             message.push_str(&format!(
-                " It has no password and cannot log in: capconduit user set {} --ask-password gives it one.",
+                " It has no password and cannot log in: capconduit user passwd {} gives it one.",
                 shell(&user.username)
             ));
         }
@@ -191,12 +202,6 @@ pub(super) struct Set {
     /// Only an active user can log in, only an active seller's calls are routed
     #[arg(long, value_parser = STATUSES)]
     status: Option<String>,
-    /// Ask for a new password
-    #[arg(long, conflicts_with = "password_stdin")]
-    ask_password: bool,
-    /// Read a new password from standard input, one line
-    #[arg(long)]
-    password_stdin: bool,
     #[command(flatten)]
     fields: UserFields,
 }
@@ -206,21 +211,12 @@ impl Set {
         if let Some(email) = &self.email {
             check_email(email)?;
         }
-        let mut changes = Changes { email: self.email, role: self.role, status: self.status, ..self.fields.changes()? };
-        let with_password = self.ask_password || self.password_stdin;
-        if changes == Changes::default() && !with_password {
+        let changes = Changes { email: self.email, role: self.role, status: self.status, ..self.fields.changes()? };
+        if changes == Changes::default() {
             return Err(nothing_to_change("user"));
         }
         let mut db = env.connect()?;
         let user = find(&mut db, &self.user)?;
-        if with_password {
-            let prompt = format!("New password of {}", user.username);
-            let password = new_password(env, self.password_stdin, &prompt)?.ok_or_else(|| {
-                Error::new(Kind::Usage, "no password was given")
-                    .hint("Without a terminal, give it on standard input with --password-stdin.")
-            })?;
-            changes.password_hash = Some(hash(&password)?);
-        }
         let mut tx = env.begin(&mut db)?;
         if let Some(email) = &changes.email {
             refuse_taken_email(&mut tx, email, Some(user.id))?;
@@ -230,6 +226,75 @@ impl Set {
         tx.commit()?;
         Output::done(format!("User \"{}\" changed.", user.username), &user)
     }
+}
+
+/// `user enable`, `user disable`
+#[derive(Debug, Args)]
+pub(super) struct Switch {
+    /// Username or id
+    user: String,
+}
+
+impl Switch {
+    fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
+        let set = Set {
+            user: self.user,
+            email: None,
+            role: None,
+            status: Some(status.to_owned()),
+            fields: UserFields::default(),
+        };
+        Ok(set.run(env)?.saying(|user| format!("User {} is {status}.", user["username"])))
+    }
+}
+
+/// `user passwd`
+#[derive(Debug, Args)]
+pub(super) struct Passwd {
+    /// Username or id
+    user: String,
+    /// Read the password from standard input, one line
+    #[arg(long)]
+    password_stdin: bool,
+    /// Change nothing: only say whether the password is the user's, with exit code 1 if not
+    #[arg(long)]
+    verify: bool,
+}
+
+impl Passwd {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let user = find(&mut db, &self.user)?;
+        if self.verify {
+            return self.check(&user, &mut db, env);
+        }
+        let prompt = format!("New password of {}", user.username);
+        let password = new_password(env, self.password_stdin, &prompt)?.ok_or_else(no_password)?;
+        let changes = Changes { password_hash: Some(hash(&password)?), ..Changes::default() };
+        let mut tx = env.begin(&mut db)?;
+        user::set(&mut tx, user.id, &changes)?;
+        let user = find(&mut tx, &user.username)?;
+        tx.commit()?;
+        Output::done(format!("Password of user \"{}\" changed.", user.username), &user)
+    }
+
+    fn check(&self, user: &User, db: &mut impl GenericClient, env: &mut Env<'_>) -> Result<Output> {
+        let password = old_password(env, self.password_stdin, &format!("Password of {}", user.username))?;
+        let password = password.ok_or_else(no_password)?;
+        let hash = user::password_hash(db, user.id)?.unwrap_or_default();
+        // what is no bcrypt hash matches no password: "!" is one of them
+        if bcrypt::verify(&password, &hash).unwrap_or(false) {
+            return Output::done(format!("The password is user \"{}\"'s.", user.username), &json!({ "matches": true }));
+        }
+        let output = Output::done("The password does not match.", &json!({ "matches": false }))?;
+        let error = Error::failed(format!("the password is not user \"{}\"'s", user.username));
+        Ok(Output::Findings { output: Box::new(output), error })
+    }
+}
+
+fn no_password() -> Error {
+    Error::new(Kind::Usage, "no password was given")
+        .hint("Without a terminal, give it on standard input with --password-stdin.")
 }
 
 /// `user remove`
@@ -263,7 +328,7 @@ impl Remove {
         }
         let name = &user.username;
         let how = format!(
-            "To stop its calls and keep its call records whole, capconduit user set {} --status inactive. \
+            "To stop its calls and keep its call records whole, capconduit user disable {}. \
              --force removes what it owns too.",
             shell(name)
         );

@@ -89,6 +89,33 @@ pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     super::column(&db.rows("SELECT number FROM dids ORDER BY 1", args![])?)
 }
 
+/// A stored number with the digits of `number`, but not `number` itself: v3.0 kept some without +.
+///
+/// # Errors
+/// The database's.
+pub fn written_otherwise(db: &mut impl GenericClient, number: &str) -> Result<Option<String>> {
+    let row = db.row(
+        "SELECT number FROM dids
+         WHERE number <> $1 AND regexp_replace(number, '[^0-9]', '', 'g') = regexp_replace($1, '[^0-9]', '', 'g')
+         ORDER BY id LIMIT 1",
+        args![number],
+    )?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// Id, name and status of the campaigns that a number feeds, in the order in which they are tried.
+///
+/// # Errors
+/// The database's.
+pub fn campaign_statuses(db: &mut impl GenericClient, number: &str) -> Result<Vec<(i32, String, String)>> {
+    let rows = db.rows(
+        "SELECT g.id, g.name, g.status FROM dids d JOIN campaign_dids k ON k.did_id = d.id
+         JOIN campaigns g ON g.id = k.campaign_id WHERE d.number = $1 ORDER BY g.id",
+        args![number],
+    )?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
+}
+
 /// Adds a DID with the database's defaults; returns the id.
 ///
 /// # Errors

@@ -102,6 +102,15 @@ pub fn with_email(db: &mut impl GenericClient, email: &str) -> Result<Option<Use
     super::one(db.row(&format!("{SELECT} WHERE email = $1"), args![email])?)
 }
 
+/// A user's hash, which a seller's login may not read.
+///
+/// # Errors
+/// The database's.
+pub fn password_hash(db: &mut impl GenericClient, id: i32) -> Result<Option<String>> {
+    let row = db.row("SELECT password_hash FROM users WHERE id = $1", args![id])?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
 /// Adds a user with the database's defaults; returns the id.
 ///
 /// # Errors

@@ -143,7 +143,7 @@ fn a_client_with_calls_in_flight_stays() {
     ] {
         let why = refused(&database, 4, &[thing, &["--yes"]].concat());
         assert!(why.contains("1 call in flight"), "{why}");
-        assert!(why.contains("--status"), "it says how to stop the calls: {why}");
+        assert!(why.contains(" disable "), "it says how to stop the calls: {why}");
     }
     // a lease that has run out is no call
     database.execute("UPDATE call_attempts SET lease_expires_at = now()");
@@ -168,7 +168,7 @@ fn what_call_records_name_stays() {
         (&["user", "remove", "alice"], "3 call records", "name no user, DID or campaign"),
     ] {
         let why = refused(&database, 4, &[remove, &["--yes"]].concat());
-        assert!(why.contains(uses) && why.contains("--status inactive") && why.contains("--force"), "{why}");
+        assert!(why.contains(uses) && why.contains(" disable ") && why.contains("--force"), "{why}");
         let question = refused(&database, 2, &[remove, &["--force"]].concat());
         let asked =
             format!("{}? The call records stay, but {lost} any more.", uses.rsplit(", ").next().unwrap_or(uses));
@@ -185,14 +185,14 @@ fn what_call_records_name_stays() {
 fn a_command_in_a_hint_can_be_pasted() {
     let database = sample();
     let added = run(&database, "", &["user", "add", "Pat O'Hara; x", "--email", "pat@x.org"]);
-    assert!(added.stdout.contains(r"capconduit user set 'Pat O'\''Hara; x' --ask-password"), "{}", added.stdout);
+    assert!(added.stdout.contains(r"capconduit user passwd 'Pat O'\''Hara; x'"), "{}", added.stdout);
     database.execute("UPDATE users SET username = 'Alice B' WHERE username = 'alice'");
     // v3.0 took any identifier
     database.execute("INSERT INTO clients (client_identifier, name) VALUES ('old one', 'O')");
     database.execute("UPDATE dids SET number = '(800) 555' WHERE number = '+18005550102'");
     for (code, says, arguments) in [
-        (4, "user set 'Alice B' --status", &["user", "remove", "Alice B"][..]),
-        (4, "did set '(800) 555' --status", &["did", "remove", "(800) 555"]),
+        (4, "user disable 'Alice B'", &["user", "remove", "Alice B"][..]),
+        (4, "did disable '(800) 555'", &["did", "remove", "(800) 555"]),
         (4, "--user 'Alice B' --remove-did +18005550101", &["did", "set", "+18005550101", "--user", "bob"]),
         (3, "setting add 1 'old one' adds", &["setting", "show", "Alice Priority", "old one"]),
         (3, "pjsip add 'old one' --contact", &["client", "set", "old one", "--contact", "sip:192.0.2.1"]),
@@ -202,7 +202,7 @@ fn a_command_in_a_hint_can_be_pasted() {
     }
     database.execute("UPDATE call_logs SET client_id = (SELECT id FROM clients WHERE name = 'O') WHERE id = 1");
     let why = refused(&database, 4, &["client", "remove", "old one"]);
-    assert!(why.contains("client set 'old one' --status"), "{why}");
+    assert!(why.contains("client disable 'old one'"), "{why}");
 }
 
 #[test]
