@@ -17,5 +17,6 @@ mod pooler;
 mod realtime;
 mod spool_faults;
 mod stage;
+mod transcript;
 mod turns;
 mod verify;
