@@ -119,9 +119,11 @@ LANGUAGE sql STABLE AS $$
                    -- it becomes a dial string
                    WHEN c.client_identifier !~ '^[A-Za-z0-9_-]{1,40}$' THEN 'client_identifier_invalid'
                    WHEN e.id IS NULL THEN 'no_endpoint'
-                   WHEN NOT EXISTS (SELECT FROM pjsip_aors a
-                                    WHERE a.id = ANY (string_to_array(coalesce(nullif(e.aors, ''), e.id), ','))
-                                      AND a.contact <> '') THEN 'no_contact'
+                   -- one AOR is what the join finds; only a list of them is looked up
+                   WHEN (o.contact = '') IS NOT FALSE
+                        AND (e.aors NOT LIKE '%,%' OR NOT EXISTS (
+                            SELECT FROM pjsip_aors a WHERE a.id = ANY (string_to_array(e.aors, ',')) AND a.contact <> ''))
+                       THEN 'no_contact'
                    WHEN t.setting_id IS NOT NULL THEN 'already_tried'
                    WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
                    WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
@@ -133,6 +135,7 @@ LANGUAGE sql STABLE AS $$
         JOIN campaign_client_settings s ON s.campaign_id = g.id
         JOIN clients c ON c.id = s.client_id
         LEFT JOIN pjsip_endpoints e ON e.client_id = c.id AND e.id = c.client_identifier
+        LEFT JOIN pjsip_aors o ON o.id = coalesce(nullif(e.aors, ''), e.id)
         LEFT JOIN live l ON l.client_id = s.client_id
         LEFT JOIN tried t ON t.setting_id = s.id
         WHERE g.id = p_campaign_id
@@ -217,11 +220,15 @@ CREATE FUNCTION cc_route(
 ) LANGUAGE plpgsql VOLATILE
 -- A claim that cannot be decided in this time fails; the caller must not wait in silence.
 SET lock_timeout = '2s'
+-- Planning costs several times what the plan does, and a session plans again for every call where it
+-- believes that the campaign's number might make a difference.
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     -- what a lease adds to dial timeout and call length: set-up, and the hangup itself
     grace constant interval := '60 seconds';
     campaign_class constant integer := 1128481603;
+    looked_at  timestamptz;
     claimed    timestamptz;
     target     record;
     candidates cc_candidate[];
@@ -253,7 +260,9 @@ BEGIN
     IF target.reason IS NULL THEN
         -- Lock first, look in a later statement: its snapshot then holds every earlier claim.
         PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
-        SELECT array_agg(c) INTO candidates FROM cc_candidates(campaign_id, p_uniqueid, clock_timestamp()) c;
+        looked_at := clock_timestamp();
+        -- a variable, since a volatile argument keeps PostgreSQL from making one plan of the two
+        SELECT array_agg(c) INTO candidates FROM cc_candidates(campaign_id, p_uniqueid, looked_at) c;
         SELECT c.* INTO chosen FROM unnest(candidates) c WHERE c.try_order = 1;
     END IF;
     IF chosen.setting_id IS NULL THEN
