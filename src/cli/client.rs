@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::input::{clearable, line, not_an_id, nothing_to_change};
 use super::listing::Listing;
-use super::names::{exists, shell, unknown};
+use super::names::{exists, refuse_other_case, shell, unknown};
 use super::output::Output;
 use super::pjsip::{
     AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks, of_client,
@@ -105,7 +105,7 @@ impl List {
         let clients = client::list(&mut env.connect()?, self.status.as_deref())?;
         self.listing.of(
             &clients,
-            &["id", "client_identifier", "name", "department", "status", "contact", "notes"],
+            &["id", "client_identifier", "name", "department", "status", "contact"],
             "No clients.",
         )
     }
@@ -200,6 +200,7 @@ impl Add {
         if let Some(there) = client::find(&mut db, id)?.filter(|client| client.client_identifier == id) {
             return Err(exists("client", &there.client_identifier));
         }
+        refuse_other_case("client", id, &client::names(&mut db)?)?;
         let with_auth = self.auth.is_given();
         if with_auth {
             auth.password = Some(self.auth.new_password(env)?);

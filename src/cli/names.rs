@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::Error;
+use crate::{Error, Result};
 
 /// A name as a shell command holds it: quoted where the shell would take it for more than a word.
 pub(super) fn shell(name: &str) -> Cow<'_, str> {
@@ -17,6 +17,18 @@ pub(super) fn shell(name: &str) -> Cow<'_, str> {
 pub(super) fn exists(noun: &str, name: &str) -> Error {
     Error::conflict(format!("{noun} \"{name}\" exists already"))
         .hint(format!("Nothing was changed. capconduit {} set changes it.", noun.to_lowercase()))
+}
+
+/// Adding a name that differs from one that is there in case only: people would take one for the other.
+pub(super) fn refuse_other_case(noun: &str, name: &str, known: &[String]) -> Result<()> {
+    let typed = name.to_lowercase();
+    match known.iter().find(|there| there.to_lowercase() == typed) {
+        Some(there) => {
+            Err(Error::conflict(format!("{noun} \"{there}\" exists already: \"{name}\" differs in case only"))
+                .hint("Nothing was changed."))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A name that nothing has, with the name that it may be a slip of.

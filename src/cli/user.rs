@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Env;
 use super::input::{clearable, line, new_password, not_an_id, nothing_to_change, old_password, typeable};
 use super::listing::Listing;
-use super::names::{exists, shell, unknown};
+use super::names::{exists, refuse_other_case, shell, unknown};
 use super::output::Output;
 use super::uses::{self, Uses};
 use crate::store::user::{self, Changes, User};
@@ -163,6 +163,7 @@ impl Add {
         if let Some(there) = user::find(&mut tx, &self.username)?.filter(|user| user.username == self.username) {
             return Err(exists("user", &there.username));
         }
+        refuse_other_case("user", &self.username, &user::names(&mut tx)?)?;
         refuse_taken_email(&mut tx, &self.email, None)?;
         tx.rollback()?;
         // asked for only where the rest is right, and with no transaction open meanwhile
