@@ -26,6 +26,8 @@ pub struct Ari {
 pub struct Server {
     /// `systemname` of asterisk.conf; empty where it is not set.
     pub system_name: String,
+    /// Its version: `22.5.2`.
+    pub version: String,
     /// When it was started, by its own clock.
     pub started_at: DateTime<Utc>,
     /// The unique ids of its channels.
@@ -34,8 +36,16 @@ pub struct Server {
 
 #[derive(Deserialize)]
 struct Info {
+    #[serde(default)]
+    system: InfoSystem,
     config: InfoConfig,
     status: InfoStatus,
+}
+
+#[derive(Default, Deserialize)]
+struct InfoSystem {
+    #[serde(default)]
+    version: String,
 }
 
 #[derive(Deserialize)]
@@ -82,7 +92,12 @@ impl Ari {
             .map_err(|_| Error::new(Kind::Unreachable, "ARI: the startup time is not a time"))?
             .with_timezone(&Utc);
         let channels: Vec<Channel> = self.get("channels")?;
-        Ok(Server { system_name: info.config.name, started_at, channels: channels.into_iter().map(|c| c.id).collect() })
+        Ok(Server {
+            system_name: info.config.name,
+            version: info.system.version,
+            started_at,
+            channels: channels.into_iter().map(|c| c.id).collect(),
+        })
     }
 
     fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {

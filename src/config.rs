@@ -16,7 +16,7 @@ use crate::{Error, Kind, Result};
 pub const DEFAULT_ENV_FILE: &str = "/etc/capconduit/capconduit.env";
 
 /// The settings of one run.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Config {
     from_file: HashMap<String, String>,
 }

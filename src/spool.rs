@@ -142,6 +142,14 @@ impl Spool {
         self.list(&self.dir.join(FAILED))
     }
 
+    /// What cannot be read.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn damaged(&self) -> Result<Vec<PathBuf>> {
+        self.list(&self.dir.join(DAMAGED))
+    }
+
     /// Reads a file of the spool; None where it has gone since it was listed.
     ///
     /// # Errors

@@ -109,6 +109,7 @@ mod tests {
     fn server(name: &str, up_seconds: i64, channels: &[&str]) -> Server {
         Server {
             system_name: name.into(),
+            version: "22.5.2".into(),
             started_at: Utc::now() - Duration::seconds(up_seconds),
             channels: channels.iter().map(|&c| c.to_owned()).collect(),
         }
