@@ -147,14 +147,14 @@ fn check_statuses(statuses: &[String]) -> Result<()> {
 
 /// The number as records have it. It need not be a DID, any more or at all: calls to it are recorded
 /// all the same.
-fn called_number(db: &mut impl GenericClient, config: &Config, did: String) -> Result<String> {
+pub(super) fn called_number(db: &mut impl GenericClient, config: &Config, did: String) -> Result<String> {
     let number = config.number_rules()?.normalize(&did).map(|number| number.as_str().to_owned());
     let known = store::did::find(db, number.as_deref(), &did)?;
     Ok(known.map(|did| did.number).or(number).unwrap_or(did))
 }
 
 /// A time in UTC. A date stands for its beginning, `days` later.
-fn time(option: &str, text: &str, days: u64) -> Result<DateTime<Utc>> {
+pub(super) fn time(option: &str, text: &str, days: u64) -> Result<DateTime<Utc>> {
     let date = || {
         let date: NaiveDate = text.parse().ok()?;
         Some(date.checked_add_days(Days::new(days))?.and_time(NaiveTime::MIN).and_utc())

@@ -12,6 +12,7 @@ use crate::confirm::{self, Confirmed, Whom};
 use crate::{Result, store};
 
 mod asterisk;
+mod bars;
 mod call;
 mod campaign;
 mod client;
@@ -22,10 +23,13 @@ mod listing;
 mod names;
 pub mod output;
 mod pjsip;
+mod report;
 mod route;
 mod setting;
+mod status;
 mod user;
 mod uses;
+mod watch;
 
 use output::Output;
 
@@ -79,6 +83,10 @@ enum Noun {
     /// Routing decisions
     #[command(subcommand)]
     Route(route::Verb),
+    /// How the platform is doing now: live calls against caps, today's calls, what needs attention
+    Status(Box<status::Status>),
+    /// Count calls by day, campaign, client and so on
+    Report(Box<report::Report>),
     /// The Asterisk server's files
     #[command(subcommand)]
     Asterisk(asterisk::Verb),
@@ -164,6 +172,8 @@ impl Noun {
             Noun::Setting(verb) => verb.run(env),
             Noun::Call(verb) => verb.run(env),
             Noun::Route(verb) => verb.run(env),
+            Noun::Status(verb) => verb.run(env),
+            Noun::Report(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
         }
     }

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::watch::Frames;
 use crate::{Error, Kind, Result};
 
 /// What a command shows.
@@ -46,6 +47,8 @@ pub enum Output {
         /// The thing that was changed.
         value: Value,
     },
+    /// What is shown again and again; it brings its own format.
+    Frames(Frames),
     /// A check that found something: what it looked at, and the error it ends with.
     Findings {
         /// Goes to standard output.
@@ -110,6 +113,7 @@ pub(super) fn to_value<T: Serialize>(item: &T) -> Result<Value> {
 /// Prints a result or an error; returns the exit code. A reader that has gone away (`| head`) is no error.
 pub fn print(result: Result<Output>, json: bool, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
     let output = match result {
+        Ok(Output::Frames(frames)) => return print_frames(frames, json, stdout, stderr),
         Ok(output) => output,
         Err(error) => return print_error(&error, json, stderr),
     };
@@ -125,6 +129,18 @@ pub fn print(result: Result<Output>, json: bool, stdout: &mut dyn Write, stderr:
             print_error(&error.hint("The command itself has been carried out."), json, stderr)
         }
     }
+}
+
+/// Prints each frame when it comes, until there is none, or nobody reads them any more.
+fn print_frames(frames: Frames, json: bool, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
+    for frame in frames {
+        match frame {
+            Ok(text) if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() => return 0,
+            Ok(_) => {}
+            Err(error) => return print_error(&error, json, stderr),
+        }
+    }
+    0
 }
 
 fn print_error(error: &Error, json: bool, stderr: &mut dyn Write) -> u8 {
@@ -165,6 +181,8 @@ fn as_json(output: &Output) -> String {
         Output::Findings { output, .. } => return as_json(output),
         Output::Csv { rows, columns } => return csv(rows, columns),
         Output::Text(text) => return text.clone(),
+        // they are printed one by one, not here
+        Output::Frames(_) => return String::new(),
         Output::List { rows, .. } => Value::Array(rows.clone()),
         Output::Item(value) | Output::Detail { value, .. } | Output::Done { value, .. } => value.clone(),
     };
@@ -178,6 +196,7 @@ fn as_text(output: &Output) -> String {
         Output::List { rows, columns, .. } => table(rows, &columns.iter().map(String::as_str).collect::<Vec<_>>()),
         Output::Csv { rows, columns } => csv(rows, columns),
         Output::Text(text) => text.clone(),
+        Output::Frames(_) => String::new(),
         Output::Item(value) => item(value, &[]),
         Output::Detail { value, tables } => item(value, tables),
         Output::Done { message, .. } => format!("{}\n", printable(message)),
@@ -185,7 +204,7 @@ fn as_text(output: &Output) -> String {
 }
 
 /// A table with a heading line; numbers stand right.
-fn table(rows: &[Value], columns: &[&str]) -> String {
+pub(super) fn table(rows: &[Value], columns: &[&str]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(columns.iter().map(|c| c.rsplit('.').next().unwrap_or(c).to_uppercase()));
@@ -282,7 +301,7 @@ fn whole_seconds(text: &str) -> Cow<'_, str> {
 }
 
 /// Text that a caller may have chosen, without what could steer a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c }).collect()
 }
 

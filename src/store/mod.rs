@@ -22,10 +22,13 @@ pub mod migrate;
 pub mod pjsip;
 pub mod reap;
 pub mod record;
+pub mod report;
 pub mod route;
 pub mod setting;
+pub mod status;
 pub mod user;
 pub mod verify;
+pub mod zone;
 
 pub use connect::{connect, database_config, with_deadline};
 

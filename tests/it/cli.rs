@@ -642,6 +642,8 @@ fn every_noun_works_through_pgbouncer() {
         &["pjsip", "set", "acme", "--max-contacts", "2"],
         &["call", "list"],
         &["call", "active"],
+        &["status"],
+        &["report", "--by", "day", "--tz", "Europe/Berlin"],
     ] {
         through.capconduit(arguments);
     }

@@ -1,0 +1,356 @@
+//! `capconduit status`: how the platform is doing now.
+
+mod prometheus;
+mod screen;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use chrono::{DateTime, Utc};
+use clap::Args;
+use postgres::Client;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::bars::Charset;
+use super::output::{self, Output};
+use super::report::{Figures, moment};
+use super::watch::Frames;
+use super::{Env, campaign, user};
+use crate::ari::Ari;
+use crate::config::Config;
+use crate::spool::Spool;
+use crate::store::report::{Key, Scope, Tally};
+use crate::store::status::{Attempts, Filter, Hour, Link};
+use crate::store::zone::{self, Moment};
+use crate::store::{self, report};
+use crate::{Error, Kind, Result};
+
+const EXAMPLES: &str = "\
+Examples:
+  capconduit status --tz Europe/Berlin
+  capconduit status --watch 5 --user alice
+  capconduit status --check --max-spool-age 300
+  capconduit status --prometheus /var/lib/prometheus/node-exporter/capconduit.prom
+
+--json is one object: at, database, asterisk, spool, attempts, links, calls (since --since, by status),
+hours (calls of the last 24), findings (what needs attention). What could not be read is null.
+
+Exit code 0, whatever there is to see; with --check 1 where something needs attention; 75 where the
+database is away, with all that can be seen without it. --watch ends with Ctrl-C, exit code 0.";
+
+/// `status`
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Status {
+    /// Only this campaign
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
+    /// Only this seller
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The time zone whose day is counted
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    tz: String,
+    /// Count calls from this time on [default: the beginning of the day]
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Show it again every SECONDS [2]: in place on a terminal, else one after another (--json: one line each)
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    watch: Option<Duration>,
+    /// Show only what needs attention; exit code 1 where something does
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
+    /// How old in seconds the oldest record in the spool may be before it needs attention
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    max_spool_age: u64,
+    /// Print metrics in the Prometheus text format, or write them to FILE for node_exporter
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["watch", "check", "json"])]
+    #[allow(clippy::option_option, reason = "absent, without a value, with one")]
+    prometheus: Option<Option<PathBuf>>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=86400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("it must be seconds, from 0.1 to 86400".to_owned()),
+    }
+}
+
+/// All that is seen at one time; --json prints it. What could not be read is null.
+#[derive(Debug, Serialize)]
+struct Snapshot {
+    at: DateTime<Utc>,
+    database: Database,
+    asterisk: Asterisk,
+    spool: SpoolState,
+    attempts: Option<Attempts>,
+    links: Option<Vec<Link>>,
+    calls: Option<Calls>,
+    hours: Option<Vec<Hour>>,
+    findings: Vec<Finding>,
+    #[serde(skip)]
+    failure: Option<Error>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Database {
+    reachable: bool,
+    version: Option<String>,
+    role: Option<String>,
+    latency_ms: Option<f64>,
+    schema_up_to_date: Option<bool>,
+    error: Option<String>,
+}
+
+/// All is null where ARI is not configured.
+#[derive(Debug, Default, Serialize)]
+struct Asterisk {
+    up: Option<bool>,
+    system_name: Option<String>,
+    version: Option<String>,
+    started_at: Option<DateTime<Utc>>,
+    channels: Option<usize>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct SpoolState {
+    dir: PathBuf,
+    waiting: Option<usize>,
+    oldest_seconds: Option<u64>,
+    failed: Option<usize>,
+    damaged: Option<usize>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Calls {
+    since: DateTime<Utc>,
+    tz: String,
+    #[serde(flatten)]
+    figures: Figures,
+    by_status: Map<String, Value>,
+}
+
+/// Something that needs attention.
+#[derive(Debug, PartialEq, Serialize)]
+struct Finding {
+    check: &'static str,
+    message: String,
+}
+
+impl Status {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        if let Some(pause) = self.watch {
+            return self.watch(pause, env);
+        }
+        let snapshot = self.look(env.config, &mut None)?;
+        let failure = snapshot.failure.clone();
+        let output = match &self.prometheus {
+            Some(Some(file)) => {
+                prometheus::write(&snapshot, file)?;
+                Output::Text(String::new())
+            }
+            Some(None) => Output::Text(prometheus::text(&snapshot, None)),
+            None if self.check => Output::list(&snapshot.findings, &["check", "message"], "All is well.")?,
+            None if env.json => Output::item(&snapshot)?,
+            None => Output::Text(screen::screen(&snapshot, Charset::of_locale(), None)),
+        };
+        let found = match snapshot.findings.len() {
+            _ if !self.check => None,
+            0 => None,
+            1 => Some(Error::failed("1 thing needs attention")),
+            n => Some(Error::failed(format!("{n} things need attention"))),
+        };
+        match failure.or(found) {
+            Some(error) => Ok(Output::Findings { output: Box::new(output), error }),
+            None => Ok(output),
+        }
+    }
+
+    fn watch(self, pause: Duration, env: &Env<'_>) -> Result<Output> {
+        let (config, json) = (env.config.clone(), env.json);
+        let terminal = std::io::stdout().is_terminal() && !json;
+        let charset = Charset::of_locale();
+        let mut db = None;
+        let frames = Frames::start(pause, terminal, move || {
+            let snapshot = self.look(&config, &mut db)?;
+            if json {
+                return Ok(format!("{}\n", output::to_value(&snapshot)?));
+            }
+            // the window may have another size by now
+            let height = || terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0));
+            let height = terminal.then(height);
+            let text = screen::screen(&snapshot, charset, height);
+            Ok(if terminal { text } else { text + "\n" })
+        })?;
+        Ok(Output::Frames(frames))
+    }
+
+    /// Looks at everything. `db` is the connection of the time before, and for the next time.
+    fn look(&self, config: &Config, db: &mut Option<Client>) -> Result<Snapshot> {
+        let mut snapshot = Snapshot {
+            at: Utc::now(),
+            database: Database::default(),
+            asterisk: Asterisk::default(),
+            spool: SpoolState::of(&Spool::new(config.spool_dir())),
+            attempts: None,
+            links: None,
+            calls: None,
+            hours: None,
+            findings: Vec::new(),
+            failure: None,
+        };
+        let ari = Ari::of(config)?;
+        // one that is away does not delay the other
+        let asked = thread::scope(|scope| {
+            let asterisk = ari.map(|ari| scope.spawn(move || Asterisk::of(&ari)));
+            let read = self.read(config, db, &mut snapshot);
+            snapshot.asterisk = asterisk.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            read
+        });
+        if let Err(error) = asked {
+            *db = None;
+            // a slip of the person, not the state of the database
+            if matches!(error.kind, Kind::Usage | Kind::NotFound | Kind::Invalid | Kind::Conflict) {
+                return Err(error);
+            }
+            snapshot.database.error = Some(error.message.clone());
+            snapshot.failure = Some(error);
+        }
+        snapshot.findings = self.findings(&snapshot);
+        Ok(snapshot)
+    }
+
+    /// Fills in what the database says, as far as it comes.
+    fn read(&self, config: &Config, db: &mut Option<Client>, snapshot: &mut Snapshot) -> Result<()> {
+        let db = match db {
+            Some(client) => client,
+            None => db.insert(store::connect(config, "capconduit")?),
+        };
+        let begun = Instant::now();
+        let server = store::status::server(db)?;
+        let latency = begun.elapsed().as_secs_f64() * 1000.0;
+        snapshot.at = server.at;
+        snapshot.database = Database {
+            reachable: true,
+            version: Some(server.version),
+            role: Some(server.role),
+            latency_ms: Some((latency * 100.0).round() / 100.0),
+            ..Database::default()
+        };
+        snapshot.database.schema_up_to_date = store::status::is_schema_up_to_date(db)?;
+
+        let zone = zone::named(db, &self.tz)?;
+        let filter = Filter {
+            user_id: user::id_of(db, self.user.as_deref())?,
+            campaign_id: campaign::id_of(db, self.campaign.as_deref(), self.user.as_deref())?,
+        };
+        snapshot.attempts = Some(store::status::attempts(db, filter)?);
+        snapshot.links = Some(store::status::links(db, filter)?);
+        let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, 0))?;
+        let scope = Scope {
+            from: zone::instant(db, &zone, since)?,
+            to: server.at,
+            zone,
+            user_id: filter.user_id,
+            campaign_id: filter.campaign_id,
+            client_id: None,
+            number: None,
+        };
+        let mut total = Tally::default();
+        let mut by_status = Map::new();
+        for group in report::report(db, &[Key::Status], &scope)? {
+            total.add(&group.tally);
+            let status = group.names["call_status"].as_str().unwrap_or_default();
+            by_status.insert(status.to_owned(), group.tally.calls.into());
+        }
+        snapshot.hours = Some(store::status::hours(db, &scope.zone, filter)?);
+        snapshot.calls = Some(Calls { since: scope.from, tz: scope.zone, figures: Figures::from(&total), by_status });
+        Ok(())
+    }
+
+    fn findings(&self, snapshot: &Snapshot) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut find = |check, message: String| findings.push(Finding { check, message });
+        if let Some(error) = &snapshot.database.error {
+            find("database", error.clone());
+        }
+        if snapshot.database.schema_up_to_date == Some(false) {
+            find("schema", "the schema is not up to date: capconduit db migrate".to_owned());
+        }
+        if let Some(error) = &snapshot.asterisk.error {
+            find("asterisk", error.clone());
+        }
+        let spool = &snapshot.spool;
+        if let Some(error) = &spool.error {
+            find("spool", error.clone());
+        }
+        if let (Some(waiting), Some(oldest)) = (spool.waiting, spool.oldest_seconds)
+            && oldest > self.max_spool_age
+        {
+            find("spool", format!("{}: capconduit call replay", screen::waiting(waiting, Some(oldest))));
+        }
+        for (folder, count) in [("failed", spool.failed), ("damaged", spool.damaged)] {
+            if let Some(count @ 1..) = count {
+                let dir = spool.dir.join(folder);
+                find("spool", format!("{} kept aside in {}", screen::records(count), dir.display()));
+            }
+        }
+        if let Some(Attempts { expired: expired @ 1.., .. }) = snapshot.attempts {
+            find("attempts", format!("{expired} open past the lease: capconduit call reap"));
+        }
+        for link in snapshot.links.iter().flatten().filter(|link| is_exhausted(link)) {
+            let calls = link.current_total_calls;
+            let message = format!("{} in {} has had all its {calls} calls", link.client_identifier, link.campaign_name);
+            find("link", message);
+        }
+        findings
+    }
+}
+
+/// Whether a link that is in use gets no call any more.
+fn is_exhausted(link: &Link) -> bool {
+    link.status == "active"
+        && link.campaign_status == "active"
+        && link.total_calls_allowed.is_some_and(|allowed| link.current_total_calls >= allowed)
+}
+
+impl Asterisk {
+    fn of(ari: &Ari) -> Asterisk {
+        match ari.server() {
+            Ok(server) => Asterisk {
+                up: Some(true),
+                system_name: Some(server.system_name),
+                version: Some(server.version),
+                started_at: Some(server.started_at),
+                channels: Some(server.channels.len()),
+                error: None,
+            },
+            Err(e) => Asterisk { up: Some(false), error: Some(e.message), ..Asterisk::default() },
+        }
+    }
+}
+
+impl SpoolState {
+    fn of(spool: &Spool) -> SpoolState {
+        let look = || -> Result<SpoolState> {
+            let waiting = spool.entries()?;
+            // one that is delivered meanwhile is no concern
+            let written = waiting.iter().filter_map(|path| path.metadata().and_then(|m| m.modified()).ok()).min();
+            let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default().as_secs());
+            Ok(SpoolState {
+                waiting: Some(waiting.len()),
+                oldest_seconds: age,
+                failed: Some(spool.failed()?.len()),
+                damaged: Some(spool.damaged()?.len()),
+                ..SpoolState::default()
+            })
+        };
+        let state = look().unwrap_or_else(|e| SpoolState { error: Some(e.message), ..SpoolState::default() });
+        SpoolState { dir: spool.dir().to_owned(), ..state }
+    }
+}

@@ -1,0 +1,163 @@
+//! How the platform is doing now: the server, the links with their live calls, the ledger, the last day.
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+use serde::Serialize;
+
+use super::Query;
+use super::call::IN_FLIGHT;
+use crate::{Error, Kind, Result, args, row};
+
+row! {
+    /// The database server.
+    pub struct Server {
+        /// `15.14`
+        pub version: String,
+        /// primary or standby.
+        pub role: String,
+        /// Its clock.
+        pub at: DateTime<Utc>,
+    }
+}
+
+/// The server that answers.
+///
+/// # Errors
+/// The database's.
+pub fn server(db: &mut impl GenericClient) -> Result<Server> {
+    let row = db.row(
+        "SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
+                CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS role, now() AS at",
+        args![],
+    )?;
+    super::one(row)?.ok_or_else(|| Error::failed("database: no answer"))
+}
+
+row! {
+    /// A link with what counts against its caps now.
+    pub struct Link {
+        /// `campaign_client_settings.id`
+        pub id: i32,
+        /// The campaign's name.
+        pub campaign_name: String,
+        /// active, inactive or paused.
+        pub campaign_status: String,
+        /// The seller; null where this login may not read it.
+        pub username: Option<String>,
+        /// The client.
+        pub client_identifier: String,
+        /// active or inactive.
+        pub status: String,
+        /// Attempts in flight.
+        pub live_calls: i64,
+        /// Calls at once.
+        pub max_concurrency: i32,
+        /// Answered calls so far.
+        pub current_total_calls: i32,
+        /// Answered calls in all; null: unlimited.
+        pub total_calls_allowed: Option<i32>,
+    }
+}
+
+/// What is looked at; None lets everything through.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Filter {
+    /// Of this seller.
+    pub user_id: Option<i32>,
+    /// Of this campaign.
+    pub campaign_id: Option<i32>,
+}
+
+/// The links, by campaign and in the order of their priority.
+///
+/// # Errors
+/// The database's.
+pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
+    let mut list = |username: &str, join: &str| {
+        let sql = format!(
+            "SELECT s.id, g.name AS campaign_name, g.status AS campaign_status, {username} AS username,
+                    c.client_identifier, s.status, coalesce(live.calls, 0) AS live_calls, s.max_concurrency,
+                    s.current_total_calls, s.total_calls_allowed
+             FROM campaign_client_settings s
+             JOIN campaigns g ON g.id = s.campaign_id
+             JOIN clients c ON c.id = s.client_id
+             {join}
+             LEFT JOIN (SELECT a.campaign_id, a.client_id, count(*) AS calls FROM call_attempts a
+                        WHERE {IN_FLIGHT} GROUP BY 1, 2) live
+                 ON live.campaign_id = s.campaign_id AND live.client_id = s.client_id
+             WHERE ($1::int IS NULL OR g.user_id = $1) AND ($2::int IS NULL OR g.id = $2)
+             ORDER BY g.name, g.id, s.forwarding_priority, c.client_identifier"
+        );
+        super::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id])?)
+    };
+    match list("u.username", "JOIN users u ON u.id = g.user_id") {
+        // a seller's login may see campaigns and not the table of users
+        Err(e) if e.kind == Kind::Permission => list("NULL::text", ""),
+        links => links,
+    }
+}
+
+/// The attempts that nobody has released.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Attempts {
+    /// Calls in progress.
+    pub live: i64,
+    /// Past their lease: they count against no cap, and wait for `call reap`.
+    pub expired: i64,
+}
+
+/// The open attempts, also of links that are gone.
+///
+/// # Errors
+/// The database's.
+pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts> {
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE {IN_FLIGHT}), count(*) FILTER (WHERE a.lease_expires_at <= now())
+         FROM call_attempts a
+         WHERE a.released_at IS NULL AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)"
+    );
+    let row = db.row(&sql, args![filter.user_id, filter.campaign_id])?;
+    let row = row.ok_or_else(|| Error::failed("database: no count"))?;
+    Ok(Attempts { live: row.try_get(0)?, expired: row.try_get(1)? })
+}
+
+row! {
+    /// The calls of an hour.
+    pub struct Hour {
+        /// When it began.
+        pub hour: DateTime<Utc>,
+        /// How many calls came in.
+        pub calls: i64,
+    }
+}
+
+/// The calls of the last 24 hours of the clock in this zone, the current one last.
+///
+/// # Errors
+/// The database's.
+pub fn hours(db: &mut impl GenericClient, zone: &str, filter: Filter) -> Result<Vec<Hour>> {
+    const BEGIN: &str = "date_trunc('hour', now(), $1) - interval '23 hours'";
+    let sql = format!(
+        "SELECT t AS hour, coalesce(n.calls, 0) AS calls
+         FROM generate_series({BEGIN}, now(), interval '1 hour') t
+         LEFT JOIN (SELECT date_bin(interval '1 hour', l.timestamp_start, {BEGIN}) AS hour, count(*) AS calls
+                    FROM call_logs l
+                    WHERE l.timestamp_start >= {BEGIN} AND l.timestamp_start <= now()
+                      AND ($2::int IS NULL OR l.user_id = $2) AND ($3::int IS NULL OR l.campaign_id = $3)
+                    GROUP BY 1) n ON n.hour = t
+         ORDER BY t"
+    );
+    super::all(&db.rows(&sql, args![zone, filter.user_id, filter.campaign_id])?)
+}
+
+/// Whether the schema is this program's; None where this login may not know.
+///
+/// # Errors
+/// The database's.
+pub fn is_schema_up_to_date(db: &mut impl GenericClient) -> Result<Option<bool>> {
+    match super::migrate::status(db) {
+        Ok(steps) => Ok(Some(steps.iter().all(|step| step.state == super::migrate::State::Applied))),
+        Err(e) if e.kind == Kind::Permission => Ok(None),
+        Err(e) => Err(e),
+    }
+}
