@@ -23,10 +23,17 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`Kind::Unreachable`] where no server answers in time; [`Kind::Permission`] where the last one
 /// refuses the login; [`Kind::Invalid`] where the URL does not parse.
 pub fn connect(config: &Config, application_name: &str) -> Result<Client> {
-    let database = database_config(config, application_name)?;
-    let place = place(&database);
-    let candidates = one_host_each(&database);
-    let deadline = Instant::now() + config.connect_timeout()?;
+    connect_to(&database_config(config, application_name)?, config.connect_timeout()?)
+}
+
+/// [`connect`] with settings that are not this program's own: Asterisk's login, for a check of it.
+///
+/// # Errors
+/// As [`connect`].
+pub fn connect_to(database: &postgres::Config, timeout: Duration) -> Result<Client> {
+    let place = place(database);
+    let candidates = one_host_each(database);
+    let deadline = Instant::now() + timeout;
     let (clients, connected) = mpsc::channel();
     let (mut failure, mut waiting) = (None, 0_u32);
     let mut untried = candidates.into_iter();
@@ -62,7 +69,7 @@ pub fn connect(config: &Config, application_name: &str) -> Result<Client> {
         }
     }
     let mut error = failure.unwrap_or_else(|| {
-        let seconds = config.connect_timeout().unwrap_or_default().as_secs_f32();
+        let seconds = timeout.as_secs_f32();
         Error::new(Kind::Unreachable, format!("the database is unreachable: no answer within {seconds} s"))
             .hint("Check that PostgreSQL runs and that DATABASE_URL is right.")
     });

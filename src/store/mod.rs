@@ -30,7 +30,7 @@ pub mod user;
 pub mod verify;
 pub mod zone;
 
-pub use connect::{connect, database_config, with_deadline};
+pub use connect::{connect, connect_to, database_config, with_deadline};
 
 /// A Rust type and the PostgreSQL type that it is sent as.
 pub trait SqlArg: ToSql + Sync + Sized {
