@@ -58,6 +58,14 @@ pub struct Site {
     pub force: bool,
 }
 
+impl Site {
+    /// A site that stays as it is installed.
+    #[must_use]
+    pub fn as_installed(etc_dir: PathBuf, agi_dir: Option<PathBuf>) -> Site {
+        Site { etc_dir, agi_dir, bind: None, carriers: Vec::new(), early_answer: None, fallback: None, force: false }
+    }
+}
+
 /// Where SIP listens unless told otherwise.
 pub const DEFAULT_BIND: &str = "0.0.0.0:5060";
 
@@ -84,10 +92,11 @@ pub struct Installed {
     pub backup: Option<PathBuf>,
 }
 
-struct File {
-    path: PathBuf,
-    content: Vec<u8>,
-    mode: u32,
+/// A file of the installation as this release and the site's choices make it.
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    pub(crate) content: Vec<u8>,
+    pub(crate) mode: u32,
     /// One of the AGI programs, which nobody edits.
     program: bool,
 }
@@ -105,7 +114,8 @@ pub fn install(
     now: DateTime<Utc>,
 ) -> Result<Vec<Installed>> {
     let asterisk_conf = fs::read_to_string(site.etc_dir.join("asterisk.conf")).unwrap_or_default();
-    let files = plan(site, database, programs_dir, &asterisk_conf)?;
+    let mut files = configuration(site, database)?;
+    files.extend(programs(&agi_dir(site, &asterisk_conf)?, programs_dir)?);
     let mut changes = Vec::new();
     let mut differing = Vec::new();
     for file in &files {
@@ -183,12 +193,12 @@ pub fn has_carrier(site: &Site) -> bool {
     !site.carriers.is_empty() || !Choices::installed(&site.etc_dir).carriers.is_empty()
 }
 
-fn plan(site: &Site, database: &postgres::Config, programs_dir: &Path, asterisk_conf: &str) -> Result<Vec<File>> {
+/// The configuration and the dialplan with the site's values.
+pub(crate) fn configuration(site: &Site, database: &postgres::Config) -> Result<Vec<File>> {
     if !site.etc_dir.is_dir() {
         return Err(Error::failed(format!("{} is not a folder", site.etc_dir.display()))
             .hint("Install Asterisk first, or name its configuration folder with --etc-dir."));
     }
-    let agi_dir = agi_dir(site, asterisk_conf)?;
     let installed = Choices::installed(&site.etc_dir);
     let carriers = if site.carriers.is_empty() { &installed.carriers } else { &site.carriers };
     let bind = site.bind.map(|b| b.to_string()).or(installed.bind).unwrap_or_else(|| DEFAULT_BIND.to_owned());
@@ -210,6 +220,22 @@ fn plan(site: &Site, database: &postgres::Config, programs_dir: &Path, asterisk_
         let content = values.iter().fold(template.to_owned(), |text, (mark, value)| text.replace(mark, value));
         files.push(File { path: site.etc_dir.join(name), content: content.into_bytes(), mode: 0o640, program: false });
     }
+    Ok(files)
+}
+
+/// The AGI programs as Asterisk knows them.
+pub(crate) fn program_names() -> [&'static str; 2] {
+    PROGRAMS.map(|(_, installed)| installed)
+}
+
+/// A file of the configuration as the release has it, without a site's values.
+pub(crate) fn template(name: &str) -> &'static str {
+    TEMPLATES.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| text)
+}
+
+/// The AGI programs, from where this program is.
+pub(crate) fn programs(agi_dir: &Path, programs_dir: &Path) -> Result<Vec<File>> {
+    let mut files = Vec::new();
     for (built, installed) in PROGRAMS {
         let source = [built, installed].map(|name| programs_dir.join(name)).into_iter().find(|p| p.is_file());
         let Some(source) = source else {
@@ -222,12 +248,17 @@ fn plan(site: &Site, database: &postgres::Config, programs_dir: &Path, asterisk_
     Ok(files)
 }
 
-fn agi_dir(site: &Site, asterisk_conf: &str) -> Result<PathBuf> {
-    let dir = match (&site.agi_dir, setting(asterisk_conf, "astagidir")) {
+/// Where the AGI programs go, be it there or not.
+pub(crate) fn agi_path(site: &Site, asterisk_conf: &str) -> PathBuf {
+    match (&site.agi_dir, setting(asterisk_conf, "astagidir")) {
         (Some(dir), _) => dir.clone(),
         (None, Some(dir)) => PathBuf::from(dir),
         (None, None) => PathBuf::from("/usr/share/asterisk/agi-bin"),
-    };
+    }
+}
+
+fn agi_dir(site: &Site, asterisk_conf: &str) -> Result<PathBuf> {
+    let dir = agi_path(site, asterisk_conf);
     if !dir.is_dir() {
         return Err(Error::failed(format!("{} is not a folder", dir.display()))
             .hint("Name Asterisk's AGI folder (astagidir of asterisk.conf) with --agi-dir."));
@@ -236,7 +267,7 @@ fn agi_dir(site: &Site, asterisk_conf: &str) -> Result<PathBuf> {
 }
 
 /// The `key => value` or `key = value` of an asterisk.conf, without its comment.
-fn setting<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+pub(crate) fn setting<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (name, value) = line.split(';').next()?.split_once('=')?;
         (name.trim() == key).then(|| value.strip_prefix('>').unwrap_or(value).trim())

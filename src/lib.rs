@@ -9,6 +9,7 @@ pub mod api;
 pub mod ari;
 pub mod asterisk;
 pub mod call;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod confirm;

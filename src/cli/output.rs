@@ -31,6 +31,13 @@ pub enum Output {
     },
     /// Text in another format that a program reads.
     Text(String),
+    /// What programs read as JSON and people as a text of its own.
+    Report {
+        /// For programs.
+        value: Value,
+        /// For people.
+        text: String,
+    },
     /// One thing: name and value per line, nested lists as tables; JSON: the object.
     Item(Value),
     /// One thing with lists in it that are too wide for a table of all their fields; JSON: the object.
@@ -183,6 +190,7 @@ fn as_json(output: &Output) -> String {
         Output::Text(text) => return text.clone(),
         // they are printed one by one, not here
         Output::Frames(_) => return String::new(),
+        Output::Report { value, .. } => value.clone(),
         Output::List { rows, .. } => Value::Array(rows.clone()),
         Output::Item(value) | Output::Detail { value, .. } | Output::Done { value, .. } => value.clone(),
     };
@@ -197,6 +205,7 @@ fn as_text(output: &Output) -> String {
         Output::Csv { rows, columns } => csv(rows, columns),
         Output::Text(text) => text.clone(),
         Output::Frames(_) => String::new(),
+        Output::Report { text, .. } => printable(text),
         Output::Item(value) => item(value, &[]),
         Output::Detail { value, tables } => item(value, tables),
         Output::Done { message, .. } => format!("{}\n", printable(message)),

@@ -18,6 +18,7 @@ pub mod campaign;
 pub mod client;
 mod connect;
 pub mod did;
+pub mod health;
 pub mod migrate;
 pub mod pjsip;
 pub mod reap;

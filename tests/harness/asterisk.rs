@@ -223,6 +223,16 @@ impl Asterisk {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// A program that does what a packaged `asterisk` does.
+    pub fn program(&self) -> PathBuf {
+        let words: Vec<String> = Installation::find().command.iter().map(|word| format!("'{word}'")).collect();
+        let path = self.folder.path.join("asterisk");
+        std::fs::write(&path, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" "))).expect("own folder");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).expect("own file");
+        path
+    }
+
     /// How many channels are up.
     pub fn channels(&self) -> usize {
         self.cli("core show channels concise").lines().filter(|l| l.contains('!')).count()

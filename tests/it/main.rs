@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod asterisk_check;
 mod asterisk_dies;
 mod calls;
 mod caps;

@@ -1,0 +1,201 @@
+//! cc-route.agi run as Asterisk would run it, for a number that no DID has: it asks the database,
+//! claims nothing and writes nothing.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::console::{self, Answer};
+use super::files::Installation;
+use super::identity::{Access, Identity};
+use super::process::Process;
+use super::{Area, State};
+use crate::config::DEFAULT_ENV_FILE;
+
+/// Longer than the program's own limits.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// No number: it has letters.
+const NO_DID: &str = "capconduit-asterisk-check";
+
+/// Looks at what the AGI programs need besides themselves, and lets one of them ask the database.
+/// `astspooldir` is handed to them as Asterisk does.
+#[must_use]
+pub fn check(installation: &Installation, process: Option<&Process>, astspooldir: &Path) -> Area {
+    let mut area = Area::new("agi");
+    env_file(&mut area, installation, process);
+    let program = installation.agi_dir.join("cc-route.agi");
+    if !program.is_file() {
+        area.unknown("database", "not asked: cc-route.agi is missing", "See files cc-route.agi.");
+        return area;
+    }
+    let own = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| Identity::of_process(&status));
+    match start(&program, own.as_ref(), installation.user.as_ref()) {
+        Ok((mut command, runs_as)) => {
+            command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("AST_SPOOL_DIR", astspooldir);
+            command.envs(environment(process));
+            ask(&mut area, &mut command, &runs_as);
+        }
+        Err(why) => area.unknown("database", format!("cc-route.agi was not run: {why}"), "Run this as root."),
+    }
+    area
+}
+
+/// What of Asterisk's environment the programs use; without Asterisk, what is known of it. No more than
+/// this: whoever Asterisk runs as may have changed the rest.
+fn environment(process: Option<&Process>) -> Vec<(String, String)> {
+    let used = |name: &str| {
+        ["CAPCONDUIT_", "DATABASE_UR", "INTERNAL_API_", "PG"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    match process.and_then(|process| process.environment.as_ref()) {
+        Some(environment) => environment.iter().filter(|(name, _)| used(name)).cloned().collect(),
+        None => std::env::var("CAPCONDUIT_ENV_FILE")
+            .map(|file| ("CAPCONDUIT_ENV_FILE".to_owned(), file))
+            .into_iter()
+            .collect(),
+    }
+}
+
+fn env_file(area: &mut Area, installation: &Installation, process: Option<&Process>) {
+    let path = environment(process)
+        .into_iter()
+        .find(|(name, _)| name == "CAPCONDUIT_ENV_FILE")
+        .map_or_else(|| PathBuf::from(DEFAULT_ENV_FILE), |(_, path)| PathBuf::from(path));
+    let shown = path.display();
+    match installation.user.as_ref().map(|user| (user, user.may(Access::Read, &path))) {
+        Some((_, Ok(true))) => area.ok("env file", format!("{shown} can be read by Asterisk's programs")),
+        Some((user, Ok(false))) => area.error(
+            "env file",
+            format!("{shown} cannot be read by Asterisk's programs, which run as {}", user.name),
+            format!("chgrp {} {shown} && chmod 640 {shown}, and let it through the folders above.", user.name),
+        ),
+        Some((_, Err(e))) if e.kind() == std::io::ErrorKind::NotFound => {
+            area.info("env file", format!("there is no {shown}: Asterisk's environment and defaults count"));
+        }
+        Some((_, Err(e))) => area.unknown("env file", format!("{shown}: {e}"), "Run this as root."),
+        None => area.unknown("env file", "Asterisk's user is not known", "Name it with --user."),
+    }
+}
+
+/// The program as Asterisk's user, and who that is; the error says why it is not run.
+fn start(program: &Path, own: Option<&Identity>, user: Option<&Identity>) -> Result<(Command, String), String> {
+    let own = own.ok_or("the user of this program is not known")?;
+    let user = match user {
+        Some(user) => user,
+        None if own.uid == 0 => return Err("Asterisk's user is not known".to_owned()),
+        None => own,
+    };
+    if own.uid == 0 && user.uid != 0 {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &user.uid.to_string(), "--regid", &user.gid.to_string(), "--init-groups", "--"]);
+        command.arg(program);
+        return Ok((command, user.name.clone()));
+    }
+    // root runs only what nobody else can have put there
+    let is_roots = |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.uid() == 0 && m.mode() & 0o022 == 0);
+    if own.uid == 0 && !(is_roots(program) && program.parent().is_some_and(is_roots)) {
+        return Err("Asterisk runs as root, but others than root may change the program".to_owned());
+    }
+    let runs_as = if own.uid == user.uid {
+        user.name.clone()
+    } else {
+        format!("{}, not as Asterisk's user {}", own.name, user.name)
+    };
+    Ok((Command::new(program), runs_as))
+}
+
+fn ask(area: &mut Area, command: &mut Command, runs_as: &str) {
+    // what Asterisk answers: the channel's variables, then done, done, done
+    let id = format!("{NO_DID}-{}", std::process::id());
+    let said = format!(
+        "agi_uniqueid: {id}\nagi_extension: s\n\n200 result=1 ({id}&&{NO_DID}&&0)\n{}",
+        "200 result=1\n".repeat(4)
+    );
+    let begun = Instant::now();
+    match console::run(command, said.as_bytes(), TIMEOUT) {
+        Ok(answer) => {
+            let (state, message) = decision(&answer);
+            let message = format!("{message} (cc-route.agi as {runs_as}, {} ms)", begun.elapsed().as_millis());
+            match state {
+                State::Ok => area.ok("database", message),
+                _ => area.error(
+                    "database",
+                    message,
+                    "Check DATABASE_URL in the env file, or in Asterisk's environment; calls fail until it is right.",
+                ),
+            }
+        }
+        Err(e) => area.error("database", e.message, "Check that Asterisk's user may run it."),
+    }
+}
+
+/// What the program has decided, and whether it is what it should be.
+fn decision(answer: &Answer) -> (State, String) {
+    let set = answer
+        .text
+        .lines()
+        .find_map(|line| line.strip_prefix("SET VARIABLE \"ARRAY(CC_STATUS,")?.split("\" \"").nth(1));
+    let mut values = set.unwrap_or_default().split([',', '"']);
+    let first_line = |text: &str| text.lines().next().unwrap_or_default().chars().take(300).collect::<String>();
+    match (values.next(), values.next()) {
+        (Some("reject"), Some("did_not_found")) if answer.success => (State::Ok, "it asks the database".to_owned()),
+        (Some("error"), Some(kind)) => {
+            let log = answer.text.lines().find_map(|line| line.strip_prefix("EXEC Log \"ERROR,cc-route.agi: "));
+            let why = log.map_or_else(|| kind.to_owned(), |line| first_line(line.trim_end_matches('"')));
+            (State::Error, format!("cc-route.agi makes no decision: {why}"))
+        }
+        (Some(status @ ("reject" | "proceed")), reason) => {
+            (State::Error, format!("an unknown number is answered with {status}, {}", reason.unwrap_or_default()))
+        }
+        _ => (State::Error, format!("cc-route.agi does not run: {}", first_line(&answer.complaint))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str, success: bool) -> Answer {
+        Answer { text: text.into(), complaint: "setpriv: failed\nx".into(), success }
+    }
+
+    #[test]
+    fn the_programs_answer_is_understood() {
+        let asked = "GET FULL VARIABLE \"${x}\"\n";
+        let rejected = format!(
+            "{asked}SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_CALL_STATUS,CC_HANGUP_CAUSE)\" \"reject,did_not_found,REJECTED_DID_NOT_FOUND,1\"\n"
+        );
+        assert_eq!(decision(&answer(&rejected, true)).0, State::Ok);
+        let failed = format!(
+            "{asked}SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_HANGUP_CAUSE)\" \"error,unreachable,42\"\nEXEC Log \"ERROR,cc-route.agi: no decision: away\"\n"
+        );
+        let expected = "cc-route.agi makes no decision: no decision: away".to_owned();
+        assert_eq!(decision(&answer(&failed, false)), (State::Error, expected));
+        let expected = "cc-route.agi does not run: setpriv: failed".to_owned();
+        assert_eq!(decision(&answer("", false)), (State::Error, expected));
+    }
+
+    #[test]
+    fn of_asterisks_environment_only_what_the_programs_use_is_taken() {
+        let pairs = ["DATABASE_URL", "LD_PRELOAD", "PATH", "CAPCONDUIT_ENV_FILE", "PGOPTIONS"];
+        let environment_of = pairs.map(|name| (name.to_owned(), "x".to_owned())).to_vec();
+        let process = Process { environment: Some(environment_of), ..Process::default() };
+        let names: Vec<String> = environment(Some(&process)).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["DATABASE_URL", "CAPCONDUIT_ENV_FILE", "PGOPTIONS"]);
+    }
+
+    #[test]
+    fn root_does_not_run_what_others_may_change() {
+        let root = Identity { name: "root".into(), uid: 0, gid: 0, groups: vec![0] };
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("cc-route.agi");
+        std::fs::write(&program, "").expect("own folder");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(&program, mode).expect("own file");
+        assert!(start(&program, Some(&root), Some(&root)).is_err());
+        assert!(start(&program, Some(&root), None).is_err());
+        let other = Identity { name: "a".into(), uid: 7, gid: 7, groups: vec![7] };
+        let (command, _) = start(&program, Some(&root), Some(&other)).expect("as that user");
+        assert_eq!(command.get_program(), "setpriv");
+    }
+}

@@ -1,0 +1,276 @@
+//! What Asterisk's console commands print, taken apart. It is text made for people, and part of it
+//! comes from the database: what does not look as expected is left out, and nothing panics.
+
+use std::collections::BTreeMap;
+
+/// `core show version`: the major version.
+#[must_use]
+pub fn major_version(text: &str) -> Option<u32> {
+    // "Asterisk 22.10.1 built by", "Asterisk certified-20.7-cert1 built by"
+    let version = text.trim_start().strip_prefix("Asterisk ")?.split(" built by").next()?;
+    let digits = version.trim_start_matches(|c: char| !c.is_ascii_digit());
+    digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// A line of `core show settings`: `System name`, `PID file`, ...
+#[must_use]
+pub fn setting<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == name).then(|| value.trim())
+    })
+}
+
+/// `core show uptime seconds`: since the start, and since the last reload.
+#[must_use]
+pub fn uptime(text: &str) -> Option<(u64, u64)> {
+    Some((setting(text, "System uptime")?.parse().ok()?, setting(text, "Last reload")?.parse().ok()?))
+}
+
+/// `module show`: the modules that run.
+#[must_use]
+pub fn running_modules(text: &str) -> Vec<&str> {
+    let running = text.lines().filter(|line| line.contains(" Running ") && !line.contains(" Not Running "));
+    running.filter_map(|line| line.split_whitespace().next()).filter(|name| name.ends_with(".so")).collect()
+}
+
+/// `dialplan show CONTEXT`: what the context does, `Hangup(21)`, in the order of the letters. Only what
+/// comes from a file of this name. None where there is no such context.
+#[must_use]
+pub fn dialplan(text: &str, file: &str) -> Option<Vec<String>> {
+    if !text.contains("[ Context '") {
+        return None;
+    }
+    let of_file = format!("[{file}:");
+    let mut steps: Vec<String> = text
+        .lines()
+        .filter_map(|line| {
+            let (step, source) = line.rsplit_once(" [")?;
+            if !format!("[{source}").starts_with(&of_file) {
+                return None;
+            }
+            let (priority, step) = step.split_once(". ")?;
+            priority.ends_with(|c: char| c.is_ascii_digit()).then(|| step.trim().to_owned())
+        })
+        .collect();
+    steps.sort();
+    Some(steps)
+}
+
+/// The contexts of a dialplan file, each with what [`dialplan`] would say of it.
+#[must_use]
+pub fn dialplan_file(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut contexts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut current = None;
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(';')) {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            current = (name.0 != "globals" && name.0 != "general").then(|| name.0.to_owned());
+            if let Some(name) = &current {
+                contexts.entry(name.clone()).or_default();
+            }
+            continue;
+        }
+        let Some((kind, rest)) = line.split_once("=>") else { continue };
+        // exten => NAME,PRIORITY,STEP and same => PRIORITY,STEP
+        let step = match kind.trim() {
+            "exten" => rest.splitn(3, ',').nth(2),
+            "same" => rest.split_once(',').map(|(_, step)| step),
+            _ => None,
+        };
+        if let (Some(context), Some(step)) = (&current, step) {
+            contexts.entry(context.clone()).or_default().push(step.trim().to_owned());
+        }
+    }
+    contexts.values_mut().for_each(|steps| steps.sort());
+    contexts
+}
+
+/// A line of `pjsip show transports`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Transport<'a> {
+    /// The name.
+    pub id: &'a str,
+    /// Address and port.
+    pub bind: &'a str,
+}
+
+/// `pjsip show transports`
+#[must_use]
+pub fn transports(text: &str) -> Vec<Transport<'_>> {
+    labelled(text, "Transport:")
+        .filter_map(|rest| {
+            let mut words = rest.split_whitespace();
+            Some(Transport { id: words.next()?, bind: words.next_back()? })
+        })
+        .collect()
+}
+
+/// `pjsip show identifies`: the endpoints that addresses stand for.
+#[must_use]
+pub fn identified(text: &str) -> Vec<&str> {
+    labelled(text, "Identify:").filter_map(|rest| rest.trim().split_once('/')).map(|(_, endpoint)| endpoint).collect()
+}
+
+/// `pjsip show endpoints`: their names.
+#[must_use]
+pub fn endpoints(text: &str) -> Vec<&str> {
+    // NAME or NAME/CALLER ID
+    labelled(text, "Endpoint:").filter_map(|rest| rest.trim_start().split(['/', ' ']).next()).collect()
+}
+
+/// A line of `pjsip show contacts`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Contact<'a> {
+    /// The AOR that it belongs to.
+    pub aor: &'a str,
+    /// `Avail`, `Unavail`, `NonQual`, ...
+    pub status: &'a str,
+}
+
+/// `pjsip show contacts`
+#[must_use]
+pub fn contacts(text: &str) -> Vec<Contact<'_>> {
+    labelled(text, "Contact:")
+        .filter_map(|rest| {
+            let (aor, rest) = rest.trim_start().split_once('/')?;
+            let mut words = rest.split_whitespace();
+            // the round trip time comes last
+            let _ = words.next_back()?;
+            Some(Contact { aor, status: words.next_back()? })
+        })
+        .collect()
+}
+
+/// `core show codecs`: all names by which a codec may be allowed.
+#[must_use]
+pub fn codecs(text: &str) -> Vec<&str> {
+    let rows = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|words| words.first().is_some_and(|id| id.parse::<u32>().is_ok()))
+        .flat_map(|words| [words.get(2).copied(), words.get(3).copied()])
+        .flatten()
+        .collect()
+}
+
+/// What follows a label at the beginning of a line; the heading with `<...>` is left out.
+fn labelled<'a>(text: &'a str, label: &'a str) -> impl Iterator<Item = &'a str> {
+    let rest = text.lines().filter_map(move |line| line.trim_start().strip_prefix(label));
+    rest.filter(|rest| !rest.trim_start().starts_with('<'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    // all of these are what Asterisk 22.10 printed
+    const CONTACTS: &str = "
+  Contact:  <Aor/ContactUri..............................> <Hash....> <Status> <RTT(ms)..>
+==========================================================================================
+
+  Contact:  client1-1/sip:127.0.0.1:9                      344e588cfb Unavail        -nan
+  Contact:  client1-2/sip:127.0.0.1;transport=tcp          eecf362c50 NonQual        -nan
+
+Objects found: 2
+";
+    const ENDPOINTS: &str = "
+ Endpoint:  <Endpoint/CID.....................................>  <State.....>  <Channels.>
+    I/OAuth:  <AuthId/UserName...........................................................>
+  Transport:  <TransportId........>  <Type>  <cos>  <tos>  <BindAddress..................>
+==========================================================================================
+
+ Endpoint:  carrier                                              Unavailable   0 of inf
+   Identify:  carrier/carrier
+        Match: 127.0.0.2/32
+
+ Endpoint:  client1-2/123                                        Unavailable   0 of inf
+        Aor:  client1-2                                          1
+      Contact:  client1-2/sip:127.0.0.1;transport=tcp      eecf362c50 NonQual        -nan
+
+
+Objects found: 2
+";
+    const TRANSPORTS: &str = "
+Transport:  <TransportId........>  <Type>  <cos>  <tos>  <BindAddress....................>
+==========================================================================================
+
+Transport:  transport-tcp             tcp      0      0  127.0.0.1:34943
+Transport:  transport-udp             udp      0      0  127.0.0.1:34943
+
+Objects found: 2
+";
+    const MODULES: &str = "
+Module                         Description                              Use Count  Status      Support Level
+acl                            Named ACL system                         2          Running              core
+app_dial.so                    Dialing Application                      0          Running              core
+func_cdr.so                    Call Detail Record (CDR) dialplan functi 0          Not Running          core
+res_pjsip_endpoint_identifier_ip.so PJSIP IP endpoint identifier             0          Running              core
+4 modules loaded
+";
+    const DIALPLAN: &str = "
+[ Context 'capconduit' created by 'pbx_config' ]
+  'h' =>            1. Gosub(cc-hangup,s,1)                       [extensions.conf:47]
+  's' =>            1. NoOp()                                     [extensions.conf:22]
+                    2. ExecIf($[\"${CC_EARLY_ANSWER}\" = \"yes\"]?Answer(,i)) [extensions.conf:26]
+     [attempt]      3. Set(CC_STATUS=)                            [extensions.conf:27]
+  'x' =>            1. NoOp(more)                                 [extensions_local.conf:2]
+
+-= 2 extensions (4 priorities) in 1 context. =-
+";
+    const CODECS: &str = "
+Disclaimer: this command is for informational purposes only.
+      ID TYPE  NAME         FORMAT           QUALITY DESCRIPTION
+------------------------------------------------------------------------------------------------
+       6 audio alaw         alaw                 100 (G.711 a-law)
+      23 audio speex        speex16               40 (SpeeX 16khz)
+";
+
+    #[test]
+    fn versions() {
+        let of = major_version;
+        assert_eq!(of("Asterisk 22.10.1+dfsg+~cs6.17.60671434-1 built by nobody @ buildd.debian.org on a"), Some(22));
+        assert_eq!(of("\nAsterisk certified-20.7-cert1 built by x"), Some(20));
+        assert_eq!(of("Asterisk GIT-master-abc built by x"), None);
+    }
+
+    #[test]
+    fn what_the_server_has() {
+        assert_eq!(uptime("System uptime: 6\nLast reload: 0\n"), Some((6, 0)));
+        assert_eq!(setting("  System name:                 chk\n", "System name"), Some("chk"));
+        assert_eq!(running_modules(MODULES), ["app_dial.so", "res_pjsip_endpoint_identifier_ip.so"]);
+        assert_eq!(endpoints(ENDPOINTS), ["carrier", "client1-2"]);
+        assert_eq!(identified(ENDPOINTS), ["carrier"]);
+        assert_eq!(codecs(CODECS), ["alaw", "alaw", "speex", "speex16"]);
+        let bind = "127.0.0.1:34943";
+        let expected = ["transport-tcp", "transport-udp"].map(|id| Transport { id, bind });
+        assert_eq!(transports(TRANSPORTS), expected);
+        let expected = [("client1-1", "Unavail"), ("client1-2", "NonQual")];
+        assert_eq!(contacts(CONTACTS), expected.map(|(aor, status)| Contact { aor, status }));
+    }
+
+    #[test]
+    fn the_dialplan_of_our_file() {
+        let expected = [
+            "ExecIf($[\"${CC_EARLY_ANSWER}\" = \"yes\"]?Answer(,i))",
+            "Gosub(cc-hangup,s,1)",
+            "NoOp()",
+            "Set(CC_STATUS=)",
+        ];
+        assert_eq!(dialplan(DIALPLAN, "extensions.conf").expect("a context"), expected);
+        assert_eq!(dialplan("There is no existence of 'nope' context\n", "extensions.conf"), None);
+        let file = "[globals]\nA=b\n[capconduit]\nexten => s,1,NoOp()\n; exten => s,1,No()\n same => n,ExecIf($[\"${CC_EARLY_ANSWER}\" = \"yes\"]?Answer(,i))\n\
+                    same => n(attempt),Set(CC_STATUS=)\nexten => h,1,Gosub(cc-hangup,s,1)\n#tryinclude \"x\"\n";
+        let contexts = dialplan_file(file);
+        assert_eq!(contexts.len(), 1);
+        assert_eq!(contexts["capconduit"], expected);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_printed_nothing_panics(text in "(Asterisk |built by|Endpoint:|Contact:|Transport:|Identify:|\\[ Context '|\\[extensions.conf:|exten|same|=>|\\. | Running |[0-9]{1,12}|[/ ,:<>\\[\\]]|\n|\\PC){0,60}") {
+            let _ = (major_version(&text), uptime(&text), setting(&text, ""), running_modules(&text), codecs(&text));
+            let _ = (dialplan(&text, "extensions.conf"), dialplan_file(&text));
+            let _ = (transports(&text), identified(&text), endpoints(&text), contacts(&text));
+        }
+    }
+}

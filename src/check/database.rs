@@ -1,0 +1,207 @@
+//! The database: its schema, clock and room, and Asterisk's own login to it.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use postgres::Client;
+
+use super::Area;
+use crate::store::health::{self, Health};
+use crate::store::migrate::{self, State};
+use crate::{Error, Kind, Result, store};
+
+/// Calls are short transactions, but each of their programs has a connection of its own.
+const FEW_CONNECTIONS: i64 = 20;
+
+/// Looks at the database that this program is configured for. `port` is the one asked for.
+#[must_use]
+pub fn check(db: &mut Client, port: u16) -> Area {
+    let mut area = Area::new("database");
+    schema(&mut area, db);
+    let before = Utc::now();
+    match health::health(db) {
+        Ok(Some(health)) => {
+            let middle = before + (Utc::now() - before) / 2;
+            server(&mut area, &health, port);
+            clock(&mut area, health.now, middle);
+        }
+        Ok(None) => area.unknown("server", "it says nothing of itself", "Ask again."),
+        Err(e) => area.unknown("server", e.message, "Ask again."),
+    }
+    area
+}
+
+fn schema(area: &mut Area, db: &mut Client) {
+    let steps = match migrate::status(db) {
+        Ok(steps) => steps,
+        Err(e) => return area.error("schema", e.message, "capconduit db status"),
+    };
+    let behind: Vec<&str> = steps
+        .iter()
+        .filter(|step| matches!(step.state, State::Pending | State::Changed))
+        .map(|step| step.name.as_str())
+        .collect();
+    let foreign: Vec<&str> = steps
+        .iter()
+        .filter(|step| matches!(step.state, State::Mismatch | State::Unknown))
+        .map(|step| step.name.as_str())
+        .collect();
+    if !behind.is_empty() {
+        let why = format!("the schema is behind this program: {}", super::some_of(&behind));
+        area.error("schema", why, "capconduit db migrate");
+    }
+    if !foreign.is_empty() {
+        let why = format!("the schema is another release's: {}", super::some_of(&foreign));
+        area.error("schema", why, "Use the capconduit release that belongs to this database.");
+    }
+    if behind.is_empty() && foreign.is_empty() {
+        area.ok("schema", "that of this program");
+    }
+}
+
+fn server(area: &mut Area, health: &Health, port: u16) {
+    area.info("server", format!("PostgreSQL {}", health.version));
+    if health.read_only {
+        area.error(
+            "writing",
+            "the server takes no changes: it is a standby, or read-only",
+            "Name the primary in DATABASE_URL; of several hosts, target_session_attrs=read-write picks it.",
+        );
+    } else {
+        area.ok("writing", "the server takes changes");
+    }
+    if health.isolation == "read committed" {
+        area.ok("isolation", "read committed");
+    } else {
+        area.error(
+            "isolation",
+            format!("transactions are {}: every call is refused, since caps could not be kept", health.isolation),
+            "ALTER DATABASE ... SET default_transaction_isolation = 'read committed'; also for the roles.",
+        );
+    }
+    // Checks of the recommended production layout, with a pooler in front, belong here.
+    if health.port == i32::from(port) {
+        area.info("pooler", "none: the programs of each call connect to PostgreSQL itself");
+    } else {
+        area.info("pooler", format!("port {port} leads to PostgreSQL's port {}: a pooler is in front", health.port));
+    }
+    let free = i64::from(health.max_connections) - health.connections;
+    let room = format!("{} of {} connections are in use", health.connections, health.max_connections);
+    if free < FEW_CONNECTIONS {
+        area.warning(
+            "connections",
+            format!("{room}: with few left, calls fail when many come at once"),
+            "Put PgBouncer in front (transaction mode), or raise max_connections.",
+        );
+    } else {
+        area.ok("connections", room);
+    }
+}
+
+/// Leases and records compare the two clocks.
+fn clock(area: &mut Area, database: DateTime<Utc>, own: DateTime<Utc>) {
+    let milliseconds = (database - own).num_milliseconds();
+    let size = milliseconds.unsigned_abs();
+    #[allow(clippy::cast_precision_loss, reason = "shown to a tenth of a second")]
+    let seconds = milliseconds as f64 / 1000.0;
+    let message = format!("the database's clock is {seconds:+.1} s from this server's");
+    let remedy = "Let both keep time by NTP: apt-get install chrony";
+    match size {
+        0..=1000 => area.ok("clock", message),
+        1001..=5000 => area.warning("clock", format!("{message}: times in call records are off"), remedy),
+        _ => area.error("clock", format!("{message}: times in call records are wrong"), remedy),
+    }
+}
+
+/// What is said where the database does not answer.
+#[must_use]
+pub fn unreachable(error: &Error) -> Area {
+    let mut area = Area::new("database");
+    let remedy = error.hint.clone().unwrap_or_else(|| "Check DATABASE_URL.".to_owned());
+    area.error("connection", error.message.clone(), remedy);
+    for name in ["schema", "writing", "isolation", "pooler", "connections", "clock"] {
+        area.unknown(name, "not looked at: the database does not answer", "See database connection.");
+    }
+    area
+}
+
+/// Logs in as Asterisk's realtime does, and reads what it reads; `active` is how many endpoints there
+/// are for it to see.
+pub fn realtime_login(area: &mut Area, login: &postgres::Config, active: Option<i64>, timeout: Duration) {
+    let user = login.get_user().unwrap_or("asterisk").to_owned();
+    let mut login = login.clone();
+    login.application_name("capconduit").tcp_user_timeout(Duration::from_secs(10));
+    // what res_config_pgsql takes where its file says nothing
+    if login.get_user().is_none() {
+        login.user("asterisk");
+    }
+    if login.get_password().is_none() {
+        login.password("asterisk");
+    }
+    if login.get_hosts().is_empty() {
+        login.host_path("/var/run/postgresql");
+    }
+    let seen: Result<i64> = store::connect_to(&login, timeout).and_then(|mut db| health::read_realtime_views(&mut db));
+    match (seen, active) {
+        (Ok(seen), Some(active)) if seen != active => area.warning(
+            "realtime login",
+            format!(
+                "Asterisk's login {user} sees {seen} clients' endpoints, there are {active}: it is another database"
+            ),
+            "Let res_pgsql.conf name the same database as DATABASE_URL: capconduit asterisk install --force",
+        ),
+        (Ok(seen), _) => area.ok("realtime login", format!("{user} reads {seen} endpoints")),
+        (Err(e), _) => {
+            let remedy = match e.kind {
+                Kind::Permission => {
+                    "Correct dbuser and dbpass in res_pgsql.conf, or GRANT SELECT ON ps_endpoints, ps_aors, ps_auths; \
+                                     then asterisk -rx 'module reload res_config_pgsql.so'."
+                }
+                _ => "Correct dbhost, dbport and dbname in res_pgsql.conf, or start the database.",
+            };
+            area.error("realtime login", format!("Asterisk's login {user}: {}", e.message), remedy);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn found(check: impl FnOnce(&mut Area)) -> Vec<(String, crate::check::State)> {
+        let mut area = Area::new("database");
+        check(&mut area);
+        area.findings.into_iter().map(|f| (f.check, f.state)).collect()
+    }
+
+    #[test]
+    fn clocks_that_differ() {
+        use crate::check::State::{Error, Ok, Warning};
+        let now = Utc::now();
+        for (seconds, state) in [(0, Ok), (-1, Ok), (3, Warning), (-4, Warning), (6, Error), (-600, Error)] {
+            assert_eq!(
+                found(|area| clock(area, now + TimeDelta::seconds(seconds), now)),
+                [("clock".to_owned(), state)]
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_that_cannot_do_its_work() {
+        let health = Health {
+            version: "15".into(),
+            isolation: "serializable".into(),
+            read_only: true,
+            now: Utc::now(),
+            port: 5432,
+            max_connections: 100,
+            connections: 97,
+        };
+        let found = found(|area| server(area, &health, 6432));
+        let problems: Vec<&str> =
+            found.iter().filter(|(_, s)| *s >= crate::check::State::Warning).map(|(c, _)| c.as_str()).collect();
+        assert_eq!(problems, ["writing", "isolation", "connections"]);
+    }
+}

@@ -1,0 +1,117 @@
+//! What `capconduit asterisk check` looks at: an installed system, part by part, as an expert would.
+//!
+//! Each part is a file with small functions that say what they found; nothing here changes anything.
+//! What could not be looked at is said to be unknown, never to be in order.
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub mod agi;
+pub mod answers;
+pub mod clients;
+pub mod console;
+pub mod database;
+pub mod files;
+pub mod identity;
+pub mod process;
+pub mod server;
+pub mod spool;
+
+/// What a look at something came to, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// Worth knowing.
+    Info,
+    /// It could not be looked at.
+    Unknown,
+    /// Calls go through, but something is wrong or will be.
+    Warning,
+    /// Calls or their records are lost, or will be.
+    Error,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            State::Ok => "ok",
+            State::Info => "info",
+            State::Unknown => "unknown",
+            State::Warning => "warning",
+            State::Error => "error",
+        })
+    }
+}
+
+/// What was looked at, and what was found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// The part of the system: `files`, `server`, ...
+    pub area: &'static str,
+    /// What was looked at: a file, `modules`, `client acme`.
+    pub check: String,
+    /// What it came to.
+    pub state: State,
+    /// What is so, and why it matters.
+    pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+/// The findings of one area.
+#[derive(Debug)]
+pub struct Area {
+    name: &'static str,
+    /// In the order in which they were made.
+    pub findings: Vec<Finding>,
+}
+
+impl Area {
+    /// An area without findings yet.
+    #[must_use]
+    pub fn new(name: &'static str) -> Area {
+        Area { name, findings: Vec::new() }
+    }
+
+    fn add(&mut self, state: State, check: &str, message: String, remedy: Option<String>) {
+        self.findings.push(Finding { area: self.name, check: check.to_owned(), state, message, remedy });
+    }
+
+    /// It is as it should be.
+    pub fn ok(&mut self, check: &str, message: impl Into<String>) {
+        self.add(State::Ok, check, message.into(), None);
+    }
+
+    /// It is worth knowing.
+    pub fn info(&mut self, check: &str, message: impl Into<String>) {
+        self.add(State::Info, check, message.into(), None);
+    }
+
+    /// It could not be looked at, and why; `remedy` says how it can be.
+    pub fn unknown(&mut self, check: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(State::Unknown, check, message.into(), Some(remedy.into()));
+    }
+
+    /// Something is wrong or will be.
+    pub fn warning(&mut self, check: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(State::Warning, check, message.into(), Some(remedy.into()));
+    }
+
+    /// Calls or records are lost, or will be.
+    pub fn error(&mut self, check: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(State::Error, check, message.into(), Some(remedy.into()));
+    }
+}
+
+/// `a, b, c and 4 more`: names without end would hide what else is found.
+fn some_of<S: AsRef<str>>(names: &[S]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

@@ -1,0 +1,331 @@
+//! The running Asterisk: its version, name, limits and modules, its dialplan, transports and carrier,
+//! and its way to the database.
+
+use std::fs;
+use std::path::Path;
+
+use super::console::Console;
+use super::files::Installation;
+use super::process::Process;
+use super::{Area, answers, some_of};
+use crate::asterisk;
+use crate::{Error, Kind, Result};
+
+/// How many files a server should be able to open: a call takes about a dozen.
+const ENOUGH_FILES: u64 = 4096;
+
+/// What needs an answer of the server.
+type Check = fn(&mut Area, &Console, &Installation) -> Result<()>;
+
+/// The checks that ask the server, by name.
+const ASKING: [(&str, Check); 7] = [
+    ("folders", folders),
+    ("systemname", system_name),
+    ("modules", modules),
+    ("dialplan", dialplan),
+    ("transports", transports),
+    ("carrier", carrier),
+    ("realtime", realtime),
+];
+
+/// Looks at the server; the error is why it does not answer. `process` is the server's, where it
+/// could be found.
+#[must_use]
+pub fn check(console: &Console, installation: &Installation, process: Option<&Process>) -> (Area, Option<Error>) {
+    let mut area = Area::new("server");
+    let answer = console.ask("core show version").and_then(|text| version(&mut area, &text));
+    if let Err(error) = answer {
+        let remedy = match error.kind {
+            Kind::NotFound => "Install Asterisk, or name its program with --asterisk.",
+            _ => "Start it: systemctl start asterisk. Its socket is open to its own user and root only.",
+        };
+        area.error("running", format!("Asterisk does not answer: {}", error.message), remedy);
+        for (name, _) in ASKING {
+            area.unknown(name, "not looked at: Asterisk does not answer", "See server running.");
+        }
+        user(&mut area, installation);
+        return (area, Some(error));
+    }
+    uptime(&mut area, console);
+    user(&mut area, installation);
+    limits(&mut area, process);
+    environment(&mut area, process);
+    for (name, check) in ASKING {
+        if let Err(error) = check(&mut area, console, installation) {
+            area.unknown(name, error.message, "Ask again; see Asterisk's log.");
+        }
+    }
+    (area, None)
+}
+
+fn version(area: &mut Area, text: &str) -> Result<()> {
+    let line: String = text.trim().split(" built by").next().unwrap_or_default().chars().take(80).collect();
+    match answers::major_version(text) {
+        Some(..20) => {
+            area.error("running", format!("{line} is too old"), "Install Asterisk 22; 20 is the oldest that works.")
+        }
+        Some(20 | 21) => area.info("running", format!("{line}; this release is tested with 22")),
+        Some(_) => area.ok("running", line),
+        // what answers is not an Asterisk
+        None if line.is_empty() => return Err(Error::new(Kind::Unreachable, "the answer is empty")),
+        None => area.unknown("running", format!("{line}: no version that is known"), "This release is tested with 22."),
+    }
+    Ok(())
+}
+
+fn uptime(area: &mut Area, console: &Console) {
+    match console.ask("core show uptime seconds").map(|text| answers::uptime(&text)) {
+        Ok(Some((up, reloaded))) => area.info("uptime", format!("started {up} s ago, reloaded {reloaded} s ago")),
+        Ok(None) | Err(_) => area.unknown("uptime", "it does not say when it was started", "See Asterisk's log."),
+    }
+}
+
+fn user(area: &mut Area, installation: &Installation) {
+    match &installation.user {
+        Some(user) => area.ok("user", format!("Asterisk's user is {}", user.name)),
+        None => area.unknown(
+            "user",
+            "Asterisk's user is not known: whether it may read and run its files was not looked at",
+            "Name it with --user, or with runuser in asterisk.conf.",
+        ),
+    }
+}
+
+fn limits(area: &mut Area, process: Option<&Process>) {
+    match process.and_then(|process| process.open_files) {
+        Some(files) if files < ENOUGH_FILES => area.warning(
+            "open files",
+            format!("it may open {files} files: enough for about {} calls", files / 12),
+            "Set LimitNOFILE=65536 in its systemd unit (systemctl edit asterisk), or maxfiles in asterisk.conf; restart it.",
+        ),
+        Some(u64::MAX) => area.ok("open files", "as many as it likes"),
+        Some(files) => area.ok("open files", format!("{files}")),
+        None => area.unknown("open files", "its limits in /proc cannot be read", "Run this as root."),
+    }
+}
+
+/// res_config_pgsql has no time limits of its own: one hanging lookup holds up every call.
+fn environment(area: &mut Area, process: Option<&Process>) {
+    let Some(process) = process.filter(|process| process.environment.is_some()) else {
+        return area.unknown("environment", "its environment in /proc cannot be read", "Run this as root.");
+    };
+    let bounded = process.variable("PGOPTIONS").is_some_and(|options| options.contains("statement_timeout"));
+    let missing: Vec<&str> =
+        [("PGCONNECT_TIMEOUT", process.variable("PGCONNECT_TIMEOUT").is_some()), ("PGOPTIONS", bounded)]
+            .into_iter()
+            .filter_map(|(name, set)| (!set).then_some(name))
+            .collect();
+    if missing.is_empty() {
+        area.ok("environment", "lookups of clients are limited in time");
+    } else {
+        area.warning(
+            "environment",
+            format!("Asterisk's environment lacks {}: while the database hangs, so do all calls", some_of(&missing)),
+            "systemctl edit asterisk: [Service] Environment=PGCONNECT_TIMEOUT=2 \"PGOPTIONS=-c statement_timeout=2000\"; \
+             restart it.",
+        );
+    }
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
+}
+
+fn folders(area: &mut Area, console: &Console, installation: &Installation) -> Result<()> {
+    let settings = console.ask("core show settings")?;
+    for (name, expected, option) in [
+        ("Configuration directory", &installation.etc_dir, "--etc-dir"),
+        ("AGI Scripts directory", &installation.agi_dir, "--agi-dir, or astagidir in asterisk.conf"),
+    ] {
+        match answers::setting(&settings, name) {
+            Some(folder) if same(Path::new(folder), expected) => area.ok("folders", folder.to_owned()),
+            Some(folder) => area.error(
+                "folders",
+                format!("the running Asterisk uses {folder}, not {}", expected.display()),
+                format!("Look at the same one with {option}; restart Asterisk after a change of asterisk.conf."),
+            ),
+            None => area.unknown("folders", format!("core show settings names no \"{name}\""), "See asterisk.conf."),
+        }
+    }
+    Ok(())
+}
+
+fn system_name(area: &mut Area, console: &Console, installation: &Installation) -> Result<()> {
+    let settings = console.ask("core show settings")?;
+    let running = answers::setting(&settings, "System name").filter(|name| !name.is_empty());
+    match (running, asterisk::has_system_name(&installation.etc_dir)) {
+        (Some(name), true) => area.ok("systemname", name.to_owned()),
+        (None, true) => area.warning(
+            "systemname",
+            "asterisk.conf sets a systemname, but Asterisk was started before that",
+            "Restart Asterisk.",
+        ),
+        (_, false) => area.warning(
+            "systemname",
+            "asterisk.conf sets no systemname: two servers would give their calls the same unique ids, and records would be lost",
+            "Set systemname = NAME, another on each server, below [options] of asterisk.conf, and restart Asterisk.",
+        ),
+    }
+    Ok(())
+}
+
+/// modules.conf of the release says what is needed.
+fn modules(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
+    let text = console.ask("module show")?;
+    let running = answers::running_modules(&text);
+    let missing = |kind: &str| -> Vec<&str> {
+        let wanted = asterisk::template("modules.conf").lines().filter_map(|line| line.strip_prefix(kind));
+        wanted.filter(|module| !running.contains(module)).collect()
+    };
+    let (required, loaded) = (missing("require="), missing("load="));
+    let remedy =
+        |modules: &[&str]| format!("asterisk -rx 'module load {}'; its log says why it was not loaded.", modules[0]);
+    if !required.is_empty() {
+        area.error("modules", format!("calls need what does not run: {}", some_of(&required)), remedy(&required));
+    }
+    if !loaded.is_empty() {
+        area.warning("modules", format!("modules.conf loads what does not run: {}", some_of(&loaded)), remedy(&loaded));
+    }
+    if required.is_empty() && loaded.is_empty() {
+        area.ok("modules", "all that modules.conf names run");
+    }
+    Ok(())
+}
+
+fn dialplan(area: &mut Area, console: &Console, installation: &Installation) -> Result<()> {
+    const FILE: &str = "extensions.conf";
+    let installed = fs::read_to_string(installation.etc_dir.join(FILE)).unwrap_or_default();
+    let installed = answers::dialplan_file(&installed);
+    let (mut missing, mut other) = (Vec::new(), Vec::new());
+    for name in answers::dialplan_file(asterisk::template(FILE)).into_keys() {
+        match answers::dialplan(&console.ask(&format!("dialplan show {name}"))?, FILE) {
+            None => missing.push(name),
+            Some(steps) if installed.get(&name) != Some(&steps) => other.push(name),
+            Some(_) => {}
+        }
+    }
+    if !missing.is_empty() {
+        area.error(
+            "dialplan",
+            format!("Asterisk has no context {}", some_of(&missing)),
+            "capconduit asterisk install, then asterisk -rx 'dialplan reload'.",
+        );
+    }
+    if !other.is_empty() {
+        area.warning(
+            "dialplan",
+            format!("Asterisk runs another {} than extensions.conf has", some_of(&other)),
+            "asterisk -rx 'dialplan reload'",
+        );
+    }
+    if missing.is_empty() && other.is_empty() {
+        area.ok("dialplan", "Asterisk runs what extensions.conf has");
+    }
+    Ok(())
+}
+
+/// The transports that pjsip.conf defines, with where they are to listen.
+fn configured_transports(pjsip: &str) -> Vec<(&str, &str)> {
+    let mut section = "";
+    let mut found = Vec::new();
+    for line in pjsip.lines().map(str::trim) {
+        if let Some((name, _)) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            section = name;
+        }
+        if let Some(bind) = line.strip_prefix("bind=") {
+            found.push((section, bind));
+        }
+    }
+    found
+}
+
+fn transports(area: &mut Area, console: &Console, installation: &Installation) -> Result<()> {
+    let text = console.ask("pjsip show transports")?;
+    let running = answers::transports(&text);
+    let pjsip = fs::read_to_string(installation.etc_dir.join("pjsip.conf")).unwrap_or_default();
+    let configured = configured_transports(&pjsip);
+    if configured.is_empty() {
+        area.error("transports", "pjsip.conf has no transport", "capconduit asterisk install --bind ADDRESS:PORT");
+    }
+    for (id, bind) in configured {
+        match running.iter().find(|transport| transport.id == id) {
+            Some(transport) if transport.bind == bind => area.ok("transports", format!("{id} listens on {bind}")),
+            Some(transport) => area.error(
+                "transports",
+                format!("{id} listens on {}, pjsip.conf says {bind}", transport.bind),
+                "A changed transport needs a restart of Asterisk.",
+            ),
+            None => area.error(
+                "transports",
+                format!("{id} does not listen on {bind}: no call comes in by it"),
+                "See who else has the port (ss -lunp), and Asterisk's log; then restart Asterisk.",
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
+    let text = console.ask("pjsip show identifies")?;
+    let identified = answers::identified(&text);
+    let listed = console.ask("pjsip show endpoints")?;
+    let endpoints = answers::endpoints(&listed);
+    let (there, gone): (Vec<&str>, Vec<&str>) = identified.into_iter().partition(|name| endpoints.contains(name));
+    if there.is_empty() {
+        area.error(
+            "carrier",
+            "no address is known as the carrier's: every call is refused",
+            "capconduit asterisk install --carrier ADDRESS --force, then asterisk -rx 'module reload res_pjsip.so'.",
+        );
+    } else {
+        area.ok("carrier", format!("calls are taken from the addresses of {}", some_of(&there)));
+    }
+    if !gone.is_empty() {
+        area.error(
+            "carrier",
+            format!("an identify section names an endpoint that does not exist: {}", some_of(&gone)),
+            "Correct it in pjsip_local.conf, then asterisk -rx 'module reload res_pjsip.so'.",
+        );
+    }
+    Ok(())
+}
+
+fn realtime(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
+    let text = console.ask("realtime show pgsql status")?;
+    // no password in it: database, host, port and user
+    let line = text.lines().next().unwrap_or_default().trim().split(" for ").next().unwrap_or_default();
+    if line.starts_with("Connected to") {
+        area.ok("realtime", line.to_owned());
+    } else {
+        area.error(
+            "realtime",
+            format!("Asterisk does not reach the clients in the database: {line}"),
+            "See database login; asterisk -rx 'module reload res_config_pgsql.so' makes it try again.",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transports_are_found_with_their_sections() {
+        let found = configured_transports(asterisk::template("pjsip.conf"));
+        assert_eq!(found, [("transport-udp", "@BIND@"), ("transport-tcp", "@BIND@")]);
+    }
+
+    #[test]
+    fn the_version_decides() {
+        let state = |text: &str| {
+            let mut area = Area::new("server");
+            version(&mut area, text).map(|()| area.findings[0].state)
+        };
+        assert_eq!(state("Asterisk 18.2.0 built by x").expect("one"), super::super::State::Error);
+        assert_eq!(state("Asterisk 20.5.0 built by x").expect("one"), super::super::State::Info);
+        assert_eq!(state("Asterisk 23.0.0 built by x").expect("one"), super::super::State::Ok);
+        assert!(state("").is_err());
+    }
+}

@@ -1,0 +1,213 @@
+//! `capconduit asterisk check`: goes through an installed system, and says what is wrong and what to do.
+
+use std::fs;
+use std::path::PathBuf;
+
+use chrono::Utc;
+use clap::Args;
+
+use crate::ari::Ari;
+use crate::asterisk::{self, Site};
+use crate::check::console::Console;
+use crate::check::files::{self, Installation};
+use crate::check::identity::Identity;
+use crate::check::process::Process;
+use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
+use crate::cli::Env;
+use crate::cli::output::{self, Output};
+use crate::store::pjsip;
+use crate::{Error, Kind, Result, store};
+
+/// `asterisk check`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Changes nothing. Run it as root on the Asterisk server: what it may not look at is \"unknown\". It
+asks Asterisk (asterisk -rx), the database, and cc-route.agi, which it runs as Asterisk's user for a
+number that no DID has.
+
+Exit code: 0 nothing is wrong (or only warnings); 1 something is an error, or with --strict a warning
+or unknown; 75 neither Asterisk nor the database answers. The findings are printed in each case.
+
+  capconduit asterisk check
+  capconduit asterisk check --quiet --strict
+  capconduit asterisk check --json | jq '.[] | select(.state == \"error\")'")]
+pub(in crate::cli) struct Check {
+    /// Asterisk's configuration folder
+    #[arg(long, value_name = "DIR", default_value = asterisk::DEFAULT_ETC_DIR)]
+    etc_dir: PathBuf,
+    /// Where the AGI programs are [default: astagidir of asterisk.conf]
+    #[arg(long, value_name = "DIR")]
+    agi_dir: Option<PathBuf>,
+    /// The asterisk program
+    #[arg(long, value_name = "PROGRAM", default_value = "asterisk")]
+    asterisk: PathBuf,
+    /// Who Asterisk runs as [default: as the kernel says, else runuser of asterisk.conf, else asterisk]
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// A file that says when call replay runs, besides cron's and systemd's; may be repeated
+    #[arg(long = "schedule", value_name = "FILE")]
+    schedules: Vec<PathBuf>,
+    /// Print only what is wrong or unknown
+    #[arg(long, short = 'q')]
+    quiet: bool,
+    /// Take warnings, and what could not be looked at, for errors
+    #[arg(long)]
+    strict: bool,
+}
+
+impl Check {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let conf = fs::read_to_string(self.etc_dir.join("asterisk.conf")).unwrap_or_default();
+        let folder = |name, default: &str| PathBuf::from(asterisk::setting(&conf, name).unwrap_or(default));
+        let process = Process::of_pid_file(&folder("astrundir", "/var/run/asterisk").join("asterisk.pid"));
+        let astspooldir = folder("astspooldir", "/var/spool/asterisk");
+        let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
+        let site = Site::as_installed(self.etc_dir.clone(), self.agi_dir.clone());
+        let installation = Installation {
+            agi_dir: asterisk::agi_path(&site, &conf),
+            programs_dir: program.parent().unwrap_or(&program).to_owned(),
+            user: self.user(process.as_ref(), &conf)?,
+            etc_dir: self.etc_dir.clone(),
+        };
+        let console = Console { program: self.asterisk.clone(), configuration: self.etc_dir.join("asterisk.conf") };
+
+        let mut areas = vec![files::check(&installation)];
+        let (area, asterisk_is_away) = server::check(&console, &installation, process.as_ref());
+        areas.push(area);
+        let (mut database, clients, database_is_away) =
+            ask_database(env, asterisk_is_away.is_none().then_some(&console));
+        let active = clients.as_ref().map(|(_, active)| *active);
+        let login = files::realtime_login(&self.etc_dir);
+        database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
+        areas.extend(clients.map(|(area, _)| area));
+        areas.push(agi::check(&installation, process.as_ref(), &astspooldir));
+        areas.push(database);
+        let spool_dir =
+            process.as_ref().and_then(|process| process.variable("CAPCONDUIT_SPOOL_DIR")).map(PathBuf::from);
+        let spool_dir = spool_dir.or_else(|| env.config.get("CAPCONDUIT_SPOOL_DIR").map(PathBuf::from));
+        let mut spool = spool::check(
+            &spool::Place {
+                dir: &spool_dir.unwrap_or_else(|| astspooldir.join("capconduit")),
+                replayed: &env.config.spool_dir(),
+                user: installation.user.as_ref(),
+                schedules: &self.schedules,
+            },
+            Utc::now(),
+        );
+        ari(&mut spool, env);
+        areas.push(spool);
+        let findings: Vec<Finding> = areas.into_iter().flat_map(|area| area.findings).collect();
+        self.output(&findings, asterisk_is_away.is_some() && database_is_away)
+    }
+
+    fn user(&self, process: Option<&Process>, conf: &str) -> Result<Option<Identity>> {
+        if let Some(name) = &self.user {
+            return match Identity::named(name) {
+                Some(user) => Ok(Some(user)),
+                None => Err(Error::not_found("user", name.escape_debug()).hint("/etc/passwd does not have it.")),
+            };
+        }
+        let running = process.and_then(|process| process.identity.clone());
+        let configured =
+            || asterisk::setting(conf, "runuser").filter(|name| !name.is_empty()).and_then(Identity::named);
+        Ok(running.or_else(configured).or_else(|| Identity::named("asterisk")))
+    }
+
+    fn output(&self, findings: &[Finding], nothing_answers: bool) -> Result<Output> {
+        let count = |state| findings.iter().filter(|finding| finding.state == state).count();
+        let (errors, warnings, unknown) = (count(State::Error), count(State::Warning), count(State::Unknown));
+        let shown: Vec<&Finding> =
+            findings.iter().filter(|finding| !self.quiet || finding.state >= State::Unknown).collect();
+        let summary = format!("{} checks: {errors} errors, {warnings} warnings, {unknown} unknown.", findings.len());
+        let text = format!("{}{summary}\n", text(&shown));
+        let output = Output::Report { value: output::to_value(&shown)?, text };
+        let error = if nothing_answers {
+            Error::new(Kind::Unreachable, "neither Asterisk nor the database answers")
+        } else if errors > 0 || (self.strict && warnings + unknown > 0) {
+            Error::failed(format!("{errors} errors, {warnings} warnings, {unknown} unknown"))
+                .hint("What to do about each stands below it (with --json: in its remedy).")
+        } else {
+            return Ok(output);
+        };
+        Ok(Output::Findings { output: Box::new(output), error })
+    }
+}
+
+/// What the database says, its clients (with how many endpoints Asterisk is to see), and whether it is away.
+fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Option<(Area, i64)>, bool) {
+    let opened = store::database_config(env.config, "capconduit")
+        .map(|settings| settings.get_ports().first().copied().unwrap_or(5432))
+        .and_then(|port| Ok((env.connect()?, port)));
+    let (mut db, port) = match opened {
+        Ok(opened) => opened,
+        Err(e) => {
+            let mut clients = Area::new("clients");
+            clients.unknown("clients", "not looked at: the database does not answer", "See database connection.");
+            let mut area = database::unreachable(&e);
+            area.findings.append(&mut clients.findings);
+            return (area, None, true);
+        }
+    };
+    let mut area = database::check(&mut db, port);
+    match pjsip::list(&mut db, None) {
+        Ok(list) => {
+            let active = list.iter().filter(|client| client.status == "active" && client.endpoint.is_some()).count();
+            let active = i64::try_from(active).unwrap_or(i64::MAX);
+            (area, Some((clients::check(&list, asterisk), active)), false)
+        }
+        Err(e) => {
+            area.unknown("clients", e.message, "See database schema.");
+            (area, None, false)
+        }
+    }
+}
+
+/// `call reap` closes more where it may ask Asterisk.
+fn ari(area: &mut Area, env: &Env<'_>) {
+    match Ari::of(env.config) {
+        Ok(None) => area.info("ari", "not configured: call reap closes only what is past its lease"),
+        Ok(Some(ari)) => match ari.server() {
+            Ok(_) => area.ok("ari", "it answers: call reap sees which calls are over"),
+            Err(e) => area.warning("ari", e.message, e.hint.unwrap_or_default()),
+        },
+        Err(e) => area.warning("ari", e.message, e.hint.unwrap_or_default()),
+    }
+}
+
+/// The findings by area, each remedy below what it is for.
+fn text(findings: &[&Finding]) -> String {
+    let width = findings.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    let mut area = "";
+    for finding in findings {
+        if finding.area != area {
+            area = finding.area;
+            text.push_str(&format!("{area}\n"));
+        }
+        text.push_str(&format!("  {:7}  {:width$}  {}\n", finding.state, finding.check, finding.message));
+        if let Some(remedy) = &finding.remedy {
+            text.push_str(&format!("  {:7}  {:width$}  -> {remedy}\n", "", ""));
+        }
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remedy_stands_below_its_finding() {
+        let mut area = Area::new("files");
+        area.ok("a.conf", "fine");
+        area.error("b", "it is missing", "write it");
+        let findings: Vec<&Finding> = area.findings.iter().collect();
+        assert_eq!(
+            text(&findings),
+            "files\n  ok       a.conf  fine\n  error    b       it is missing\n                   -> write it\n\n"
+        );
+    }
+}

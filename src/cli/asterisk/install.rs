@@ -1,0 +1,102 @@
+//! `capconduit asterisk install`: the files that an Asterisk server needs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrono::Utc;
+use clap::Args;
+use serde_json::json;
+
+use crate::asterisk::{self, Change, Site};
+use crate::cli::Env;
+use crate::cli::output::Output;
+use crate::{Error, Result, store};
+
+/// `asterisk install`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Asterisk's realtime gets the login of DATABASE_URL; the AGI programs read /etc/capconduit/capconduit.env.
+Options that are not given keep what is installed, so that an upgrade needs none. Restart Asterisk after the first installation;
+later, `asterisk -rx 'core reload'` is enough. What a site adds goes into pjsip_local.conf,
+extensions_local.conf and modules_local.conf, which are never touched.")]
+pub(in crate::cli) struct Install {
+    /// Asterisk's configuration folder
+    #[arg(long, value_name = "DIR", default_value = asterisk::DEFAULT_ETC_DIR)]
+    etc_dir: PathBuf,
+    /// Where the AGI programs go [default: astagidir of asterisk.conf]
+    #[arg(long, value_name = "DIR")]
+    agi_dir: Option<PathBuf>,
+    /// Where SIP listens, UDP and TCP, as 192.0.2.1:5060 [default: as installed, else 0.0.0.0:5060]
+    #[arg(long, value_name = "ADDR:PORT")]
+    bind: Option<SocketAddr>,
+    /// An address, network or host name that the carrier's calls come from; may be repeated [default: as installed]
+    #[arg(long = "carrier", value_name = "ADDRESS")]
+    carriers: Vec<String>,
+    /// Whether Asterisk answers the caller before it asks for a client; with no, the caller rings
+    /// until a client answers, and the carrier gets a SIP failure otherwise [default: as installed, else yes]
+    #[arg(long, value_name = "yes|no", value_parser = ["yes", "no"])]
+    early_answer: Option<String>,
+    /// Where calls go while the database is away, as Dial names it: PJSIP/overflow; empty: nowhere,
+    /// they fail [default: as installed, else nowhere]
+    #[arg(long, value_name = "DESTINATION")]
+    fallback: Option<String>,
+    /// Replace configuration files that differ, keeping a copy of each
+    #[arg(long)]
+    force: bool,
+}
+
+impl Install {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let database = store::database_config(env.config, "asterisk")?;
+        let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
+        let programs_dir = program.parent().unwrap_or(&program);
+        let site = Site {
+            etc_dir: self.etc_dir,
+            agi_dir: self.agi_dir,
+            bind: self.bind,
+            carriers: self.carriers,
+            early_answer: self.early_answer.map(|choice| choice == "yes"),
+            fallback: self.fallback,
+            force: self.force,
+        };
+        let installed = asterisk::install(&site, &database, programs_dir, Utc::now())?;
+        let warnings = warnings(&site, &database, env);
+        for warning in &warnings {
+            env.progress(&format!("warning: {warning}"));
+        }
+        let count = |change| installed.iter().filter(|i| i.change == change).count();
+        let message = format!(
+            "{} files created, {} replaced, {} unchanged in {} and the AGI folder.",
+            count(Change::Created),
+            count(Change::Replaced),
+            count(Change::Unchanged),
+            site.etc_dir.display()
+        );
+        Output::done(message, &json!({ "files": installed, "warnings": warnings }))
+    }
+}
+
+/// What would keep calls from being routed, or records from being told apart.
+fn warnings(site: &Site, database: &postgres::Config, env: &Env<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !asterisk::has_system_name(&site.etc_dir) {
+        warnings.push(format!(
+            "{}/asterisk.conf sets no systemname: calls of two servers would get the same unique ids",
+            site.etc_dir.display()
+        ));
+    }
+    if !asterisk::has_carrier(site) {
+        warnings.push("no --carrier: calls are refused until one is named".to_owned());
+    }
+    if database.get_user().is_none() {
+        warnings.push("DATABASE_URL names no user: Asterisk's realtime logs in as \"asterisk\"".to_owned());
+    }
+    if !env.config.is_database_in_file() {
+        warnings.push(
+            "DATABASE_URL is not in the env file: Asterisk's AGI programs find the database only if Asterisk's own \
+             environment has it"
+                .to_owned(),
+        );
+    }
+    warnings
+}

@@ -1,0 +1,57 @@
+//! What `asterisk check` asks a database about itself.
+
+use chrono::{DateTime, Utc};
+use postgres::GenericClient;
+
+use super::Query;
+use crate::{Result, args, row};
+
+row! {
+    /// A server as this session sees it.
+    pub struct Health {
+        /// `server_version`
+        pub version: String,
+        /// What a transaction runs under: caps need read committed.
+        pub isolation: String,
+        /// Whether nothing can be written: a standby.
+        pub read_only: bool,
+        /// Its clock.
+        pub now: DateTime<Utc>,
+        /// The port it listens on, which is another than the one asked for behind a pooler.
+        pub port: i32,
+        /// Connections that may be open at once, but for those kept for administrators.
+        pub max_connections: i32,
+        /// Connections that are open.
+        pub connections: i64,
+    }
+}
+
+/// The server's state.
+///
+/// # Errors
+/// The database's.
+pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
+    super::one(db.row(
+        "SELECT current_setting('server_version') AS version, current_setting('transaction_isolation') AS isolation,
+                pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS read_only,
+                clock_timestamp() AS now, current_setting('port')::int AS port,
+                current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+                    AS max_connections,
+                (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections",
+        args![],
+    )?)
+}
+
+/// Reads each view that Asterisk reads, as Asterisk's login; returns how many endpoints it sees.
+///
+/// # Errors
+/// [`crate::Kind::Permission`] where the login may not read one of them; else the database's.
+pub fn read_realtime_views(db: &mut impl GenericClient) -> Result<i64> {
+    // one statement each, so that the message names the view
+    for view in ["ps_aors", "ps_auths"] {
+        db.rows(&format!("SELECT * FROM {view} LIMIT 1"), args![])?;
+    }
+    db.rows("SELECT * FROM ps_endpoints LIMIT 1", args![])?;
+    let row = db.row("SELECT count(*) FROM ps_endpoints", args![])?;
+    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+}

@@ -1,0 +1,407 @@
+//! `capconduit asterisk check`: nothing to say of a system in order, and each planted fault is found
+//! and named with its remedy.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::harness::asterisk::{Asterisk, Options};
+use crate::harness::postgres::{Database, Postgres};
+use crate::harness::site::{Link, Site};
+use crate::harness::wait_for;
+
+/// The password of the database login; no output may have it.
+const PASSWORD: &str = "right-Pa55";
+
+/// A whole system of its own: faults are planted in all parts of it.
+struct System {
+    asterisk: Asterisk,
+    database: Database,
+    site: Site,
+    postgres: Postgres,
+    program: PathBuf,
+}
+
+impl System {
+    fn start() -> System {
+        let postgres = Postgres::start();
+        let database = postgres.database();
+        let hba = database.value("SHOW hba_file");
+        database.execute(&format!(
+            "CREATE ROLE cc SUPERUSER LOGIN PASSWORD '{PASSWORD}';
+             COPY (VALUES ('host all cc 127.0.0.1/32 scram-sha-256'), ('host all all 127.0.0.1/32 trust')) TO '{hba}';
+             SELECT pg_reload_conf()"
+        ));
+        let url = database.url.replace("postgres@", &format!("cc:{PASSWORD}@"));
+        let wrong = Database { url: url.replace(PASSWORD, "wrong"), ..database.clone() };
+        wait_for("the password to count", || !run(&mut wrong.command(), &["db", "status"]).status.success());
+        let database = Database { url, ..database };
+        let options = Options { system_name: "checked", early_answer: true, ..Options::default() };
+        let asterisk = Asterisk::start(&database, &options);
+        let links = ["sip:127.0.0.1:9", "sip:127.0.0.1:9;transport=tcp"].map(Link::to);
+        let site = Site::new(&database, "priority", 5, &links);
+        let program = asterisk.program();
+        fs::write(asterisk.dir().join("cron"), "* * * * * asterisk capconduit call replay\n").expect("own folder");
+        System { asterisk, database, site, postgres, program }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.asterisk.dir().join(name)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.database.command();
+        command.env("AST_SPOOL_DIR", self.path("spool"));
+        command.args(["asterisk", "check", "--etc-dir"]).arg(self.path("etc"));
+        command.arg("--asterisk").arg(&self.program).arg("--schedule").arg(self.path("cron"));
+        command
+    }
+
+    fn check(&self, arguments: &[&str]) -> (Vec<Value>, Option<i32>) {
+        findings(&run(self.command().arg("--json"), arguments))
+    }
+
+    /// Plants a fault, looks for what is said of it, and takes it away again.
+    fn finds(&self, arguments: &[&str], plant: impl FnOnce(), expected: &[Expected<'_>], repair: impl FnOnce()) {
+        plant();
+        let (found, code) = self.check(arguments);
+        for expected in expected {
+            expected.among(&found);
+        }
+        let worst = if expected.iter().any(|e| e.state == "error") { 1 } else { 0 };
+        assert_eq!(code, Some(worst), "{found:#?}");
+        repair();
+    }
+
+    /// Changes a file, which [`System::restore`] puts back as it was.
+    fn edit(&self, name: &str, change: impl FnOnce(&str) -> String) {
+        let path = self.path(name);
+        fs::copy(&path, self.path("kept")).expect("own folder");
+        let text = fs::read_to_string(&path).expect("own file");
+        let changed = change(&text);
+        assert_ne!(changed, text, "the fault is planted");
+        fs::write(&path, changed).expect("own file");
+    }
+
+    fn restore(&self, name: &str) {
+        fs::copy(self.path("kept"), self.path(name)).expect("own folder");
+    }
+
+    fn mode(&self, name: &str, mode: u32) {
+        fs::set_permissions(self.path(name), Permissions::from_mode(mode)).expect("own file");
+    }
+}
+
+/// What is to be said of a fault.
+struct Expected<'a> {
+    area: &'a str,
+    check: &'a str,
+    state: &'a str,
+    message: &'a str,
+    remedy: &'a str,
+}
+
+impl Expected<'_> {
+    fn among(&self, found: &[Value]) {
+        let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
+        let is = |finding: &&Value| {
+            finding["area"] == self.area
+                && finding["check"] == self.check
+                && finding["state"] == self.state
+                && text(finding, "message").contains(self.message)
+                && text(finding, "remedy").contains(self.remedy)
+        };
+        assert!(
+            found.iter().any(|finding| is(&finding)),
+            "{} {} {}: {} -> {}\n{found:#?}",
+            self.area,
+            self.check,
+            self.state,
+            self.message,
+            self.remedy
+        );
+    }
+}
+
+fn expect<'a>(area: &'a str, check: &'a str, state: &'a str, message: &'a str, remedy: &'a str) -> Expected<'a> {
+    Expected { area, check, state, message, remedy }
+}
+
+fn run(command: &mut Command, arguments: &[&str]) -> Output {
+    command.args(arguments).output().expect("it runs")
+}
+
+fn findings(output: &Output) -> (Vec<Value>, Option<i32>) {
+    let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!said.contains(PASSWORD) && !complained.contains(PASSWORD), "{said}\n{complained}");
+    let found = serde_json::from_str(&said).unwrap_or_else(|e| panic!("{e}: {said}\n{complained}"));
+    (found, output.status.code())
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let system = System::start();
+    in_order(&system);
+    files(&system);
+    server(&system);
+    clients(&system);
+    database_and_spool(&system);
+    // everything was put back, and no look at it has left a trace
+    in_order(&system);
+    assert_eq!(system.database.value("SELECT count(*) FROM call_attempts"), "0");
+    assert_eq!(system.database.value("SELECT count(*) FROM call_endings"), "0");
+    stopped(system);
+}
+
+fn in_order(system: &System) {
+    let (found, code) = system.check(&["--strict"]);
+    let wrong: Vec<&Value> = found.iter().filter(|f| f["state"] != "ok" && f["state"] != "info").collect();
+    assert!(wrong.is_empty() && code == Some(0), "{wrong:#?}");
+    for area in ["files", "server", "clients", "agi", "database", "spool"] {
+        assert!(found.iter().any(|f| f["area"] == area && f["state"] == "ok"), "{area}: {found:#?}");
+    }
+    let quiet = run(&mut system.command(), &["--quiet"]);
+    let said = String::from_utf8_lossy(&quiet.stdout).into_owned();
+    assert_eq!(said, format!("{} checks: 0 errors, 0 warnings, 0 unknown.\n", found.len()));
+}
+
+fn files(system: &System) {
+    let nothing = || {};
+    let aside = system.path("cdr_logger.aside");
+    let logger = system.path("agi/cdr_logger.agi");
+    system.finds(
+        &[],
+        || fs::rename(&logger, &aside).expect("own folder"),
+        &[expect("files", "cdr_logger.agi", "error", "is missing", "asterisk install")],
+        || fs::rename(&aside, &logger).expect("own folder"),
+    );
+    system.finds(
+        &[],
+        || system.mode("agi/cc-route.agi", 0o644),
+        &[
+            expect("files", "cc-route.agi", "error", "may not run", "chmod 755"),
+            expect("agi", "database", "error", "", ""),
+        ],
+        || system.mode("agi/cc-route.agi", 0o755),
+    );
+    let whole = fs::read(&logger).expect("own file");
+    system.finds(
+        &[],
+        || fs::write(&logger, "#!/bin/false\n").expect("own file"),
+        &[expect("files", "cdr_logger.agi", "warning", "another release", "asterisk install")],
+        || fs::write(&logger, &whole).expect("own file"),
+    );
+    system.finds(
+        &[],
+        || system.mode("etc/res_pgsql.conf", 0o644),
+        &[expect("files", "res_pgsql.conf", "error", "open to every user", "chmod 640")],
+        || system.mode("etc/res_pgsql.conf", 0o640),
+    );
+    system.finds(
+        &[],
+        || system.edit("etc/res_pgsql.conf", |text| text.replace(PASSWORD, "wrong")),
+        &[expect("database", "realtime login", "error", "password authentication failed", "dbpass")],
+        || system.restore("etc/res_pgsql.conf"),
+    );
+    system.finds(
+        &[],
+        || system.edit("etc/extensions.conf", |text| text.replace("iL(", "L(")),
+        &[
+            expect("files", "extensions.conf", "warning", "differs from line", "_local.conf"),
+            expect("server", "dialplan", "warning", "another capconduit than", "dialplan reload"),
+        ],
+        || system.restore("etc/extensions.conf"),
+    );
+    let kept = fs::read(system.path("etc/sorcery.conf")).expect("own file");
+    system.finds(
+        &[],
+        || fs::remove_file(system.path("etc/sorcery.conf")).expect("own folder"),
+        &[expect("files", "sorcery.conf", "error", "is missing", "asterisk install")],
+        || fs::write(system.path("etc/sorcery.conf"), kept).expect("own folder"),
+    );
+    system.mode("etc/sorcery.conf", 0o640);
+    // another user than these files are for
+    let of_another = [
+        expect("files", "res_pgsql.conf", "error", "cannot be read by Asterisk, which runs as nobody", "chgrp"),
+        expect("spool", "folder", "error", "nobody cannot write", "install -d -o nobody"),
+        expect("agi", "database", "ok", "it asks the database", ""),
+    ];
+    system.finds(&["--user", "nobody"], nothing, &of_another, nothing);
+}
+
+fn server(system: &System) {
+    let cli = |command: &str| system.asterisk.cli(command);
+    for (module, state) in [("app_dial.so", "error"), ("res_pjsip_header_funcs.so", "warning")] {
+        system.finds(
+            &[],
+            || drop(cli(&format!("module unload {module}"))),
+            &[expect("server", "modules", state, module, &format!("module load {module}"))],
+            || drop(cli(&format!("module load {module}"))),
+        );
+    }
+    system.finds(
+        &[],
+        || system.edit("etc/asterisk.conf", |text| text.replace("systemname = checked", "")),
+        &[expect("server", "systemname", "warning", "sets no systemname", "restart Asterisk")],
+        || system.restore("etc/asterisk.conf"),
+    );
+    system.finds(
+        &[],
+        || {
+            system.edit("etc/pjsip.conf", |text| text.replace("type=identify\nendpoint=carrier\nmatch=127.0.0.2", ""));
+            cli("core reload");
+            wait_for("the carrier to go", || !cli("pjsip show identifies").contains("carrier/carrier"));
+        },
+        &[expect("server", "carrier", "error", "every call is refused", "--carrier ADDRESS")],
+        || {
+            system.restore("etc/pjsip.conf");
+            cli("core reload");
+            wait_for("the carrier to be back", || cli("pjsip show identifies").contains("carrier/carrier"));
+        },
+    );
+    system.finds(
+        &[],
+        || system.edit("etc/pjsip.conf", |text| text.replace(&system.asterisk.sip_port.to_string(), "5999")),
+        &[expect("server", "transports", "error", "pjsip.conf says 127.0.0.1:5999", "restart")],
+        || system.restore("etc/pjsip.conf"),
+    );
+    system.finds(
+        &["--agi-dir", "/nonexistent"],
+        || {},
+        &[
+            expect("server", "folders", "error", "not /nonexistent", "--agi-dir"),
+            expect("files", "cc-route.agi", "error", "is missing", ""),
+            expect("agi", "database", "unknown", "cc-route.agi is missing", ""),
+        ],
+        || {},
+    );
+}
+
+fn clients(system: &System) {
+    let name = &system.site.clients[0];
+    let client = format!("client {name}");
+    let sql = |sql: &str| system.database.execute(&sql.replace("NAME", name));
+    system.finds(
+        &[],
+        || sql("UPDATE pjsip_endpoints SET transport = 'transport-tls' WHERE id = 'NAME'"),
+        &[expect("clients", &client, "error", "\"transport-tls\" does not exist", "transport-udp")],
+        || sql("UPDATE pjsip_endpoints SET transport = NULL WHERE id = 'NAME'"),
+    );
+    system.finds(
+        &[],
+        || sql("UPDATE pjsip_endpoints SET allow = 'ulaw,g7111' WHERE id = 'NAME'"),
+        &[
+            expect("clients", &client, "error", "does not know: g7111", "--allow"),
+            expect("clients", &client, "error", "no such endpoint", "pjsip show endpoint"),
+        ],
+        || sql("UPDATE pjsip_endpoints SET allow = 'ulaw' WHERE id = 'NAME'"),
+    );
+    system.finds(
+        &[],
+        || sql("CREATE TABLE kept AS SELECT * FROM pjsip_endpoints WHERE id = 'NAME'; DELETE FROM pjsip_endpoints WHERE id = 'NAME'"),
+        &[expect("clients", &client, "error", "there is no endpoint", "capconduit pjsip")],
+        || sql("INSERT INTO pjsip_endpoints SELECT * FROM kept; DROP TABLE kept"),
+    );
+    let qualify = |seconds: u32| {
+        sql(&format!("UPDATE pjsip_aors SET qualify_frequency = {seconds} WHERE id = 'NAME'"));
+        system.asterisk.cli(&format!("pjsip reload qualify aor {name}"));
+    };
+    let status = || {
+        let contacts = system.asterisk.cli("pjsip show contacts");
+        contacts.lines().find(|line| line.contains(name)).unwrap_or_default().to_owned()
+    };
+    system.finds(
+        &[],
+        || {
+            qualify(1);
+            wait_for("Asterisk to ask the client", || status().contains("Unavail"));
+        },
+        &[expect("clients", &client, "warning", "sip:127.0.0.1:9 does not answer OPTIONS", "--qualify-frequency 0")],
+        || {
+            qualify(0);
+            wait_for("Asterisk to ask no more", || status().contains("NonQual"));
+        },
+    );
+}
+
+fn database_and_spool(system: &System) {
+    system.finds(
+        &[],
+        || system.database.execute("DELETE FROM capconduit_migrations WHERE name = 'realtime'"),
+        &[expect("database", "schema", "error", "behind this program: realtime", "db migrate")],
+        || drop(system.database.capconduit(&["db", "migrate"])),
+    );
+    let isolation = |level: &str| {
+        system
+            .database
+            .execute(&format!("ALTER DATABASE {} SET default_transaction_isolation = '{level}'", system.database.name));
+    };
+    system.finds(
+        &[],
+        || isolation("serializable"),
+        &[expect("database", "isolation", "error", "serializable", "read committed")],
+        || isolation("read committed"),
+    );
+    let spool = system.path("spool/capconduit");
+    let record = spool.join("1.2.json");
+    system.finds(
+        &[],
+        || {
+            fs::create_dir(&spool).expect("own folder");
+            let file = File::create(&record).expect("own folder");
+            file.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("own file");
+        },
+        &[expect("spool", "waiting", "warning", "1 records wait", "call replay")],
+        || fs::remove_dir_all(&spool).expect("own folder"),
+    );
+    system.finds(
+        &["--schedule", "/dev/null"],
+        || fs::write(system.path("cron"), "# capconduit call replay\n").expect("own folder"),
+        &[expect("spool", "schedule", "warning", "", "cron.d")],
+        || fs::write(system.path("cron"), "* * * * * asterisk capconduit call replay\n").expect("own folder"),
+    );
+}
+
+/// What is left to say when one or the other is away.
+fn stopped(mut system: System) {
+    system.finds(
+        &[],
+        || system.postgres.stop(),
+        &[
+            expect("database", "connection", "error", "unreachable", "PostgreSQL runs"),
+            expect("database", "schema", "unknown", "", "database connection"),
+            expect("database", "realtime login", "error", "unreachable", "start the database"),
+            expect("server", "realtime", "error", "does not reach the clients", "database login"),
+            expect("agi", "database", "error", "unreachable", "DATABASE_URL"),
+            expect("server", "modules", "ok", "", ""),
+        ],
+        || system.postgres.resume(),
+    );
+    system.asterisk.kill();
+    let env_file = system.path("capconduit.env");
+    fs::write(&env_file, format!("DATABASE_URL={}\n", system.database.url)).expect("own folder");
+    fs::set_permissions(&env_file, Permissions::from_mode(0o600)).expect("own file");
+    let mut command = system.command();
+    command.env("CAPCONDUIT_ENV_FILE", &env_file).args(["--json", "--user", "nobody"]);
+    let (found, code) = findings(&run(&mut command, &[]));
+    assert_eq!(code, Some(1), "{found:#?}");
+    for expected in [
+        expect("server", "running", "error", "Asterisk does not answer", "systemctl start"),
+        expect("server", "modules", "unknown", "Asterisk does not answer", "server running"),
+        expect("clients", "as Asterisk sees them", "unknown", "", "server running"),
+        expect("agi", "env file", "error", "cannot be read by Asterisk's programs, which run as nobody", "chgrp"),
+        expect("database", "realtime login", "ok", "reads 2 endpoints", ""),
+    ] {
+        expected.among(&found);
+    }
+    system.program = "/nonexistent/asterisk".into();
+    let no_program = [expect("server", "running", "error", "cannot run", "--asterisk")];
+    system.finds(&[], || {}, &no_program, || {});
+    system.postgres.stop();
+    assert_eq!(system.check(&[]).1, Some(75));
+    assert_eq!(run(&mut system.command(), &["--user", "no-such-user"]).status.code(), Some(3));
+}
