@@ -228,6 +228,11 @@ pub(crate) fn program_names() -> [&'static str; 2] {
     PROGRAMS.map(|(_, installed)| installed)
 }
 
+/// The names of the configuration's files.
+pub(crate) fn configuration_names() -> impl Iterator<Item = &'static str> {
+    TEMPLATES.into_iter().map(|(name, _)| name)
+}
+
 /// A file of the configuration as the release has it, without a site's values.
 pub(crate) fn template(name: &str) -> &'static str {
     TEMPLATES.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| text)

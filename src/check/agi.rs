@@ -1,6 +1,7 @@
 //! cc-route.agi run as Asterisk would run it, for a number that no DID has: it asks the database,
 //! claims nothing and writes nothing.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +32,10 @@ pub fn check(installation: &Installation, process: Option<&Process>, astspooldir
     }
     let own = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| Identity::of_process(&status));
     match start(&program, own.as_ref(), installation.user.as_ref()) {
-        Ok((mut command, runs_as)) => {
+        Ok((mut command, mut runs_as)) => {
+            if process.is_none_or(|process| process.environment.is_none()) {
+                runs_as.push_str(", without Asterisk's environment, which is not known");
+            }
             command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("AST_SPOOL_DIR", astspooldir);
             command.envs(environment(process));
             ask(&mut area, &mut command, &runs_as);
@@ -67,7 +71,7 @@ fn env_file(area: &mut Area, installation: &Installation, process: Option<&Proce
         Some((user, Ok(false))) => area.error(
             "env file",
             format!("{shown} cannot be read by Asterisk's programs, which run as {}", user.name),
-            format!("chgrp {} {shown} && chmod 640 {shown}, and let it through the folders above.", user.name),
+            format!("chgrp {} {shown} && chmod 640 {shown}, and let it through the folders above.", user.group),
         ),
         Some((_, Err(e))) if e.kind() == std::io::ErrorKind::NotFound => {
             area.info("env file", format!("there is no {shown}: Asterisk's environment and defaults count"));
@@ -92,7 +96,10 @@ fn start(program: &Path, own: Option<&Identity>, user: Option<&Identity>) -> Res
         return Ok((command, user.name.clone()));
     }
     // root runs only what nobody else can have put there
-    let is_roots = |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.uid() == 0 && m.mode() & 0o022 == 0);
+    let is_roots = |path: &Path| {
+        let closed = |m: &Metadata| m.mode() & 0o002 == 0 && (m.mode() & 0o020 == 0 || m.gid() == 0);
+        std::fs::metadata(path).is_ok_and(|m| m.uid() == 0 && closed(&m))
+    };
     if own.uid == 0 && !(is_roots(program) && program.parent().is_some_and(is_roots)) {
         return Err("Asterisk runs as root, but others than root may change the program".to_owned());
     }
@@ -186,7 +193,7 @@ mod tests {
 
     #[test]
     fn root_does_not_run_what_others_may_change() {
-        let root = Identity { name: "root".into(), uid: 0, gid: 0, groups: vec![0] };
+        let root = Identity { name: "root".into(), uid: 0, gid: 0, group: "root".into(), groups: vec![0] };
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("cc-route.agi");
         std::fs::write(&program, "").expect("own folder");
@@ -194,7 +201,7 @@ mod tests {
         std::fs::set_permissions(&program, mode).expect("own file");
         assert!(start(&program, Some(&root), Some(&root)).is_err());
         assert!(start(&program, Some(&root), None).is_err());
-        let other = Identity { name: "a".into(), uid: 7, gid: 7, groups: vec![7] };
+        let other = Identity { name: "a".into(), uid: 7, gid: 7, group: "a".into(), groups: vec![7] };
         let (command, _) = start(&program, Some(&root), Some(&other)).expect("as that user");
         assert_eq!(command.get_program(), "setpriv");
     }

@@ -31,10 +31,12 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
         }
     }
     let whole: Vec<&Pjsip> = active.iter().copied().filter(|client| client.problems.is_empty()).collect();
-    area.ok(
-        "definitions",
-        format!("{} of {} active clients have an endpoint and a contact", whole.len(), active.len()),
-    );
+    let message = format!("{} of {} active clients have an endpoint and a contact", whole.len(), active.len());
+    if whole.len() == active.len() && !active.is_empty() {
+        area.ok("definitions", message);
+    } else {
+        area.info("definitions", message);
+    }
     let Some(console) = asterisk else {
         area.unknown("as Asterisk sees them", "not looked at: Asterisk does not answer", "See server running.");
         return area;
@@ -134,7 +136,7 @@ fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[&str])
 /// What Asterisk's OPTIONS requests have found out.
 fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
     let contacts = answers::contacts(contacts);
-    let (mut answering, mut unasked) = (0, Vec::new());
+    let (mut answering, mut unqualified, mut unasked) = (0, 0, Vec::new());
     for client in active {
         let Some(aor) = &client.aor else { continue };
         let qualified = aor.qualify_frequency.is_some_and(|seconds| seconds > 0);
@@ -156,7 +158,7 @@ fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
                 reload,
             ),
             Some(_) if qualified => unasked.push(name.as_str()),
-            Some(_) => {}
+            Some(_) => unqualified += 1,
             None => area.warning(
                 &check_name(client),
                 "Asterisk knows no contact of it",
@@ -164,7 +166,10 @@ fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
             ),
         }
     }
-    area.info("contacts", format!("{answering} of {} are known to answer", active.len()));
+    area.info(
+        "contacts",
+        format!("{answering} of {} are known to answer, {unqualified} are never asked", active.len()),
+    );
     if !unasked.is_empty() {
         area.info(
             "contacts",

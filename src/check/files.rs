@@ -79,7 +79,7 @@ fn configuration(area: &mut Area, installation: &Installation, file: &File) {
         Some((user, Ok(false))) => area.error(
             &name,
             format!("{path} cannot be read by Asterisk, which runs as {}", user.name),
-            format!("chgrp {} {path} && chmod 640 {path}", user.name),
+            format!("chgrp {} {path} && chmod 640 {path}", user.group),
         ),
         Some((_, Err(e))) => area.unknown(&name, format!("{path}: {e}"), "Run this as root."),
         Some((_, Ok(true))) | None => {}

@@ -14,6 +14,8 @@ pub struct Identity {
     pub uid: u32,
     /// Primary group.
     pub gid: u32,
+    /// The name of the primary group, or its number where it has none.
+    pub group: String,
     /// All groups.
     pub groups: Vec<u32>,
 }
@@ -47,7 +49,7 @@ impl Identity {
             if is_member { fields.get(2)?.parse().ok() } else { None }
         });
         let groups = std::iter::once(gid).chain(member_of).collect();
-        Some(Identity { name: name.to_owned(), uid, gid, groups })
+        Some(Identity { name: name.to_owned(), uid, gid, group: name_of(gid, group), groups })
     }
 
     /// The user a process runs as, from the text of `/proc/PID/status`.
@@ -61,13 +63,8 @@ impl Identity {
         let (uid, gid) = (*numbers("Uid:")?.get(1)?, *numbers("Gid:")?.get(1)?);
         let mut groups = numbers("Groups:").unwrap_or_default();
         groups.push(gid);
-        let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        let name = passwd.lines().find_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-        });
-        Some(Identity { name: name.unwrap_or_else(|| uid.to_string()), uid, gid, groups })
+        let named = |path, id| name_of(id, &fs::read_to_string(path).unwrap_or_default());
+        Some(Identity { name: named("/etc/passwd", uid), uid, gid, group: named("/etc/group", gid), groups })
     }
 
     /// Whether this user may do this with a file, by the modes of the file and of the folders above
@@ -106,6 +103,16 @@ impl Identity {
     }
 }
 
+/// The name of a user or group in the text of /etc/passwd or /etc/group; the number where it has none.
+fn name_of(id: u32, entries: &str) -> String {
+    let name = entries.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| id.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -117,17 +124,18 @@ mod tests {
         let user = Identity::of(
             "asterisk",
             "root:x:0:0::/:/bin/sh\nasterisk:x:104:111::/var/lib/asterisk:/bin/false\n",
-            "daemon:x:1:\nasterisk:x:111:\naudio:x:29:pulse,asterisk\n",
+            "daemon:x:1:\nvoice:x:111:\naudio:x:29:pulse,asterisk\n",
         );
-        let expected = Identity { name: "asterisk".into(), uid: 104, gid: 111, groups: vec![111, 29] };
+        let expected =
+            Identity { name: "asterisk".into(), uid: 104, gid: 111, group: "voice".into(), groups: vec![111, 29] };
         assert_eq!(user, Some(expected));
         assert_eq!(Identity::of("ast", "asterisk:x:1:1", ""), None);
     }
 
     #[test]
     fn the_nearest_class_decides() {
-        let user = Identity { name: "a".into(), uid: 104, gid: 111, groups: vec![111, 29] };
-        let root = Identity { name: "root".into(), uid: 0, gid: 0, groups: vec![0] };
+        let user = Identity { name: "a".into(), uid: 104, gid: 111, group: "a".into(), groups: vec![111, 29] };
+        let root = Identity { name: "root".into(), uid: 0, gid: 0, group: "root".into(), groups: vec![0] };
         assert!(user.allows_mode(0o100_640, 0, 29, Access::Read));
         assert!(!user.allows_mode(0o100_640, 0, 0, Access::Read));
         assert!(!user.allows_mode(0o100_640, 0, 29, Access::Write));

@@ -2,7 +2,7 @@
 //! and its way to the database.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::console::Console;
 use super::files::Installation;
@@ -28,12 +28,17 @@ const ASKING: [(&str, Check); 7] = [
     ("realtime", realtime),
 ];
 
-/// Looks at the server; the error is why it does not answer. `process` is the server's, where it
-/// could be found.
+/// Looks at the server; false where it does not answer. `version` is what it has said to `core show
+/// version`, `process` the server's, where it could be found.
 #[must_use]
-pub fn check(console: &Console, installation: &Installation, process: Option<&Process>) -> (Area, Option<Error>) {
+pub fn check(
+    version: Result<String>,
+    console: &Console,
+    installation: &Installation,
+    process: Option<&Process>,
+) -> (Area, bool) {
     let mut area = Area::new("server");
-    let answer = console.ask("core show version").and_then(|text| version(&mut area, &text));
+    let answer = version.and_then(|text| self::version(&mut area, &text));
     if let Err(error) = answer {
         let remedy = match error.kind {
             Kind::NotFound => "Install Asterisk, or name its program with --asterisk.",
@@ -44,9 +49,9 @@ pub fn check(console: &Console, installation: &Installation, process: Option<&Pr
             area.unknown(name, "not looked at: Asterisk does not answer", "See server running.");
         }
         user(&mut area, installation);
-        return (area, Some(error));
+        return (area, false);
     }
-    uptime(&mut area, console);
+    uptime(&mut area, console, installation);
     user(&mut area, installation);
     limits(&mut area, process);
     environment(&mut area, process);
@@ -55,7 +60,7 @@ pub fn check(console: &Console, installation: &Installation, process: Option<&Pr
             area.unknown(name, error.message, "Ask again; see Asterisk's log.");
         }
     }
-    (area, None)
+    (area, true)
 }
 
 fn version(area: &mut Area, text: &str) -> Result<()> {
@@ -73,10 +78,20 @@ fn version(area: &mut Area, text: &str) -> Result<()> {
     Ok(())
 }
 
-fn uptime(area: &mut Area, console: &Console) {
-    match console.ask("core show uptime seconds").map(|text| answers::uptime(&text)) {
-        Ok(Some((up, reloaded))) => area.info("uptime", format!("started {up} s ago, reloaded {reloaded} s ago")),
-        Ok(None) | Err(_) => area.unknown("uptime", "it does not say when it was started", "See Asterisk's log."),
+fn uptime(area: &mut Area, console: &Console, installation: &Installation) {
+    let Ok(Some((up, reloaded))) = console.ask("core show uptime seconds").map(|text| answers::uptime(&text)) else {
+        return area.unknown("uptime", "it does not say when it was started", "See Asterisk's log.");
+    };
+    area.info("uptime", format!("started {up} s ago, reloaded {reloaded} s ago"));
+    // a module that was reloaded alone is not in that time, so this may be of no importance
+    let age = |path: PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok()?.elapsed().ok();
+    let changed = |name: &&str| age(installation.etc_dir.join(name)).is_some_and(|age| age.as_secs() < reloaded);
+    let changed: Vec<&str> = asterisk::configuration_names().filter(changed).collect();
+    if !changed.is_empty() {
+        area.info(
+            "uptime",
+            format!("written since then: {} (asterisk -rx 'core reload' reads them)", some_of(&changed)),
+        );
     }
 }
 
@@ -134,6 +149,11 @@ fn same(one: &Path, other: &Path) -> bool {
 
 fn folders(area: &mut Area, console: &Console, installation: &Installation) -> Result<()> {
     let settings = console.ask("core show settings")?;
+    for (name, none) in [("Maximum calls", "Not set"), ("Maximum load average", "0.000000")] {
+        if let Some(limit) = answers::setting(&settings, name).filter(|limit| *limit != none) {
+            area.info("limits", format!("{}: {limit}; beyond it Asterisk refuses calls", name.to_lowercase()));
+        }
+    }
     for (name, expected, option) in [
         ("Configuration directory", &installation.etc_dir, "--etc-dir"),
         ("AGI Scripts directory", &installation.agi_dir, "--agi-dir, or astagidir in asterisk.conf"),
@@ -276,7 +296,7 @@ fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
         area.error(
             "carrier",
             "no address is known as the carrier's: every call is refused",
-            "capconduit asterisk install --carrier ADDRESS --force, then asterisk -rx 'module reload res_pjsip.so'.",
+            "capconduit asterisk install --carrier ADDRESS --force, then asterisk -rx 'core reload'.",
         );
     } else {
         area.ok("carrier", format!("calls are taken from the addresses of {}", some_of(&there)));
@@ -285,7 +305,7 @@ fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
         area.error(
             "carrier",
             format!("an identify section names an endpoint that does not exist: {}", some_of(&gone)),
-            "Correct it in pjsip_local.conf, then asterisk -rx 'module reload res_pjsip.so'.",
+            "Correct it in pjsip_local.conf, then asterisk -rx 'core reload'.",
         );
     }
     Ok(())

@@ -65,7 +65,7 @@ fn folder(area: &mut Area, place: &Place<'_>) {
         _ => area.error(
             "folder",
             format!("{} cannot write {}: records are lost while the database is away", user.name, dir.display()),
-            format!("install -d -o {0} -g {0} -m 750 {1}", user.name, place.dir.display()),
+            format!("install -d -o {} -g {} -m 750 {}", user.name, user.group, place.dir.display()),
         ),
     }
 }
@@ -120,7 +120,10 @@ fn records(area: &mut Area, dir: &Path, now: DateTime<Utc>) {
 }
 
 fn schedule(area: &mut Area, more: &[PathBuf]) {
-    let cron = files_in("/etc/cron.d").chain(files_in("/var/spool/cron/crontabs")).chain(["/etc/crontab".into()]);
+    let cron = files_in("/etc/cron.d")
+        .chain(files_in("/var/spool/cron/crontabs"))
+        .chain(files_in("/var/spool/cron"))
+        .chain(["/etc/crontab".into()]);
     if let Some(path) = more.iter().cloned().chain(cron).find(|path| runs_replay(path)) {
         return area.ok("schedule", format!("{} runs call replay", path.display()));
     }
@@ -128,8 +131,9 @@ fn schedule(area: &mut Area, more: &[PathBuf]) {
     let services = units.iter().flat_map(files_in).filter(|path| path.extension().is_some_and(|e| e == "service"));
     let service = services.into_iter().find(|path| runs_replay(path));
     let timer = service.as_ref().and_then(|path| Some(format!("{}.timer", path.file_stem()?.to_string_lossy())));
-    let enabled =
-        |timer: &str| Path::new("/etc/systemd/system/timers.target.wants").join(timer).symlink_metadata().is_ok();
+    let enabled = |timer: &str| {
+        units.iter().any(|dir| Path::new(dir).join("timers.target.wants").join(timer).symlink_metadata().is_ok())
+    };
     match timer {
         Some(timer) if enabled(&timer) => area.ok("schedule", format!("{timer} runs call replay")),
         Some(timer) => area.warning(

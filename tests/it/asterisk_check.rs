@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 
 use crate::harness::asterisk::{Asterisk, Options};
+use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
 use crate::harness::wait_for;
@@ -207,6 +208,13 @@ fn files(system: &System) {
         &[expect("database", "realtime login", "error", "password authentication failed", "dbpass")],
         || system.restore("etc/res_pgsql.conf"),
     );
+    system.database.execute("CREATE ROLE blind LOGIN; GRANT SELECT ON ps_endpoints, ps_aors TO blind");
+    system.finds(
+        &[],
+        || system.edit("etc/res_pgsql.conf", |text| text.replace("dbuser=cc", "dbuser=blind")),
+        &[expect("database", "realtime login", "error", "permission denied for view ps_auths", "GRANT SELECT")],
+        || system.restore("etc/res_pgsql.conf"),
+    );
     system.finds(
         &[],
         || system.edit("etc/extensions.conf", |text| text.replace("iL(", "L(")),
@@ -346,6 +354,11 @@ fn database_and_spool(system: &System) {
         &[expect("database", "isolation", "error", "serializable", "read committed")],
         || isolation("read committed"),
     );
+    let pooler = PgBouncer::start(&system.postgres, &system.database);
+    let mut through_it = system.command();
+    let (found, code) = findings(&run(through_it.env("DATABASE_URL", &pooler.database.url), &["--json", "--strict"]));
+    expect("database", "pooler", "info", "a pooler is in front", "").among(&found);
+    assert_eq!(code, Some(0), "{found:#?}");
     let spool = system.path("spool/capconduit");
     let record = spool.join("1.2.json");
     system.finds(

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Check {
     #[arg(long, value_name = "DIR")]
     agi_dir: Option<PathBuf>,
     /// The asterisk program
-    #[arg(long, value_name = "PROGRAM", default_value = "asterisk")]
+    #[arg(long, value_name = "PROGRAM", default_value = "/usr/sbin/asterisk")]
     asterisk: PathBuf,
     /// Who Asterisk runs as [default: as the kernel says, else runuser of asterisk.conf, else asterisk]
     #[arg(long, value_name = "USER")]
@@ -59,7 +59,13 @@ impl Check {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let conf = fs::read_to_string(self.etc_dir.join("asterisk.conf")).unwrap_or_default();
         let folder = |name, default: &str| PathBuf::from(asterisk::setting(&conf, name).unwrap_or(default));
-        let process = Process::of_pid_file(&folder("astrundir", "/var/run/asterisk").join("asterisk.pid"));
+        let console = Console { program: self.asterisk.clone(), configuration: self.etc_dir.join("asterisk.conf") };
+        let version = console.ask("core show version");
+        // a pid file that was left behind may name anybody
+        let process = version
+            .as_ref()
+            .ok()
+            .and_then(|_| Process::of_pid_file(&folder("astrundir", "/var/run/asterisk").join("asterisk.pid")));
         let astspooldir = folder("astspooldir", "/var/spool/asterisk");
         let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
         let site = Site::as_installed(self.etc_dir.clone(), self.agi_dir.clone());
@@ -69,13 +75,11 @@ impl Check {
             user: self.user(process.as_ref(), &conf)?,
             etc_dir: self.etc_dir.clone(),
         };
-        let console = Console { program: self.asterisk.clone(), configuration: self.etc_dir.join("asterisk.conf") };
 
         let mut areas = vec![files::check(&installation)];
-        let (area, asterisk_is_away) = server::check(&console, &installation, process.as_ref());
+        let (area, asterisk_answers) = server::check(version, &console, &installation, process.as_ref());
         areas.push(area);
-        let (mut database, clients, database_is_away) =
-            ask_database(env, asterisk_is_away.is_none().then_some(&console));
+        let (mut database, clients, database_is_away) = ask_database(env, asterisk_answers.then_some(&console));
         let active = clients.as_ref().map(|(_, active)| *active);
         let login = files::realtime_login(&self.etc_dir);
         database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
@@ -97,7 +101,7 @@ impl Check {
         ari(&mut spool, env);
         areas.push(spool);
         let findings: Vec<Finding> = areas.into_iter().flat_map(|area| area.findings).collect();
-        self.output(&findings, asterisk_is_away.is_some() && database_is_away)
+        self.output(&findings, !asterisk_answers && database_is_away)
     }
 
     fn user(&self, process: Option<&Process>, conf: &str) -> Result<Option<Identity>> {
