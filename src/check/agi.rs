@@ -27,7 +27,7 @@ pub fn check(installation: &Installation, process: Option<&Process>, astspooldir
     env_file(&mut area, installation, process);
     let program = installation.agi_dir.join("cc-route.agi");
     if !program.is_file() {
-        area.unknown("database", "not asked: cc-route.agi is missing", "See files cc-route.agi.");
+        area.not_looked_at("database", "cc-route.agi is missing");
         return area;
     }
     let own = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| Identity::of_process(&status));

@@ -38,7 +38,7 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
         area.info("definitions", message);
     }
     let Some(console) = asterisk else {
-        area.unknown("as Asterisk sees them", "not looked at: Asterisk does not answer", "See server running.");
+        area.not_looked_at("as Asterisk sees them", "Asterisk does not answer");
         return area;
     };
     match seen(console) {
@@ -178,5 +178,37 @@ fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
                 some_of(&unasked)
             ),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn an_inactive_client_that_asterisk_still_has_is_named() {
+        let inactive = Pjsip {
+            client_id: 1,
+            client_identifier: "acme".into(),
+            status: "inactive".into(),
+            endpoint: None,
+            aor: None,
+            auth: None,
+            problems: Vec::new(),
+        };
+        let found = |endpoints: &str| {
+            let mut area = Area::new("clients");
+            let seen = Seen {
+                endpoints: endpoints.into(),
+                contacts: String::new(),
+                transports: String::new(),
+                codecs: String::new(),
+            };
+            as_seen(&mut area, &[], &[&inactive], &seen);
+            area.findings.iter().map(|finding| finding.state).max()
+        };
+        assert_eq!(found(" Endpoint:  acme/555      Not in use    0 of inf\n"), Some(State::Warning));
+        assert_eq!(found(" Endpoint:  acme2         Not in use    0 of inf\n"), Some(State::Info));
     }
 }

@@ -120,16 +120,19 @@ pub fn unreachable(error: &Error) -> Area {
     let remedy = error.hint.clone().unwrap_or_else(|| "Check DATABASE_URL.".to_owned());
     area.error("connection", error.message.clone(), remedy);
     for name in ["schema", "writing", "isolation", "pooler", "connections", "clock"] {
-        area.unknown(name, "not looked at: the database does not answer", "See database connection.");
+        area.not_looked_at(name, "the database does not answer");
     }
     area
 }
 
 /// Logs in as Asterisk's realtime does, and reads what it reads; `active` is how many endpoints there
 /// are for it to see.
-pub fn realtime_login(area: &mut Area, login: &postgres::Config, active: Option<i64>, timeout: Duration) {
+pub fn realtime_login(area: &mut Area, login: &Result<postgres::Config>, active: Option<i64>, timeout: Duration) {
+    let mut login = match login {
+        Ok(login) => login.clone(),
+        Err(e) => return area.unknown("realtime login", e.message.clone(), "Run this as root."),
+    };
     let user = login.get_user().unwrap_or("asterisk").to_owned();
-    let mut login = login.clone();
     login.application_name("capconduit").tcp_user_timeout(Duration::from_secs(10));
     // what res_config_pgsql takes where its file says nothing
     if login.get_user().is_none() {
@@ -137,6 +140,9 @@ pub fn realtime_login(area: &mut Area, login: &postgres::Config, active: Option<
     }
     if login.get_password().is_none() {
         login.password("asterisk");
+    }
+    if login.get_dbname().is_none() {
+        login.dbname("asterisk");
     }
     if login.get_hosts().is_empty() {
         login.host_path("/var/run/postgresql");

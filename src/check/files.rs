@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::identity::{Access, Identity};
 use super::{Area, some_of};
-use crate::Result;
 use crate::asterisk::{self, File, Site};
+use crate::{Error, Result};
 
 /// Where the installation is, and for whom.
 #[derive(Debug)]
@@ -28,7 +28,10 @@ pub struct Installation {
 pub fn check(installation: &Installation) -> Area {
     let mut area = Area::new("files");
     let site = Site::as_installed(installation.etc_dir.clone(), Some(installation.agi_dir.clone()));
-    match asterisk::configuration(&site, &realtime_login(&installation.etc_dir)) {
+    match asterisk::configuration(
+        &site,
+        &realtime_login(&installation.etc_dir).unwrap_or_else(|_| postgres::Config::new()),
+    ) {
         Ok(files) => files.iter().for_each(|file| configuration(&mut area, installation, file)),
         Err(e) => area.error("configuration", e.message, "Name Asterisk's configuration folder with --etc-dir."),
     }
@@ -36,10 +39,13 @@ pub fn check(installation: &Installation) -> Area {
     area
 }
 
-/// The login in res_pgsql.conf, as far as it can be read.
-#[must_use]
-pub fn realtime_login(etc_dir: &Path) -> postgres::Config {
-    let text = fs::read_to_string(etc_dir.join("res_pgsql.conf")).unwrap_or_default();
+/// The login in res_pgsql.conf.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn realtime_login(etc_dir: &Path) -> Result<postgres::Config> {
+    let path = etc_dir.join("res_pgsql.conf");
+    let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
     let value = |key| asterisk::setting(&text, key).filter(|value| !value.is_empty());
     let mut login = postgres::Config::new();
     match value("dbhost") {
@@ -53,7 +59,7 @@ pub fn realtime_login(etc_dir: &Path) -> postgres::Config {
     value("dbname").map(|name| login.dbname(name));
     value("dbuser").map(|user| login.user(user));
     value("dbpass").map(|password| login.password(password));
-    login
+    Ok(login)
 }
 
 fn configuration(area: &mut Area, installation: &Installation, file: &File) {
@@ -119,15 +125,21 @@ fn programs(area: &mut Area, installation: &Installation) {
     let expected: Result<Vec<File>> = asterisk::programs(&installation.agi_dir, &installation.programs_dir);
     for name in asterisk::program_names() {
         let path = installation.agi_dir.join(name);
-        if !path.is_file() {
-            area.error(
-                name,
-                format!("{} is missing: no call is routed, or none recorded", path.display()),
-                "capconduit asterisk install puts it there; --agi-dir names another folder.",
-            );
-            continue;
-        }
-        let mode = fs::metadata(&path).map_or(0, |m| m.permissions().mode() & 0o777);
+        let mode = match fs::metadata(&path) {
+            Ok(file) => file.permissions().mode() & 0o777,
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                area.error(
+                    name,
+                    format!("{} is missing: no call is routed, or none recorded", path.display()),
+                    "capconduit asterisk install puts it there; --agi-dir names another folder.",
+                );
+                continue;
+            }
+            Err(e) => {
+                area.unknown(name, format!("{}: {e}", path.display()), "Run this as root.");
+                continue;
+            }
+        };
         let runs = installation.user.as_ref().map(|user| (user, user.may(Access::Execute, &path)));
         let repair = format!("chmod 755 {}", path.display());
         match runs {

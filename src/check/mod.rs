@@ -95,6 +95,11 @@ impl Area {
         self.add(State::Unknown, check, message.into(), Some(remedy.into()));
     }
 
+    /// It could not be looked at because of something that is said elsewhere.
+    pub fn not_looked_at(&mut self, check: &str, why: &str) {
+        self.add(State::Unknown, check, format!("not looked at: {why}"), None);
+    }
+
     /// Something is wrong or will be.
     pub fn warning(&mut self, check: &str, message: impl Into<String>, remedy: impl Into<String>) {
         self.add(State::Warning, check, message.into(), Some(remedy.into()));

@@ -46,7 +46,7 @@ pub fn check(
         };
         area.error("running", format!("Asterisk does not answer: {}", error.message), remedy);
         for (name, _) in ASKING {
-            area.unknown(name, "not looked at: Asterisk does not answer", "See server running.");
+            area.not_looked_at(name, "Asterisk does not answer");
         }
         user(&mut area, installation);
         return (area, false);

@@ -386,7 +386,7 @@ fn stopped(mut system: System) {
         || system.postgres.stop(),
         &[
             expect("database", "connection", "error", "unreachable", "PostgreSQL runs"),
-            expect("database", "schema", "unknown", "", "database connection"),
+            expect("database", "schema", "unknown", "database does not answer", ""),
             expect("database", "realtime login", "error", "unreachable", "start the database"),
             expect("server", "realtime", "error", "does not reach the clients", "database login"),
             expect("agi", "database", "error", "unreachable", "DATABASE_URL"),
@@ -404,8 +404,8 @@ fn stopped(mut system: System) {
     assert_eq!(code, Some(1), "{found:#?}");
     for expected in [
         expect("server", "running", "error", "Asterisk does not answer", "systemctl start"),
-        expect("server", "modules", "unknown", "Asterisk does not answer", "server running"),
-        expect("clients", "as Asterisk sees them", "unknown", "", "server running"),
+        expect("server", "modules", "unknown", "Asterisk does not answer", ""),
+        expect("clients", "as Asterisk sees them", "unknown", "Asterisk does not answer", ""),
         expect("agi", "env file", "error", "cannot be read by Asterisk's programs, which run as nobody", "chgrp"),
         expect("database", "realtime login", "ok", "reads 2 endpoints", ""),
     ] {

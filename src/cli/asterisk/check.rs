@@ -21,12 +21,12 @@ use crate::{Error, Kind, Result, store};
 /// `asterisk check`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Changes nothing. Run it as root on the Asterisk server: what it may not look at is \"unknown\". It
-asks Asterisk (asterisk -rx), the database, and cc-route.agi, which it runs as Asterisk's user for a
-number that no DID has.
+Changes nothing. Run it as root on the Asterisk server: what it may not look at is \"unknown\".
+It asks Asterisk (asterisk -rx), the database, and cc-route.agi, which it runs as Asterisk's
+user for a number that no DID has.
 
-Exit code: 0 nothing is wrong (or only warnings); 1 something is an error, or with --strict a warning
-or unknown; 75 neither Asterisk nor the database answers. The findings are printed in each case.
+Exit code: 0 nothing is wrong, or only warnings; 1 there is an error, or with --strict a warning
+or an unknown; 75 neither Asterisk nor the database answers. All print what was found.
 
   capconduit asterisk check
   capconduit asterisk check --quiet --strict
@@ -57,9 +57,17 @@ pub(in crate::cli) struct Check {
 
 impl Check {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let conf = fs::read_to_string(self.etc_dir.join("asterisk.conf")).unwrap_or_default();
+        let conf_path = self.etc_dir.join("asterisk.conf");
+        let conf = match fs::read_to_string(&conf_path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(Error::io("read", &conf_path, &e).hint("It says where all the rest is: run this as root."));
+            }
+            // what is missing is found below
+            Err(_) => String::new(),
+        };
         let folder = |name, default: &str| PathBuf::from(asterisk::setting(&conf, name).unwrap_or(default));
-        let console = Console { program: self.asterisk.clone(), configuration: self.etc_dir.join("asterisk.conf") };
+        let console = Console { program: self.asterisk.clone(), configuration: conf_path };
         let version = console.ask("core show version");
         // a pid file that was left behind may name anybody
         let process = version
@@ -79,11 +87,10 @@ impl Check {
         let mut areas = vec![files::check(&installation)];
         let (area, asterisk_answers) = server::check(version, &console, &installation, process.as_ref());
         areas.push(area);
-        let (mut database, clients, database_is_away) = ask_database(env, asterisk_answers.then_some(&console));
-        let active = clients.as_ref().map(|(_, active)| *active);
+        let (mut database, clients, active, database_is_away) = ask_database(env, asterisk_answers.then_some(&console));
+        areas.push(clients);
         let login = files::realtime_login(&self.etc_dir);
         database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
-        areas.extend(clients.map(|(area, _)| area));
         areas.push(agi::check(&installation, process.as_ref(), &astspooldir));
         areas.push(database);
         let spool_dir =
@@ -122,14 +129,15 @@ impl Check {
         let (errors, warnings, unknown) = (count(State::Error), count(State::Warning), count(State::Unknown));
         let shown: Vec<&Finding> =
             findings.iter().filter(|finding| !self.quiet || finding.state >= State::Unknown).collect();
-        let summary = format!("{} checks: {errors} errors, {warnings} warnings, {unknown} unknown.", findings.len());
+        let plural = |n, noun| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
+        let counts = format!("{}, {}, {unknown} unknown", plural(errors, "error"), plural(warnings, "warning"));
+        let summary = format!("{} checks: {counts}.", findings.len());
         let text = format!("{}{summary}\n", text(&shown));
         let output = Output::Report { value: output::to_value(&shown)?, text };
         let error = if nothing_answers {
             Error::new(Kind::Unreachable, "neither Asterisk nor the database answers")
         } else if errors > 0 || (self.strict && warnings + unknown > 0) {
-            Error::failed(format!("{errors} errors, {warnings} warnings, {unknown} unknown"))
-                .hint("What to do about each stands below it (with --json: in its remedy).")
+            Error::failed(counts).hint("What to do about each stands below it (with --json: in its remedy).")
         } else {
             return Ok(output);
         };
@@ -137,8 +145,8 @@ impl Check {
     }
 }
 
-/// What the database says, its clients (with how many endpoints Asterisk is to see), and whether it is away.
-fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Option<(Area, i64)>, bool) {
+/// What the database says, its clients, how many endpoints Asterisk is to see, and whether it is away.
+fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Option<i64>, bool) {
     let opened = store::database_config(env.config, "capconduit")
         .map(|settings| settings.get_ports().first().copied().unwrap_or(5432))
         .and_then(|port| Ok((env.connect()?, port)));
@@ -146,22 +154,21 @@ fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Option<(Are
         Ok(opened) => opened,
         Err(e) => {
             let mut clients = Area::new("clients");
-            clients.unknown("clients", "not looked at: the database does not answer", "See database connection.");
-            let mut area = database::unreachable(&e);
-            area.findings.append(&mut clients.findings);
-            return (area, None, true);
+            clients.not_looked_at("definitions", "the database does not answer");
+            return (database::unreachable(&e), clients, None, true);
         }
     };
-    let mut area = database::check(&mut db, port);
+    let area = database::check(&mut db, port);
     match pjsip::list(&mut db, None) {
         Ok(list) => {
             let active = list.iter().filter(|client| client.status == "active" && client.endpoint.is_some()).count();
             let active = i64::try_from(active).unwrap_or(i64::MAX);
-            (area, Some((clients::check(&list, asterisk), active)), false)
+            (area, clients::check(&list, asterisk), Some(active), false)
         }
         Err(e) => {
-            area.unknown("clients", e.message, "See database schema.");
-            (area, None, false)
+            let mut clients = Area::new("clients");
+            clients.not_looked_at("definitions", &e.message);
+            (area, clients, None, false)
         }
     }
 }
