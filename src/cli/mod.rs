@@ -16,6 +16,7 @@ mod bars;
 mod call;
 mod campaign;
 mod client;
+mod completion;
 mod db;
 mod did;
 mod input;
@@ -25,6 +26,7 @@ pub mod output;
 mod pjsip;
 mod report;
 mod route;
+pub mod schema;
 mod setting;
 mod status;
 mod user;
@@ -90,6 +92,10 @@ enum Noun {
     /// The Asterisk server's files
     #[command(subcommand)]
     Asterisk(asterisk::Verb),
+    /// The fields of what each command prints with --json
+    Schema(schema::Schema),
+    /// Print a script that completes commands and options in a shell
+    Completion(completion::Completion),
 }
 
 /// What a verb may use of the outside world.
@@ -175,8 +181,21 @@ impl Noun {
             Noun::Status(verb) => verb.run(env),
             Noun::Report(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
+            Noun::Schema(schema) => schema.run(),
+            Noun::Completion(completion) => Ok(completion.run()),
         }
     }
+
+    /// Whether it speaks of this program only: then whoever may not read the env file may run it.
+    fn is_about_the_program(&self) -> bool {
+        matches!(self, Noun::Schema(_) | Noun::Completion(_))
+    }
+}
+
+/// The whole command line, for the manual and for completion.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the CLI on this process's arguments and streams.
@@ -206,7 +225,8 @@ fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 
         Ok(cli) => cli,
         Err(e) => return output::usage(&e, json, stdout, stderr),
     };
-    let result = Config::load().and_then(|config| {
+    let config = if cli.noun.is_about_the_program() { Ok(Config::default()) } else { Config::load() };
+    let result = config.and_then(|config| {
         let mut env = Env {
             config: &config,
             stderr: &mut *stderr,

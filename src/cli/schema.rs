@@ -1,0 +1,386 @@
+//! `capconduit schema`: what each command prints with `--json`, field by field.
+//!
+//! Rows describe themselves ([`Fields`]); what a command puts together of them is declared here, a
+//! line a command. A test runs every command and compares.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::listing::Listing;
+use super::output::Output;
+use crate::store::call::{Attempt, Call};
+use crate::store::campaign::Campaign;
+use crate::store::client::Client;
+use crate::store::did::Did;
+use crate::store::pjsip::{Aor, Auth, Endpoint};
+use crate::store::setting::Setting;
+use crate::store::user::User;
+use crate::store::verify::Difference;
+use crate::store::{Field, Fields};
+use crate::{Error, Kind, Result};
+
+/// A piece of an object; its fields stand in this order.
+#[derive(Clone, Copy)]
+enum Part {
+    /// Fields of the object itself.
+    Row(&'static [Field]),
+    /// An object in it, or null.
+    Object(&'static str, &'static str, &'static [Part]),
+    /// A list of objects in it.
+    List(&'static str, &'static str, &'static [Part]),
+}
+use Part::{List, Object, Row};
+
+/// What a command prints.
+struct Shape {
+    command: &'static str,
+    prints: Prints,
+    /// When it prints this, where it does not always.
+    when: Option<&'static str>,
+}
+
+#[derive(Clone, Copy)]
+enum Prints {
+    Array(&'static [Part]),
+    Object(&'static [Part]),
+    /// Not JSON, whatever is asked for: what it is.
+    Text(&'static str),
+}
+
+const fn array(command: &'static str, parts: &'static [Part]) -> Shape {
+    Shape { command, prints: Prints::Array(parts), when: None }
+}
+
+const fn object(command: &'static str, parts: &'static [Part]) -> Shape {
+    Shape { command, prints: Prints::Object(parts), when: None }
+}
+
+const fn text(command: &'static str, about: &'static str) -> Shape {
+    Shape { command, prints: Prints::Text(about), when: None }
+}
+
+macro_rules! fields {
+    ($($name:ident: $type:ty = $about:literal,)*) => {
+        &[$(Field { name: stringify!($name), rust_type: stringify!($type), about: $about },)*]
+    };
+}
+
+/// A command has one line, or one for each thing that it may print.
+const SHAPES: &[Shape] = &[
+    object("db migrate", &[List("applied", "The steps that were applied now.", &[Row(APPLIED)])]),
+    array("db status", &[Row(STEP)]),
+    object("db seed", &[Row(fields! { loaded: bool = "False where the sample data was there already.", })]),
+    array("db verify", &[Row(Difference::FIELDS)]),
+    array("user list", &[Row(User::FIELDS)]),
+    object("user show", &[Row(User::FIELDS)]),
+    object("user add", &[Row(User::FIELDS)]),
+    object("user set", &[Row(User::FIELDS)]),
+    object("user remove", &[Row(User::FIELDS)]),
+    array("client list", &[Row(Client::FIELDS)]),
+    object("client show", CLIENT),
+    object("client add", CLIENT),
+    object("client set", CLIENT),
+    object("client remove", CLIENT),
+    array("pjsip list", PJSIP),
+    object("pjsip show", PJSIP),
+    object("pjsip add", PJSIP),
+    object("pjsip set", PJSIP),
+    object("pjsip remove", PJSIP),
+    array("did list", &[Row(Did::FIELDS)]),
+    object("did show", &[Row(Did::FIELDS)]),
+    object("did add", &[Row(Did::FIELDS)]),
+    object("did set", &[Row(Did::FIELDS)]),
+    object("did remove", &[Row(Did::FIELDS)]),
+    array("campaign list", &[Row(Campaign::FIELDS)]),
+    object("campaign show", CAMPAIGN),
+    object("campaign add", CAMPAIGN),
+    object("campaign set", CAMPAIGN),
+    object("campaign remove", CAMPAIGN),
+    array("setting list", &[Row(Setting::FIELDS)]),
+    object("setting show", &[Row(Setting::FIELDS)]),
+    object("setting add", &[Row(Setting::FIELDS)]),
+    object("setting set", &[Row(Setting::FIELDS)]),
+    object("setting remove", &[Row(Setting::FIELDS)]),
+    array("call list", &[Row(Call::FIELDS)]),
+    object("call show", &[Row(Call::FIELDS), ATTEMPTS]),
+    Shape { when: Some("the call is up and has no record yet"), ..object("call show", &[Row(UNRECORDED), ATTEMPTS]) },
+    array("call active", &[Row(Attempt::FIELDS)]),
+    object("call replay", &[Row(REPLAYED)]),
+    array("call reap", &[Row(CLOSED)]),
+    object("route explain", &[Row(DECISION), CANDIDATES]),
+    Shape { when: Some("--caller is given"), ..object("route explain", &[Row(DECISION), CANDIDATES, CALLER]) },
+    object("asterisk install", &[List("files", "Each file of the installation.", &[Row(INSTALLED)]), WARNINGS]),
+    array("schema", &[Row(Documented::FIELDS)]),
+    text("completion", "a shell script"),
+];
+
+const CLIENT: &[Part] = &[
+    Row(Client::FIELDS),
+    Object("endpoint", "Its SIP side: the endpoint.", &[Row(Endpoint::FIELDS)]),
+    Object("aor", "Where the endpoint is.", &[Row(Aor::FIELDS)]),
+    Object("auth", "What Asterisk authenticates with.", &[Row(Auth::FIELDS)]),
+];
+
+const PJSIP: &[Part] = &[
+    Row(fields! {
+        client_id: i32 = "The client.",
+        client_identifier: String = "The client's identifier.",
+        status: String = "The client's status: Asterisk does not see an inactive one.",
+    }),
+    Object("endpoint", "Its endpoint.", &[Row(Endpoint::FIELDS)]),
+    Object("aor", "Where the endpoint is.", &[Row(Aor::FIELDS)]),
+    Object("auth", "What Asterisk authenticates with.", &[Row(Auth::FIELDS)]),
+    Row(fields! { problems: Vec<String> = "What keeps calls from it.", }),
+];
+
+const CAMPAIGN: &[Part] =
+    &[Row(Campaign::FIELDS), List("settings", "The clients that get its calls.", &[Row(Setting::FIELDS)])];
+
+const ATTEMPTS: Part = List("attempts", "What was tried, in order.", &[Row(Attempt::FIELDS)]);
+
+const UNRECORDED: &[Field] = fields! {
+    id: Option<i64> = "Null.",
+    call_status: Option<String> = "Null.",
+    asterisk_uniqueid: String = "Names the call.",
+};
+
+const APPLIED: &[Field] = fields! {
+    name: String = "The step.",
+    replaced: bool = "It replaced an older text of a routine.",
+    milliseconds: i64 = "How long it took.",
+};
+
+const STEP: &[Field] = fields! {
+    name: String = "0001_v3_tables, routing, ...",
+    state: String = "pending, applied, changed (a routine with another text), mismatch (a migration with another text) or unknown (a newer program's).",
+    applied_at: Option<DateTime<Utc>> = "When it was applied last.",
+};
+
+const REPLAYED: &[Field] = fields! {
+    delivered: i64 = "Delivered now.",
+    already_delivered: i64 = "Had been delivered before.",
+    failed: i64 = "Refused for good, and kept in failed/.",
+    damaged: i64 = "Not readable as a record, and kept in damaged/.",
+    remaining: i64 = "Left in the spool.",
+    busy: bool = "Another replay was at work: nothing was done.",
+    spool_dir: String = "The spool folder.",
+};
+
+const CLOSED: &[Field] = fields! {
+    id: i64 = "The attempt.",
+    asterisk_uniqueid: String = "Names the call.",
+    system_name: Option<String> = "systemname of the Asterisk that had the call.",
+    client_identifier: Option<String> = "The client; null where removed since.",
+    claimed_at: DateTime<Utc> = "When it was claimed.",
+    release_reason: String = "expired, asterisk_restarted or channel_gone.",
+};
+
+const DECISION: &[Field] = fields! {
+    did: String = "The number called, as E.164.",
+    status: String = "proceed or reject.",
+    reason: Option<String> = "Why it is rejected: see capconduit(7).",
+    call_status: Option<String> = "The call status that the record would get.",
+    hangup_cause: Option<i32> = "Q.850 cause of the rejection.",
+    did_id: Option<i32> = "The DID.",
+    user_id: Option<i32> = "Its owner.",
+    campaign_id: Option<i32> = "The campaign that gets the call.",
+    campaign_name: Option<String> = "The campaign's name.",
+    routing_strategy: Option<String> = "priority, round_robin or weighted.",
+    dial_timeout_seconds: Option<i32> = "How long a client may ring.",
+    max_call_seconds: Option<i32> = "How long the call may last.",
+};
+
+const CANDIDATES: Part = List(
+    "candidates",
+    "The campaign's links, in the order in which they would be tried.",
+    &[Row(fields! {
+        try_order: Option<i32> = "1 is tried first; null when not eligible.",
+        setting_id: i32 = "The link.",
+        client_identifier: String = "The client.",
+        eligible: bool = "It may get the call.",
+        reason: Option<String> = "Why not: see capconduit(7).",
+        forwarding_priority: i32 = "Strategy priority: lower first.",
+        weight: i32 = "The share among equals.",
+        live_calls: i32 = "Attempts in flight.",
+        max_concurrency: i32 = "Calls at once.",
+        current_total_calls: i32 = "Answered calls so far.",
+        total_calls_allowed: Option<i32> = "Answered calls in all; null: unlimited.",
+    })],
+);
+
+const CALLER: Part = Row(fields! { caller: String = "As given with --caller.", });
+
+const INSTALLED: &[Field] = fields! {
+    path: String = "Where it is.",
+    change: String = "created, unchanged or replaced.",
+    backup: Option<String> = "Where the file it replaced is.",
+};
+
+const WARNINGS: Part = Row(
+    fields! { warnings: Vec<String> = "What would keep calls from being routed, or records from being told apart.", },
+);
+
+/// A field of what a command prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Documented {
+    /// `client list`
+    pub command: &'static str,
+    /// `array` of such objects, `object`, or `text`, which is not JSON.
+    pub prints: &'static str,
+    /// When it prints this, where it does not always.
+    pub when: Option<&'static str>,
+    /// `id`; `aor.contact` in the object `aor`; `attempts[].id` in each object of the list `attempts`.
+    pub field: Option<String>,
+    /// `integer`, `number`, `string`, `boolean`, `timestamp`, `date`, `object`, `array of ...`, `any`
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// It may be null.
+    pub nullable: bool,
+    /// What it says.
+    pub about: String,
+}
+
+impl Fields for Documented {
+    const FIELDS: &'static [Field] = fields! {
+        command: String = "The command.",
+        prints: String = "array of such objects, object, or text, which is not JSON.",
+        when: Option<String> = "When it prints this; null: always.",
+        field: Option<String> = "id; aor.contact: in the object aor; attempts[].id: in each object of the list attempts.",
+        type: Option<String> = "integer, number, string, boolean, timestamp (RFC 3339, UTC), date, object, any, or array of one of these.",
+        nullable: bool = "It may be null.",
+        about: String = "What it says.",
+    };
+}
+
+/// Every field of every command, in the order in which they are printed.
+#[must_use]
+pub fn documented() -> Vec<Documented> {
+    let mut all = Vec::new();
+    for shape in SHAPES {
+        let (prints, parts) = match shape.prints {
+            Prints::Array(parts) => ("array", parts),
+            Prints::Object(parts) => ("object", parts),
+            Prints::Text(_) => ("text", &[][..]),
+        };
+        let line = |field, kind, nullable, about: &str| Documented {
+            command: shape.command,
+            prints,
+            when: shape.when,
+            field,
+            kind,
+            nullable,
+            about: about.to_owned(),
+        };
+        if let Prints::Text(about) = shape.prints {
+            all.push(line(None, None, false, about));
+        }
+        let mut add = |field, kind: &str, nullable, about: &str| {
+            all.push(line(Some(field), Some(kind.to_owned()), nullable, about))
+        };
+        walk(parts, "", &mut add);
+    }
+    all
+}
+
+fn walk(parts: &[Part], prefix: &str, add: &mut dyn FnMut(String, &str, bool, &str)) {
+    for part in parts {
+        match part {
+            Row(fields) => {
+                for field in *fields {
+                    let (kind, nullable) = json_type(field.rust_type);
+                    add(format!("{prefix}{}", field.name), &kind, nullable, field.about.trim());
+                }
+            }
+            Object(name, about, parts) => {
+                add(format!("{prefix}{name}"), "object", true, about);
+                walk(parts, &format!("{prefix}{name}."), add);
+            }
+            List(name, about, parts) => {
+                add(format!("{prefix}{name}"), "array of object", false, about);
+                walk(parts, &format!("{prefix}{name}[]."), add);
+            }
+        }
+    }
+}
+
+/// The JSON type of what is serialised from a Rust type, and whether it may be null.
+fn json_type(rust: &str) -> (String, bool) {
+    let inner = |outer: &str| rust.strip_prefix(outer).and_then(|rest| rest.strip_prefix('<')?.strip_suffix('>'));
+    if let Some(some) = inner("Option") {
+        return (json_type(some).0, true);
+    }
+    if let Some(item) = inner("Vec") {
+        return (format!("array of {}", json_type(item).0), false);
+    }
+    let kind = match rust {
+        "i16" | "i32" | "i64" | "u32" | "u64" | "usize" => "integer",
+        "f32" | "f64" => "number",
+        "bool" => "boolean",
+        "DateTime<Utc>" => "timestamp",
+        "NaiveDate" => "date",
+        "Value" | "serde_json::Value" => "any",
+        _ => "string",
+    };
+    (kind.to_owned(), false)
+}
+
+/// `schema`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  capconduit schema client show
+  capconduit schema call --json
+  capconduit schema --csv >fields.csv")]
+pub(super) struct Schema {
+    /// A noun, or a noun and a verb
+    #[arg(value_name = "COMMAND", num_args = 0..=2)]
+    command: Vec<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Schema {
+    pub(super) fn run(self) -> Result<Output> {
+        let name = self.command.join(" ");
+        let of_noun = format!("{name} ");
+        let chosen = |d: &Documented| name.is_empty() || d.command == name || d.command.starts_with(&of_noun);
+        let fields: Vec<Documented> = documented().into_iter().filter(chosen).collect();
+        if fields.is_empty() {
+            let error = Error::new(Kind::Usage, format!("there is no command \"{}\"", name.escape_debug()));
+            return Err(error.hint("capconduit --help lists the nouns, capconduit NOUN --help the verbs."));
+        }
+        self.listing.of(&fields, &["command", "prints", "field", "type", "nullable", "about"], "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn types() {
+        let of = |rust| json_type(rust);
+        assert_eq!(of("Option<DateTime<Utc>>"), ("timestamp".into(), true));
+        assert_eq!(of("Vec<String>"), ("array of string".into(), false));
+        assert_eq!(of("i64"), ("integer".into(), false));
+        assert_eq!(of("Text"), ("string".into(), false));
+    }
+
+    #[test]
+    fn every_command_is_documented_and_none_besides() {
+        let mut commands = BTreeSet::new();
+        let mut left: Vec<(String, clap::Command)> =
+            crate::cli::command().get_subcommands().map(|c| (c.get_name().to_owned(), c.clone())).collect();
+        while let Some((name, command)) = left.pop() {
+            if command.has_subcommands() {
+                left.extend(command.get_subcommands().map(|c| (format!("{name} {}", c.get_name()), c.clone())));
+            } else {
+                commands.insert(name);
+            }
+        }
+        let documented: BTreeSet<String> = SHAPES.iter().map(|shape| shape.command.to_owned()).collect();
+        assert_eq!(documented, commands, "SHAPES in src/cli/schema.rs has a line for each command");
+    }
+}

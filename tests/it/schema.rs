@@ -1,0 +1,188 @@
+//! `capconduit schema` against what the commands really print, on sample data.
+
+use std::collections::{BTreeSet, HashMap};
+
+use capconduit::cli::schema::{self, Documented};
+use serde_json::Value;
+
+use crate::harness::postgres::{Database, Postgres};
+
+/// What a documented command may print, by command and condition.
+type Shapes = HashMap<(&'static str, Option<&'static str>), Vec<Documented>>;
+
+/// Runs commands, compares what they print, and knows which have been run.
+struct Checks {
+    shapes: Shapes,
+    left: BTreeSet<(&'static str, Option<&'static str>)>,
+}
+
+impl Checks {
+    fn new() -> Checks {
+        let mut shapes = Shapes::new();
+        for field in schema::documented() {
+            shapes.entry((field.command, field.when)).or_default().push(field);
+        }
+        let left = shapes.keys().copied().collect();
+        Checks { shapes, left }
+    }
+
+    /// Runs a command whose first words are its name.
+    #[track_caller]
+    fn run(&mut self, database: &Database, arguments: &[&str]) {
+        self.run_when(database, None, arguments);
+    }
+
+    #[track_caller]
+    fn run_when(&mut self, database: &Database, when: Option<&str>, arguments: &[&str]) {
+        let mut command = database.command();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        command.env("CAPCONDUIT_SPOOL_DIR", folder.path()).args(arguments).args(["--json", "--yes"]);
+        let output = command.output().expect("the program runs");
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
+        self.check(when, arguments, &document);
+    }
+
+    #[track_caller]
+    fn check(&mut self, when: Option<&str>, arguments: &[&str], document: &Value) {
+        let of = |(command, w): &(&str, Option<&str>)| {
+            *w == when && command.split(' ').zip(arguments).all(|(word, argument)| word == *argument)
+        };
+        let key = *self.shapes.keys().find(|key| of(key)).unwrap_or_else(|| panic!("{arguments:?} is not documented"));
+        let fields = &self.shapes[&key];
+        let rows = match (fields[0].prints, document) {
+            ("array", Value::Array(rows)) => rows.as_slice(),
+            ("object", Value::Object(_)) => std::slice::from_ref(document),
+            (prints, _) => panic!("{arguments:?} prints no {prints}: {document:#}"),
+        };
+        assert!(!rows.is_empty(), "{arguments:?} prints nothing to compare");
+        for row in rows {
+            compare(arguments, fields, "", row);
+        }
+        self.left.remove(&key);
+    }
+}
+
+/// The fields of one object, in order, and everything inside it.
+#[track_caller]
+fn compare(arguments: &[&str], fields: &[Documented], prefix: &str, object: &Value) {
+    let inside = |f: &&Documented| {
+        let name = f.field.as_deref().unwrap_or_default();
+        name.strip_prefix(prefix).is_some_and(|rest| !rest.contains('.'))
+    };
+    let own: Vec<&Documented> = fields.iter().filter(inside).collect();
+    let documented: Vec<String> =
+        own.iter().filter_map(|f| Some(f.field.as_deref()?[prefix.len()..].to_owned())).collect();
+    let printed: Vec<String> = object.as_object().expect("an object").keys().cloned().collect();
+    assert_eq!(documented, printed, "{arguments:?}: documented and printed fields of \"{prefix}\"");
+    for field in own {
+        let path = field.field.as_deref().unwrap_or_default();
+        let value = &object[&path[prefix.len()..]];
+        let kind = field.kind.as_deref().unwrap_or_default();
+        assert!(
+            if value.is_null() { field.nullable } else { is_of(kind, value) },
+            "{arguments:?}: {path} is documented as {kind} (nullable: {}), and is {value}",
+            field.nullable
+        );
+        match value {
+            Value::Object(_) if kind == "object" => compare(arguments, fields, &format!("{path}."), value),
+            Value::Array(items) if kind == "array of object" => {
+                // a new campaign has no settings yet
+                let may_be_empty = arguments.starts_with(&["campaign", "add"]);
+                assert!(may_be_empty || !items.is_empty(), "{arguments:?}: {path} has nothing to compare");
+                for item in items {
+                    compare(arguments, fields, &format!("{path}[]."), item);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_of(kind: &str, value: &Value) -> bool {
+    let is_time = |text: &str| text.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(text).is_ok();
+    match (kind, value) {
+        ("any", _) | ("boolean", Value::Bool(_)) | ("object", Value::Object(_)) => true,
+        ("integer", value) => value.is_i64(),
+        ("number", value) => value.is_number(),
+        ("string", Value::String(text)) => !is_time(text),
+        ("timestamp", Value::String(text)) => is_time(text),
+        ("date", Value::String(text)) => text.parse::<chrono::NaiveDate>().is_ok(),
+        (list, Value::Array(items)) => {
+            list.strip_prefix("array of ").is_some_and(|kind| items.iter().all(|item| is_of(kind, item)))
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn every_command_prints_what_is_documented() {
+    let mut checks = Checks::new();
+    let empty = Postgres::shared().empty_database();
+    checks.run(&empty, &["db", "status"]);
+    checks.run(&empty, &["db", "migrate"]);
+    checks.run(&empty, &["db", "seed"]);
+
+    let database = &empty;
+    checks.run(database, &["schema"]);
+    for list in ["user", "client", "pjsip", "did", "campaign", "setting"] {
+        checks.run(database, &[list, "list"]);
+    }
+    checks.run(database, &["call", "list"]);
+
+    // one life of each thing; what is removed is shown last
+    checks.run(database, &["user", "add", "zoe", "--email", "zoe@sample.invalid", "--status", "active"]);
+    checks.run(database, &["user", "set", "zoe", "--company-name", "Zoe Ltd"]);
+    checks.run(database, &["user", "show", "zoe"]);
+    checks.run(database, &["client", "add", "zulu", "--name", "Zulu", "--contact", "sip:127.0.0.1:5099"]);
+    checks.run(database, &["client", "set", "zulu", "--notes", "New"]);
+    checks.run(database, &["client", "show", "borealis"]);
+    checks.run(database, &["pjsip", "show", "borealis"]);
+    checks.run(database, &["pjsip", "set", "zulu", "--allow", "ulaw"]);
+    checks.run(database, &["pjsip", "remove", "zulu"]);
+    checks.run(database, &["pjsip", "add", "zulu", "--contact", "sip:127.0.0.1:5099"]);
+    checks.run(database, &["did", "add", "+18005550199", "--user", "zoe"]);
+    checks.run(database, &["did", "set", "+18005550199", "--description", "New"]);
+    checks.run(database, &["did", "show", "+18005550199"]);
+    checks.run(database, &["campaign", "add", "Empty", "--user", "alice"]);
+    checks.run(database, &["campaign", "show", "Alice Priority"]);
+    checks.run(database, &["campaign", "set", "Alice Priority", "--description", "Changed"]);
+    checks.run(database, &["setting", "add", "Bob Weighted", "zulu", "--max-concurrency", "2"]);
+    checks.run(database, &["setting", "set", "Bob Weighted", "zulu", "--weight", "5"]);
+    checks.run(database, &["setting", "show", "Bob Weighted", "zulu"]);
+
+    // a call in flight, one that is over, and one whose Asterisk has died
+    let route = "SELECT status FROM cc_route('+18005550101', 'node-1', 'node-1', 'node', '+12', 'Zo', NULL, NULL)";
+    assert_eq!(database.value(route), "proceed");
+    database.execute(
+        "SELECT cc_route('+18005550101', 'node-2', 'node-2', 'node', '+12', 'Zo', NULL, NULL);
+         SELECT cc_log_call('+18005550101', '+12', 'Zo', now() - interval '9 s', now() - interval '5 s', now(), 9, 5,
+                            'ANSWERED', 16, 'Normal Clearing', 'node-2', 'node-2', 'ANSWER', NULL);
+         SELECT cc_route('+18005550101', 'node-3', 'node-3', 'node', '+12', 'Zo', NULL, NULL);
+         UPDATE call_attempts SET lease_expires_at = now() - interval '1 s' WHERE asterisk_uniqueid = 'node-3'",
+    );
+    checks.run(database, &["call", "active"]);
+    checks.run(database, &["call", "show", "node-2"]);
+    checks.run_when(database, Some("the call is up and has no record yet"), &["call", "show", "node-1"]);
+    checks.run(database, &["call", "reap"]);
+    checks.run(database, &["call", "replay"]);
+    checks.run(database, &["route", "explain", "18005550101"]);
+    checks.run_when(database, Some("--caller is given"), &["route", "explain", "18005550101", "--caller", "1"]);
+
+    database.execute("UPDATE pjsip_endpoints SET aors = 'nowhere' WHERE id = 'cygnus'");
+    checks.run(database, &["db", "verify"]);
+
+    checks.run(database, &["setting", "remove", "Bob Weighted", "zulu"]);
+    checks.run(database, &["client", "remove", "zulu"]);
+    checks.run(database, &["did", "remove", "+18005550199"]);
+    checks.run(database, &["user", "remove", "zoe"]);
+    checks.run(database, &["campaign", "remove", "Alice Priority", "--force"]);
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("asterisk.conf"), "").expect("own folder");
+    let dir = folder.path().to_str().expect("UTF-8");
+    checks.run(database, &["asterisk", "install", "--etc-dir", dir, "--agi-dir", dir]);
+
+    let without: Vec<_> = checks.left.iter().filter(|key| checks.shapes[key][0].prints != "text").collect();
+    assert!(without.is_empty(), "this test runs no such command: {without:?}");
+}
