@@ -14,6 +14,7 @@ mod database_away;
 mod http_sink;
 mod install;
 mod killed;
+mod manual;
 mod migrate;
 mod pooler;
 mod realtime;

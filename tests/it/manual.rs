@@ -1,0 +1,197 @@
+//! The manual says what the programs do: generated pages are up to date, the others leave nothing
+//! out, and all of them render without a warning.
+
+#[path = "../manual/pages.rs"]
+mod pages;
+#[path = "../manual/roff.rs"]
+mod roff;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use capconduit::Kind;
+
+use crate::harness::process;
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The text of a page as it is read, without line ends.
+fn rendered(page: &str) -> String {
+    let mut groff = Command::new("groff");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man").join(page);
+    groff.args(["-man", "-Tascii", "-P-c", "-rLL=2000n"]).arg(path);
+    // ASCII output sets bold by overstriking: letter, backspace, letter
+    let text = process::run(groff.args(["-P-b", "-P-u", "-P-o"]));
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The words of a text that `is_wanted` takes for a name.
+fn words(text: &str, is_wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.split(|c| !is_name(c)).filter(|word| is_wanted(word)).map(str::to_owned).collect()
+}
+
+/// The program text of a source file, without its tests.
+fn source(path: &str) -> String {
+    let text = read(path);
+    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+fn sources(dir: &Path, all: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).expect("a folder").flatten() {
+        if entry.path().is_dir() {
+            sources(&entry.path(), all);
+        } else {
+            all.push(entry.path());
+        }
+    }
+}
+
+#[track_caller]
+fn assert_names(page: &str, names: &BTreeSet<String>) {
+    assert!(!names.is_empty(), "nothing to look for in {page}");
+    let named = words(&rendered(page), |_| true);
+    let missing: Vec<&String> = names.iter().filter(|name| !named.contains(*name)).collect();
+    assert!(missing.is_empty(), "man/{page} does not name {missing:?}");
+}
+
+/// What stands between quotes in a text.
+fn quoted(text: &str, quote: char) -> impl Iterator<Item = &str> {
+    text.split(quote).skip(1).step_by(2)
+}
+
+#[test]
+fn the_generated_pages_are_what_the_program_says() {
+    let mut expected = BTreeSet::new();
+    for (name, text) in pages::all() {
+        assert!(read(&format!("man/{name}")) == text, "man/{name} is out of date: cargo run --example manual");
+        expected.insert(name);
+    }
+    expected.extend(["capconduit.7", "capconduit.env.5", "cc-route.agi.8", "cdr_logger.agi.8"].map(str::to_owned));
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let there = fs::read_dir(dir).expect("man/").flatten().map(|e| e.file_name().to_string_lossy().into_owned());
+    assert_eq!(there.collect::<BTreeSet<_>>(), expected, "the pages in man/");
+}
+
+#[test]
+fn every_page_renders_without_a_warning() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    for page in fs::read_dir(dir).expect("man/").flatten() {
+        let mut groff = Command::new("groff");
+        groff.args(["-man", "-ww", "-Tutf8", "-z", "-rCHECKSTYLE=3"]).arg(page.path());
+        let output = groff.output().expect("groff runs: tests/setup installs it");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.is_empty(), "{}: {said}", page.path().display());
+        let text = process::run(Command::new("man").args(["--local-file", "--warnings"]).arg(page.path()));
+        assert!(text.contains("NAME") && text.contains("SEE ALSO"), "{}", page.path().display());
+    }
+}
+
+/// Whatever a program reads from the environment or the env file.
+#[test]
+fn every_environment_variable_is_named() {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let mut names = BTreeSet::from(["RUST_LOG".to_owned()]);
+    for file in files {
+        let text = source(file.to_str().expect("UTF-8"));
+        let is_name = |name: &&str| {
+            name.len() > 3
+                && name.contains(|c: char| c.is_ascii_uppercase())
+                && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        };
+        for read in ["var(", "var_os(", ".get(", " of("] {
+            for call in text.split(read).skip(1) {
+                names.extend(
+                    call.strip_prefix('"').and_then(|c| c.split('"').next()).filter(is_name).map(str::to_owned),
+                );
+            }
+        }
+    }
+    for sure in ["DATABASE_URL", "CAPCONDUIT_NUMBER_RULES", "INTERNAL_API_TOKEN", "AST_SPOOL_DIR", "SUDO_USER"] {
+        assert!(names.contains(sure), "{sure} is not found in the source any more: {names:?}");
+    }
+    assert_names("capconduit.env.5", &names);
+}
+
+#[test]
+fn every_channel_variable_and_exit_code_of_the_agi_programs_is_named() {
+    let is_variable = |word: &str| {
+        word.len() > 3
+            && word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+    };
+    for (file, page) in [("src/agi/cc_route.rs", "cc-route.agi.8"), ("src/agi/cdr_logger.rs", "cdr_logger.agi.8")] {
+        let text = source(file);
+        let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        let mut names = BTreeSet::new();
+        for literal in quoted(&code, '"') {
+            // words of log lines and of what the program calls itself are no variables
+            if !literal.contains(' ') && !["ERROR", "WARNING"].contains(&literal) {
+                names.extend(words(literal, is_variable));
+            }
+        }
+        names.extend(words(&code, |word| word.starts_with("agi_")).into_iter().filter(|n| n != "agi_"));
+        assert!(names.contains("CC_STATUS") && names.contains("agi_uniqueid"), "{file}: {names:?}");
+        assert_names(page, &names);
+        let text = rendered(page);
+        let codes = text.split("EXIT STATUS").nth(1).and_then(|t| t.split("WHEN THE DATABASE").next()).unwrap_or("");
+        for code in ["0", "1", &Kind::Usage.exit_code().to_string()] {
+            assert!(codes.split(' ').any(|word| word == code), "{page}: exit code {code}");
+        }
+    }
+}
+
+#[test]
+fn every_exit_code_is_named() {
+    let text = rendered("capconduit.1");
+    let codes = text.split("EXIT STATUS").nth(1).and_then(|t| t.split("NAMES").next()).unwrap_or_default();
+    for kind in Kind::ALL {
+        assert!(codes.split(' ').any(|word| word == kind.exit_code().to_string()), "{kind:?}");
+        assert!(codes.contains(kind.name()), "{kind:?}");
+    }
+}
+
+/// Why calls are rejected, why links are not eligible, why attempts ended, and what records say.
+#[test]
+fn every_reason_and_status_is_explained() {
+    let sql: String = ["sql/routines/routing.sql", "sql/routines/call_log.sql"].map(read).join("\n");
+    let mut names = BTreeSet::new();
+    for line in sql.lines().filter(|line| !line.trim_start().starts_with("--")) {
+        let is_reason = |word: &&str| word.len() > 4 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let is_status = |word: &&str| word.len() > 3 && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+        if line.contains("reason := ") || line.contains("THEN '") || line.contains("release_reason = ") {
+            names.extend(quoted(line, '\'').filter(is_reason).map(str::to_owned));
+        }
+        if line.contains("call_status := ") {
+            names.extend(quoted(line, '\'').filter(|word| is_status(word) && *word != "REJECTED_").map(str::to_owned));
+        }
+    }
+    let reap = source("src/cli/call/reap.rs");
+    let closed = reap.split("fn reason").nth(1).expect("the reasons of call reap");
+    names.extend(quoted(closed, '"').map(str::to_owned));
+    let is_status = |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let record = source("src/call.rs");
+    let statuses = record.split("pub fn call_status").nth(1).and_then(|t| t.split("status.to_owned").next());
+    names.extend(
+        statuses
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|l| l.split("=> \"").nth(1)?.split('"').next())
+            .filter(|name| is_status(name))
+            .map(str::to_owned),
+    );
+    for sure in ["did_not_found", "concurrency_cap", "failover", "channel_gone", "REJECTED_CC", "ABANDONED"] {
+        assert!(names.contains(sure), "{sure} is not found in the source any more: {names:?}");
+    }
+    let did_reasons: Vec<String> = ["did_not_found", "did_inactive", "owner_inactive", "no_active_campaign_for_did"]
+        .map(|reason| format!("REJECTED_{}", reason.to_uppercase()))
+        .into();
+    names.extend(did_reasons);
+    assert_names("capconduit.7", &names);
+}
