@@ -19,6 +19,9 @@ use crate::{Error, Result};
 /// Where Asterisk's configuration is on most systems.
 pub const DEFAULT_ETC_DIR: &str = "/etc/asterisk";
 
+/// Where AGI programs are unless asterisk.conf says otherwise, and where a package puts ours.
+const DEFAULT_AGI_DIR: &str = "/usr/share/asterisk/agi-bin";
+
 macro_rules! template {
     ($name:literal) => {
         ($name, include_str!(concat!("../asterisk/", $name)))
@@ -242,10 +245,16 @@ pub(crate) fn template(name: &str) -> &'static str {
 pub(crate) fn programs(agi_dir: &Path, programs_dir: &Path) -> Result<Vec<File>> {
     let mut files = Vec::new();
     for (built, installed) in PROGRAMS {
-        let source = [built, installed].map(|name| programs_dir.join(name)).into_iter().find(|p| p.is_file());
+        let beside = [built, installed].map(|name| programs_dir.join(name));
+        // where a package puts them; there, it replaces them itself
+        let packaged = Path::new(DEFAULT_AGI_DIR).join(installed);
+        let source = beside.into_iter().chain([packaged]).find(|path| path.is_file());
         let Some(source) = source else {
-            return Err(Error::failed(format!("{built} is not beside this program, in {}", programs_dir.display()))
-                .hint("Build all programs (cargo build --release) and run capconduit from there."));
+            return Err(Error::failed(format!(
+                "{built} is neither in {} nor in {DEFAULT_AGI_DIR}",
+                programs_dir.display()
+            ))
+            .hint("Build all programs (cargo build --release) and run capconduit from there."));
         };
         let content = fs::read(&source).map_err(|e| Error::io("read", &source, &e))?;
         files.push(File { path: agi_dir.join(installed), content, mode: 0o755, program: true });
@@ -258,7 +267,7 @@ pub(crate) fn agi_path(site: &Site, asterisk_conf: &str) -> PathBuf {
     match (&site.agi_dir, setting(asterisk_conf, "astagidir")) {
         (Some(dir), _) => dir.clone(),
         (None, Some(dir)) => PathBuf::from(dir),
-        (None, None) => PathBuf::from("/usr/share/asterisk/agi-bin"),
+        (None, None) => PathBuf::from(DEFAULT_AGI_DIR),
     }
 }
 
