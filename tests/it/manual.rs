@@ -13,7 +13,8 @@ use std::process::Command;
 
 use capconduit::Kind;
 
-use crate::harness::process;
+use crate::harness::postgres::Postgres;
+use crate::harness::{process, program};
 
 fn read(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -194,4 +195,58 @@ fn every_reason_and_status_is_explained() {
         .into();
     names.extend(did_reasons);
     assert_names("capconduit.7", &names);
+}
+
+/// The lines of a page's examples, as they are typed; below a heading, if one is given.
+fn examples(page: &str, heading: &str) -> Vec<String> {
+    let text = read(&format!("man/{page}"));
+    let text = text.split_once(&format!(".SH {heading}")).map_or("", |(_, after)| after);
+    let text = if heading.is_empty() { text } else { text.split(".SH ").next().unwrap_or_default() };
+    let blocks = text.split(".EX\n").skip(1).filter_map(|block| block.split(".EE").next());
+    let typed = blocks.map(|block| {
+        let mut text = block.to_owned();
+        for (roff, c) in [("\\-", "-"), ("\\(aq", "'"), ("\\(ti", "~"), ("\\(dq", "\""), ("\\&", ""), ("\\e", "\\")] {
+            text = text.replace(roff, c);
+        }
+        text.replace("\\\n", " ")
+    });
+    typed.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn every_example_is_a_command_line() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    let mut seen = 0;
+    for page in fs::read_dir(dir).expect("man/").flatten() {
+        let page = page.file_name().to_string_lossy().into_owned();
+        // comments, and PostgreSQL's own programs
+        for line in examples(&page, "").iter().filter(|line| !line.starts_with('#') && !line.contains("-u postgres")) {
+            // from the program's name, in the shell's own words, to where its output goes
+            let is_start = |at: usize| at == 0 || [" ", "(", "/"].contains(&&line[at - 1..at]);
+            let Some(at) = line.match_indices("capconduit ").map(|(at, _)| at).find(|&at| is_start(at)) else {
+                continue;
+            };
+            let command = line[at..].split(" >").next().unwrap_or_default();
+            let command = command.strip_suffix(')').unwrap_or(command);
+            let words = process::run(Command::new("bash").args(["-c", &format!("printf '%s\\n' {command}")]));
+            let parsed = capconduit::cli::command().try_get_matches_from(words.lines());
+            assert!(parsed.is_ok(), "{page}: {line}\n{}", parsed.err().map(|e| e.to_string()).unwrap_or_default());
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "only {seen} examples are found");
+}
+
+#[test]
+fn the_first_campaign_routes_a_call() {
+    let database = Postgres::shared().database();
+    let lines = examples("capconduit.7", "A FIRST CAMPAIGN");
+    assert!(lines.len() >= 6, "{lines:?}");
+    let script = format!("set -e; capconduit() {{ \"$PROGRAM\" \"$@\"; }}\n{}", lines.join("\n"));
+    let mut bash = Command::new("bash");
+    for (name, value) in database.command().get_envs() {
+        bash.env(name, value.expect("a value"));
+    }
+    let said = process::run(bash.env("PROGRAM", program("capconduit")).args(["-c", &script]));
+    assert!(said.contains("proceed") && said.contains("acme"), "{said}");
 }

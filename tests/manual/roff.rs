@@ -29,8 +29,15 @@ impl Page {
 
     /// A paragraph of plain text.
     pub(crate) fn paragraph(&mut self, text: &str) {
-        self.0.push_str(".PP\n");
+        self.part();
         self.text(text);
+    }
+
+    /// Begins a paragraph; a heading has done so already.
+    fn part(&mut self) {
+        if !self.0.lines().next_back().is_some_and(|line| line.starts_with(".S")) {
+            self.0.push_str(".PP\n");
+        }
     }
 
     /// Plain text.
@@ -47,7 +54,8 @@ impl Page {
 
     /// Lines that stay as they are.
     pub(crate) fn verbatim(&mut self, text: &str) {
-        self.0.push_str(".PP\n.RS 4\n.EX\n");
+        self.part();
+        self.0.push_str(".RS 4\n.EX\n");
         for line in text.lines() {
             self.line(&escape(line));
         }
