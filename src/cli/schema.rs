@@ -12,8 +12,9 @@ use crate::store::call::{Attempt, Call};
 use crate::store::campaign::Campaign;
 use crate::store::client::Client;
 use crate::store::did::Did;
-use crate::store::pjsip::{Aor, Auth, Endpoint};
+use crate::store::pjsip::{AOR_OPTIONS, Aor, Auth, ENDPOINT_OPTIONS, Endpoint};
 use crate::store::setting::Setting;
+use crate::store::status::{Hour, Link};
 use crate::store::user::User;
 use crate::store::verify::Difference;
 use crate::store::{Field, Fields};
@@ -43,6 +44,8 @@ struct Shape {
 enum Prints {
     Array(&'static [Part]),
     Object(&'static [Part]),
+    /// The object of `report`, with these rows in it.
+    Report(&'static [Part]),
     /// Not JSON, whatever is asked for: what it is.
     Text(&'static str),
 }
@@ -65,6 +68,11 @@ macro_rules! fields {
     };
 }
 
+/// `report`, whose rows begin with what they are by.
+const fn report(when: &'static str, row: &'static [Part]) -> Shape {
+    Shape { command: "report", prints: Prints::Report(row), when: Some(when) }
+}
+
 /// A command has one line, or one for each thing that it may print.
 const SHAPES: &[Shape] = &[
     object("db migrate", &[List("applied", "The steps that were applied now.", &[Row(APPLIED)])]),
@@ -75,11 +83,17 @@ const SHAPES: &[Shape] = &[
     object("user show", &[Row(User::FIELDS)]),
     object("user add", &[Row(User::FIELDS)]),
     object("user set", &[Row(User::FIELDS)]),
+    object("user enable", &[Row(User::FIELDS)]),
+    object("user disable", &[Row(User::FIELDS)]),
+    object("user passwd", &[Row(User::FIELDS)]),
+    Shape { when: Some("--verify is given"), ..object("user passwd", &[Row(MATCHES)]) },
     object("user remove", &[Row(User::FIELDS)]),
     array("client list", &[Row(Client::FIELDS)]),
     object("client show", CLIENT),
     object("client add", CLIENT),
     object("client set", CLIENT),
+    object("client enable", CLIENT),
+    object("client disable", CLIENT),
     object("client remove", CLIENT),
     array("pjsip list", PJSIP),
     object("pjsip show", PJSIP),
@@ -90,16 +104,23 @@ const SHAPES: &[Shape] = &[
     object("did show", &[Row(Did::FIELDS)]),
     object("did add", &[Row(Did::FIELDS)]),
     object("did set", &[Row(Did::FIELDS)]),
+    object("did enable", &[Row(Did::FIELDS)]),
+    object("did disable", &[Row(Did::FIELDS)]),
     object("did remove", &[Row(Did::FIELDS)]),
     array("campaign list", &[Row(Campaign::FIELDS)]),
     object("campaign show", CAMPAIGN),
     object("campaign add", CAMPAIGN),
     object("campaign set", CAMPAIGN),
+    object("campaign enable", CAMPAIGN),
+    object("campaign pause", CAMPAIGN),
+    object("campaign disable", CAMPAIGN),
     object("campaign remove", CAMPAIGN),
     array("setting list", &[Row(Setting::FIELDS)]),
     object("setting show", &[Row(Setting::FIELDS)]),
     object("setting add", &[Row(Setting::FIELDS)]),
     object("setting set", &[Row(Setting::FIELDS)]),
+    object("setting enable", &[Row(Setting::FIELDS)]),
+    object("setting disable", &[Row(Setting::FIELDS)]),
     object("setting remove", &[Row(Setting::FIELDS)]),
     array("call list", &[Row(Call::FIELDS)]),
     object("call show", &[Row(Call::FIELDS), ATTEMPTS]),
@@ -107,17 +128,30 @@ const SHAPES: &[Shape] = &[
     array("call active", &[Row(Attempt::FIELDS)]),
     object("call replay", &[Row(REPLAYED)]),
     array("call reap", &[Row(CLOSED)]),
-    object("route explain", &[Row(DECISION), CANDIDATES]),
-    Shape { when: Some("--caller is given"), ..object("route explain", &[Row(DECISION), CANDIDATES, CALLER]) },
+    object("route explain", &[Row(DECISION), CANDIDATES, ADVICE]),
+    Shape { when: Some("--caller is given"), ..object("route explain", &[Row(DECISION), CANDIDATES, CALLER, ADVICE]) },
     object("asterisk install", &[List("files", "Each file of the installation.", &[Row(INSTALLED)]), WARNINGS]),
+    array("asterisk check", &[Row(CHECKED)]),
+    object("status", STATUS),
+    report("--by day", &[Row(fields! { day: NaiveDate = "The day.", }), Row(FIGURES)]),
+    report("--by hour", &[Row(fields! { hour: String = "The hour of the day, 00:00 to 23:00.", }), Row(FIGURES)]),
+    report("--by weekday", &[Row(fields! { weekday: String = "The day of the week.", }), Row(FIGURES)]),
+    report("--by campaign", &[Row(BY_CAMPAIGN), Row(FIGURES)]),
+    report(
+        "--by client",
+        &[Row(fields! { client_identifier: Option<String> = "The client; null: none.", }), Row(FIGURES)],
+    ),
+    report("--by did", &[Row(fields! { incoming_did_number: String = "The number called.", }), Row(FIGURES)]),
+    report("--by seller", &[Row(fields! { username: Option<String> = "The seller; null: none.", }), Row(FIGURES)]),
+    report("--by status", &[Row(fields! { call_status: String = "The call status.", }), Row(FIGURES)]),
     array("schema", &[Row(Documented::FIELDS)]),
     text("completion", "a shell script"),
 ];
 
 const CLIENT: &[Part] = &[
     Row(Client::FIELDS),
-    Object("endpoint", "Its SIP side: the endpoint.", &[Row(Endpoint::FIELDS)]),
-    Object("aor", "Where the endpoint is.", &[Row(Aor::FIELDS)]),
+    Object("endpoint", "Its SIP side: the endpoint.", &[Row(Endpoint::FIELDS), Row(ENDPOINT_OPTIONS)]),
+    Object("aor", "Where the endpoint is.", &[Row(Aor::FIELDS), Row(AOR_OPTIONS)]),
     Object("auth", "What Asterisk authenticates with.", &[Row(Auth::FIELDS)]),
 ];
 
@@ -127,8 +161,8 @@ const PJSIP: &[Part] = &[
         client_identifier: String = "The client's identifier.",
         status: String = "The client's status: Asterisk does not see an inactive one.",
     }),
-    Object("endpoint", "Its endpoint.", &[Row(Endpoint::FIELDS)]),
-    Object("aor", "Where the endpoint is.", &[Row(Aor::FIELDS)]),
+    Object("endpoint", "Its endpoint.", &[Row(Endpoint::FIELDS), Row(ENDPOINT_OPTIONS)]),
+    Object("aor", "Where the endpoint is.", &[Row(Aor::FIELDS), Row(AOR_OPTIONS)]),
     Object("auth", "What Asterisk authenticates with.", &[Row(Auth::FIELDS)]),
     Row(fields! { problems: Vec<String> = "What keeps calls from it.", }),
 ];
@@ -208,6 +242,114 @@ const CANDIDATES: Part = List(
     })],
 );
 
+const ADVICE: Part =
+    Row(fields! { advice: Option<String> = "What a rejection comes from, and the command that would end it.", });
+
+const MATCHES: &[Field] = fields! { matches: bool = "The password is the user's.", };
+
+const CHECKED: &[Field] = fields! {
+    area: String = "The part of the system: files, server, clients, agi, database or spool.",
+    check: String = "What was looked at.",
+    state: String = "ok, info, unknown (it could not be looked at), warning or error.",
+    message: String = "What is so, and why it matters.",
+    remedy: Option<String> = "What to do about it.",
+};
+
+const STATUS: &[Part] = &[
+    Row(fields! { at: DateTime<Utc> = "When this was looked at.", }),
+    Object(
+        "database",
+        "The database.",
+        &[Row(fields! {
+            reachable: bool = "It answers.",
+            version: Option<String> = "PostgreSQL's.",
+            role: Option<String> = "primary or standby.",
+            latency_ms: Option<f64> = "Milliseconds that one question took.",
+            schema_up_to_date: Option<bool> = "Null where this login may not know.",
+            error: Option<String> = "Why it does not answer.",
+        })],
+    ),
+    Object(
+        "asterisk",
+        "Asterisk, all null where ASTERISK_ARI_URL is not set.",
+        &[Row(fields! {
+            up: Option<bool> = "It answers.",
+            system_name: Option<String> = "systemname of asterisk.conf.",
+            version: Option<String> = "Its version.",
+            started_at: Option<DateTime<Utc>> = "When it was started.",
+            channels: Option<usize> = "Channels that are up.",
+            error: Option<String> = "Why it does not answer.",
+        })],
+    ),
+    Object(
+        "spool",
+        "Call records that are still to be delivered.",
+        &[Row(fields! {
+            dir: String = "The spool folder.",
+            waiting: Option<usize> = "Records that wait.",
+            oldest_seconds: Option<u64> = "The age of the oldest.",
+            failed: Option<usize> = "Refused for good, and kept in failed/.",
+            damaged: Option<usize> = "Not readable as a record, and kept in damaged/.",
+            error: Option<String> = "Why the folder cannot be read.",
+        })],
+    ),
+    Object(
+        "attempts",
+        "Attempts that nobody has released; null where the database is away, as what follows.",
+        &[Row(fields! {
+            live: i64 = "Calls in progress.",
+            expired: i64 = "Past their lease: they count against no cap, and wait for call reap.",
+        })],
+    ),
+    List("links", "The links with what counts against their caps.", &[Row(Link::FIELDS)]),
+    Object(
+        "calls",
+        "The calls since the beginning of the day, or --since.",
+        &[
+            Row(fields! { since: DateTime<Utc> = "From when on.", tz: String = "The time zone of the day.", }),
+            Row(FIGURES),
+            Row(fields! { by_status: Map<String, i64> = "How many calls have each call status.", }),
+        ],
+    ),
+    List("hours", "The last 24 hours.", &[Row(Hour::FIELDS)]),
+    List(
+        "findings",
+        "What needs attention.",
+        &[Row(fields! { check: String = "What was looked at.", message: String = "What is wrong.", })],
+    ),
+];
+
+const REPORT: &[Field] = fields! {
+    from: DateTime<Utc> = "The first moment.",
+    to: DateTime<Utc> = "The moment after the last.",
+    tz: String = "The time zone of days and hours.",
+    by: Vec<String> = "What the rows are by.",
+};
+
+const TOTAL: Part = Object("total", "All rows together.", &[Row(FIGURES)]);
+
+const BY_CAMPAIGN: &[Field] = fields! {
+    campaign_id: Option<i32> = "The campaign; null: none.",
+    campaign_name: Option<String> = "Its name.",
+};
+
+const FIGURES: &[Field] = fields! {
+    calls: i64 = "All calls.",
+    answered: i64 = "ANSWERED.",
+    abandoned: i64 = "ABANDONED.",
+    noanswer: i64 = "NOANSWER.",
+    busy: i64 = "BUSY.",
+    failed: i64 = "FAILED.",
+    rejected: i64 = "REJECTED_CC and the other rejections.",
+    other: i64 = "Any other call status.",
+    answer_rate: Option<f64> = "Answered calls in percent of calls.",
+    mean_billsec: Option<f64> = "Mean seconds with a client, of the answered calls.",
+    billed_seconds: i64 = "Seconds with a client.",
+    billed_minutes: f64 = "The same in minutes.",
+    first_call: Option<DateTime<Utc>> = "When the first of them came in.",
+    last_call: Option<DateTime<Utc>> = "When the last of them came in.",
+};
+
 const CALLER: Part = Row(fields! { caller: String = "As given with --caller.", });
 
 const INSTALLED: &[Field] = fields! {
@@ -258,9 +400,10 @@ pub fn documented() -> Vec<Documented> {
     let mut all = Vec::new();
     for shape in SHAPES {
         let (prints, parts) = match shape.prints {
-            Prints::Array(parts) => ("array", parts),
-            Prints::Object(parts) => ("object", parts),
-            Prints::Text(_) => ("text", &[][..]),
+            Prints::Array(parts) => ("array", parts.to_vec()),
+            Prints::Object(parts) => ("object", parts.to_vec()),
+            Prints::Report(row) => ("object", vec![Row(REPORT), List("rows", "The counts.", row), TOTAL]),
+            Prints::Text(_) => ("text", Vec::new()),
         };
         let line = |field, kind, nullable, about: &str| Documented {
             command: shape.command,
@@ -277,7 +420,7 @@ pub fn documented() -> Vec<Documented> {
         let mut add = |field, kind: &str, nullable, about: &str| {
             all.push(line(Some(field), Some(kind.to_owned()), nullable, about))
         };
-        walk(parts, "", &mut add);
+        walk(&parts, "", &mut add);
     }
     all
 }
@@ -311,6 +454,9 @@ fn json_type(rust: &str) -> (String, bool) {
     }
     if let Some(item) = inner("Vec") {
         return (format!("array of {}", json_type(item).0), false);
+    }
+    if rust == "Map<String, i64>" {
+        return ("object of integer".to_owned(), false);
     }
     let kind = match rust {
         "i16" | "i32" | "i64" | "u32" | "u64" | "usize" => "integer",

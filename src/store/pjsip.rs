@@ -142,6 +142,57 @@ impl<T: for<'r> TryFrom<&'r Row, Error = crate::Error> + HasOptions> TryFrom<&Ro
     }
 }
 
+/// The options of an object as [`Fields`], each nullable.
+const fn option_fields<const N: usize>(object: Object) -> [Field; N] {
+    let mut fields = [Field { name: "", rust_type: "Option<String>", about: "" }; N];
+    let (mut at, mut n) = (0, 0);
+    while at < options::OPTIONS.len() {
+        let option = &options::OPTIONS[at];
+        if matches!((object, option.object), (Object::Endpoint, Object::Endpoint) | (Object::Aor, Object::Aor)) {
+            let rust_type = match option.rule {
+                options::Rule::Integer(..) => "Option<i32>",
+                options::Rule::Seconds(_) => "Option<f64>",
+                _ => "Option<String>",
+            };
+            fields[n] = Field { name: option.name, rust_type, about: option.about };
+            n += 1;
+        }
+        at += 1;
+    }
+    fields
+}
+
+const fn count(object: Object) -> usize {
+    let (mut at, mut n) = (0, 0);
+    while at < options::OPTIONS.len() {
+        if matches!(
+            (object, options::OPTIONS[at].object),
+            (Object::Endpoint, Object::Endpoint) | (Object::Aor, Object::Aor)
+        ) {
+            n += 1;
+        }
+        at += 1;
+    }
+    n
+}
+
+/// The options of an endpoint, as they are printed.
+pub const ENDPOINT_OPTIONS: &[Field] = &option_fields::<{ count(Object::Endpoint) }>(Object::Endpoint);
+
+/// The options of an AOR, as they are printed.
+pub const AOR_OPTIONS: &[Field] = &{
+    const OWN: usize = count(Object::Aor);
+    let own = option_fields::<OWN>(Object::Aor);
+    let about = "The proxy that requests which qualify the contact go through: the endpoint's.";
+    let mut all = [Field { name: AOR_OUTBOUND_PROXY, rust_type: "Option<String>", about }; OWN + 1];
+    let mut at = 0;
+    while at < OWN {
+        all[at] = own[at];
+        at += 1;
+    }
+    all
+};
+
 /// A row that Asterisk takes more options of.
 pub trait HasOptions {
     /// Their columns.

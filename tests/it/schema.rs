@@ -1,6 +1,8 @@
 //! `capconduit schema` against what the commands really print, on sample data.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io::Write;
+use std::process::Stdio;
 
 use capconduit::cli::schema::{self, Documented};
 use serde_json::Value;
@@ -34,10 +36,18 @@ impl Checks {
 
     #[track_caller]
     fn run_when(&mut self, database: &Database, when: Option<&str>, arguments: &[&str]) {
+        self.run_with(database, "", when, arguments);
+    }
+
+    #[track_caller]
+    fn run_with(&mut self, database: &Database, input: &str, when: Option<&str>, arguments: &[&str]) {
         let mut command = database.command();
         let folder = tempfile::tempdir().expect("a temporary folder");
         command.env("CAPCONDUIT_SPOOL_DIR", folder.path()).args(arguments).args(["--json", "--yes"]);
-        let output = command.output().expect("the program runs");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
         let document: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|e| panic!("{arguments:?}: {e}: {}", String::from_utf8_lossy(&output.stderr)));
         self.check(when, arguments, &document);
@@ -103,6 +113,7 @@ fn is_of(kind: &str, value: &Value) -> bool {
     let is_time = |text: &str| text.ends_with('Z') && chrono::DateTime::parse_from_rfc3339(text).is_ok();
     match (kind, value) {
         ("any", _) | ("boolean", Value::Bool(_)) | ("object", Value::Object(_)) => true,
+        ("object of integer", Value::Object(fields)) => fields.values().all(Value::is_i64),
         ("integer", value) => value.is_i64(),
         ("number", value) => value.is_number(),
         ("string", Value::String(text)) => !is_time(text),
@@ -134,9 +145,20 @@ fn every_command_prints_what_is_documented() {
     checks.run(database, &["user", "add", "zoe", "--email", "zoe@sample.invalid", "--status", "active"]);
     checks.run(database, &["user", "set", "zoe", "--company-name", "Zoe Ltd"]);
     checks.run(database, &["user", "show", "zoe"]);
+    checks.run(database, &["user", "disable", "zoe"]);
+    checks.run(database, &["user", "enable", "zoe"]);
+    checks.run_with(database, "correct horse\n", None, &["user", "passwd", "zoe", "--password-stdin"]);
+    let verify = ["user", "passwd", "zoe", "--password-stdin", "--verify"];
+    checks.run_with(database, "correct horse\n", Some("--verify is given"), &verify);
     checks.run(database, &["client", "add", "zulu", "--name", "Zulu", "--contact", "sip:127.0.0.1:5099"]);
     checks.run(database, &["client", "set", "zulu", "--notes", "New"]);
     checks.run(database, &["client", "show", "borealis"]);
+    checks.run(database, &["client", "disable", "zulu"]);
+    checks.run(database, &["client", "enable", "zulu"]);
+    let options =
+        ["--rtp-timeout", "60", "--qualify-timeout", "1.5", "--timers", "no", "--outbound-proxy", "sip:127.0.0.1;lr"];
+    checks.run(database, &[&["pjsip", "set", "zulu"][..], &options].concat());
+    checks.run(database, &["pjsip", "show", "zulu"]);
     checks.run(database, &["pjsip", "show", "borealis"]);
     checks.run(database, &["pjsip", "set", "zulu", "--allow", "ulaw"]);
     checks.run(database, &["pjsip", "remove", "zulu"]);
@@ -144,10 +166,17 @@ fn every_command_prints_what_is_documented() {
     checks.run(database, &["did", "add", "+18005550199", "--user", "zoe"]);
     checks.run(database, &["did", "set", "+18005550199", "--description", "New"]);
     checks.run(database, &["did", "show", "+18005550199"]);
+    checks.run(database, &["did", "disable", "+18005550199"]);
+    checks.run(database, &["did", "enable", "+18005550199"]);
     checks.run(database, &["campaign", "add", "Empty", "--user", "alice"]);
     checks.run(database, &["campaign", "show", "Alice Priority"]);
     checks.run(database, &["campaign", "set", "Alice Priority", "--description", "Changed"]);
+    for verb in ["disable", "pause", "enable"] {
+        checks.run(database, &["campaign", verb, "Alice Priority"]);
+    }
     checks.run(database, &["setting", "add", "Bob Weighted", "zulu", "--max-concurrency", "2"]);
+    checks.run(database, &["setting", "disable", "Bob Weighted", "zulu"]);
+    checks.run(database, &["setting", "enable", "Bob Weighted", "zulu"]);
     checks.run(database, &["setting", "set", "Bob Weighted", "zulu", "--weight", "5"]);
     checks.run(database, &["setting", "show", "Bob Weighted", "zulu"]);
 
@@ -162,6 +191,11 @@ fn every_command_prints_what_is_documented() {
          UPDATE call_attempts SET lease_expires_at = now() - interval '1 s' WHERE asterisk_uniqueid = 'node-3'",
     );
     checks.run(database, &["call", "active"]);
+    // a lease that is over is a finding
+    checks.run(database, &["status"]);
+    for key in ["day", "hour", "weekday", "campaign", "client", "did", "seller", "status"] {
+        checks.run_when(database, Some(&format!("--by {key}")), &["report", "--by", key]);
+    }
     checks.run(database, &["call", "show", "node-2"]);
     checks.run_when(database, Some("the call is up and has no record yet"), &["call", "show", "node-1"]);
     checks.run(database, &["call", "reap"]);
@@ -182,6 +216,7 @@ fn every_command_prints_what_is_documented() {
     std::fs::write(folder.path().join("asterisk.conf"), "").expect("own folder");
     let dir = folder.path().to_str().expect("UTF-8");
     checks.run(database, &["asterisk", "install", "--etc-dir", dir, "--agi-dir", dir]);
+    checks.run(database, &["asterisk", "check", "--etc-dir", dir, "--agi-dir", dir]);
 
     let without: Vec<_> = checks.left.iter().filter(|key| checks.shapes[key][0].prints != "text").collect();
     assert!(without.is_empty(), "this test runs no such command: {without:?}");
