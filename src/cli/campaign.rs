@@ -24,8 +24,8 @@ Examples:
 
 Two sellers may have campaigns of the same name: --user or the id says which is meant.";
 
-const STATUSES: [&str; 3] = ["active", "inactive", "paused"];
-const STRATEGIES: [&str; 3] = ["priority", "round_robin", "weighted"];
+pub(super) const STATUSES: [&str; 3] = ["active", "inactive", "paused"];
+pub(super) const STRATEGIES: [&str; 3] = ["priority", "round_robin", "weighted"];
 
 /// The verbs of `campaign`.
 #[derive(Debug, Subcommand)]

@@ -22,7 +22,7 @@ Examples:
 
 A number is stored in E.164 form; it may be typed in any form that CAPCONDUIT_NUMBER_RULES makes one of.";
 
-const STATUSES: [&str; 2] = ["active", "inactive"];
+pub(super) const STATUSES: [&str; 2] = ["active", "inactive"];
 
 /// The verbs of `did`.
 #[derive(Debug, Subcommand)]

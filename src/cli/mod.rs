@@ -17,8 +17,10 @@ mod call;
 mod campaign;
 mod client;
 mod completion;
+mod config;
 mod db;
 mod did;
+mod file;
 mod input;
 mod listing;
 mod names;
@@ -82,6 +84,9 @@ enum Noun {
     /// Calls: records, attempts, and what is up now
     #[command(subcommand, after_help = call::EXAMPLES)]
     Call(call::Verb),
+    /// The whole configuration as one document
+    #[command(subcommand, after_help = config::EXAMPLES)]
+    Config(config::Verb),
     /// Routing decisions
     #[command(subcommand)]
     Route(route::Verb),
@@ -177,6 +182,7 @@ impl Noun {
             Noun::Campaign(verb) => verb.run(env),
             Noun::Setting(verb) => verb.run(env),
             Noun::Call(verb) => verb.run(env),
+            Noun::Config(verb) => verb.run(env),
             Noun::Route(verb) => verb.run(env),
             Noun::Status(verb) => verb.run(env),
             Noun::Report(verb) => verb.run(env),

@@ -41,7 +41,7 @@ pub(super) fn unknown(noun: &str, name: &str, known: &[String]) -> Error {
 }
 
 /// The known name that a slip of the finger, or leaving off the end, would turn into `name`.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
     let typed = name.to_lowercase();
     let slips = match typed.chars().count() {
         0..=3 => 1,

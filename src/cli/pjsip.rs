@@ -281,15 +281,20 @@ fn ask_password(env: &mut Env<'_>, from_stdin: bool, prompt: &str) -> Result<Tex
         Error::new(Kind::Usage, "no password was given")
             .hint("Without a terminal, give it on standard input with --auth-password-stdin.")
     })?;
-    typeable("the password", &password)?;
-    let password = Text(password);
-    let stored = password.encoded().chars().count();
+    check_password(&password)?;
+    Ok(Text(password))
+}
+
+/// A SIP password. The message does not repeat it.
+pub(super) fn check_password(password: &str) -> Result<()> {
+    typeable("the password", password)?;
+    let stored = Text(password.to_owned()).encoded().chars().count();
     if stored > 128 {
         return Err(Error::invalid(format!(
             "the password has {stored} characters as it is stored (; and ^ take three): at most 128 fit"
         )));
     }
-    Ok(password)
+    Ok(())
 }
 
 /// A value of a nullable column, which fits as it is stored.
@@ -303,7 +308,7 @@ fn value(column: &str, value: Option<String>, max: usize) -> Result<Option<Text>
 }
 
 /// A value that has no spaces, quotes or other separators in it.
-fn word(column: &str, word: Option<String>, max: usize) -> Result<Option<Text>> {
+pub(super) fn word(column: &str, word: Option<String>, max: usize) -> Result<Option<Text>> {
     if let Some(c) = word.iter().flat_map(|w| w.chars()).find(|c| c.is_whitespace() || "\"'<>,;@".contains(*c)) {
         return Err(Error::invalid(format!(
             "{column} \"{}\" holds {c:?}: it must be one word",
@@ -314,7 +319,7 @@ fn word(column: &str, word: Option<String>, max: usize) -> Result<Option<Text>> 
 }
 
 /// A list of codecs: one bad name and Asterisk drops the endpoint.
-fn codecs(column: &str, list: Option<String>) -> Result<Option<Text>> {
+pub(super) fn codecs(column: &str, list: Option<String>) -> Result<Option<Text>> {
     let valid = |codec: &str| {
         let name = codec.strip_prefix('!').unwrap_or(codec);
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:".contains(&b))

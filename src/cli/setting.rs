@@ -20,7 +20,7 @@ Examples:
 
 A setting is named by campaign and client, or by its id alone.";
 
-const STATUSES: [&str; 2] = ["active", "inactive"];
+pub(super) const STATUSES: [&str; 2] = ["active", "inactive"];
 
 /// The verbs of `setting`.
 #[derive(Debug, Subcommand)]

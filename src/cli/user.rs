@@ -20,10 +20,10 @@ Examples:
   capconduit user set alice --status suspended
   capconduit user enable alice";
 
-const ROLES: [&str; 3] = ["admin", "staff", "user"];
-const STATUSES: [&str; 4] = ["active", "inactive", "pending_approval", "suspended"];
+pub(super) const ROLES: [&str; 3] = ["admin", "staff", "user"];
+pub(super) const STATUSES: [&str; 4] = ["active", "inactive", "pending_approval", "suspended"];
 /// No password matches it.
-const NO_PASSWORD: &str = "!";
+pub(super) const NO_PASSWORD: &str = "!";
 
 /// The verbs of `user`.
 #[derive(Debug, Subcommand)]
@@ -344,7 +344,7 @@ fn uses_of(db: &mut impl GenericClient, user_id: i32) -> Result<Uses> {
     Ok(Uses::new([dids, campaigns], usage.live_calls, usage.records))
 }
 
-fn check_email(email: &str) -> Result<()> {
+pub(super) fn check_email(email: &str) -> Result<()> {
     line("email", email, 120)?;
     let valid = email.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !email.contains(char::is_whitespace)

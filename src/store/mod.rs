@@ -16,6 +16,7 @@ pub mod audit;
 pub mod call;
 pub mod campaign;
 pub mod client;
+pub mod config;
 mod connect;
 pub mod did;
 pub mod health;

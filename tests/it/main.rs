@@ -10,6 +10,7 @@ mod calls;
 mod caps;
 mod cli;
 mod completion;
+mod config;
 mod database_away;
 mod http_sink;
 mod install;

@@ -1,0 +1,256 @@
+//! `capconduit config`: the whole configuration as one document.
+
+mod document;
+mod plan;
+mod rules;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+
+use super::names::unknown;
+use super::output::Output;
+use super::{Env, file};
+use crate::confirm::Confirmed;
+use crate::number::E164;
+use crate::store::config::{self, Noun, Schema};
+use crate::{Error, Kind, Result};
+
+use document::{Problems, Reader};
+use plan::{MANY, Plan, Planner};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit config export /etc/capconduit/config.json
+  capconduit config diff config.json
+  capconduit config apply config.json --dry-run
+  capconduit config export --user alice --with-secrets alice.json
+  capconduit config apply --prune --yes config.json
+
+The document names everything by natural keys. A field that it leaves out stays as it is; a campaign's
+dids are the whole list. What it does not name stays, but for --prune. A new name is a new object:
+rename with campaign set --name or did set --number first. Where a DID feeds several active campaigns,
+the one that was added first gets its calls: new campaigns are added in the document's order.
+Counters, call records, ids and times are no part of it.";
+
+/// The verbs of `config`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Print the configuration as a document, or write it to a file
+    Export(Export),
+    /// Show what apply would do; exit code 1 where there is anything to do
+    Diff(Diff),
+    /// Bring the database to what a document says, as a whole or not at all
+    Apply(Apply),
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::Export(verb) => verb.run(env),
+            Verb::Diff(verb) => verb.run(env),
+            Verb::Apply(verb) => verb.run(env),
+        }
+    }
+}
+
+/// `config export`
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// Where to write; - is standard output
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// Only this seller with DIDs, campaigns and the clients that they use; may be given several times
+    #[arg(long, value_name = "SELLER")]
+    user: Vec<String>,
+    /// With password hashes and SIP passwords; the file is its owner's only
+    #[arg(long)]
+    with_secrets: bool,
+}
+
+impl Export {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let schema = config::schema(&mut db)?;
+        let state = config::read(&mut db, &schema)?;
+        drop(db);
+        let users = state.get(&Noun::User);
+        for user in &self.user {
+            if !users.is_some_and(|users| users.contains_key(&vec![user.clone()])) {
+                let known: Vec<String> = users.into_iter().flatten().map(|(key, _)| key[0].clone()).collect();
+                return Err(unknown("user", user, &known));
+            }
+        }
+        let scope: Option<BTreeSet<String>> = (!self.user.is_empty()).then(|| self.user.into_iter().collect());
+        let document = document::write(&schema, &state, scope.as_ref(), self.with_secrets);
+        let text = format!("{document:#}\n");
+        if file::is_stream(&self.file) {
+            return Ok(Output::Text(text));
+        }
+        file::replace(&self.file, self.with_secrets, |out| {
+            out.write_all(text.as_bytes()).map_err(|e| Error::io("write", &self.file, &e))
+        })?;
+        let count = |name: &str| document[name].as_array().map_or(0, Vec::len);
+        Output::done(
+            format!(
+                "{} users, {} clients, {} DIDs and {} campaigns written to {}.",
+                count("users"),
+                count("clients"),
+                count("dids"),
+                count("campaigns"),
+                self.file.display()
+            ),
+            &serde_json::json!({ "file": self.file }),
+        )
+    }
+}
+
+/// A document as text, and what it asks for.
+struct Wanted {
+    text: String,
+    prune: bool,
+}
+
+impl Wanted {
+    fn read(env: &mut Env<'_>, file: &std::path::Path, prune: bool) -> Result<Wanted> {
+        Ok(Wanted { text: file::read(env, file)?, prune })
+    }
+
+    /// What is to be done in this moment.
+    fn plan(&self, env: &mut Env<'_>, db: &mut impl GenericClient) -> Result<(Plan, Schema)> {
+        let document = document::parse(&self.text)?;
+        let rules = env.config.number_rules()?;
+        let schema = config::schema(db)?;
+        let state = config::read(db, &schema)?;
+        if self.text.len() > MANY * 100 {
+            env.progress("comparing the document with the database ...");
+        }
+        let number = |raw: &str| rules.normalize(raw).as_ref().map(|number: &E164| number.as_str().to_owned());
+        let mut reader = Reader {
+            schema: &schema,
+            state: &state,
+            number: &number,
+            problems: Problems::default(),
+            document: document::Document::default(),
+        };
+        reader.read(document);
+        let Reader { problems, document, .. } = reader;
+        let mut planner = Planner { schema: &schema, state: &state, document: &document, problems };
+        let plan = planner.plan(self.prune);
+        planner.problems.refuse()?;
+        Ok((plan, schema))
+    }
+}
+
+/// What people are told beside the plan.
+fn unnamed(env: &mut Env<'_>, plan: &Plan) {
+    match plan.unnamed {
+        0 => {}
+        1 => env.progress("1 object that the document does not name stays; --prune removes it"),
+        n => env.progress(&format!("{n} objects that the document does not name stay; --prune removes them")),
+    }
+}
+
+/// `config diff`
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// The document; - is standard input
+    file: PathBuf,
+    /// As apply --prune would
+    #[arg(long)]
+    prune: bool,
+}
+
+impl Diff {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let wanted = Wanted::read(env, &self.file, self.prune)?;
+        let mut db = env.connect()?;
+        let (plan, _) = wanted.plan(env, &mut db)?;
+        unnamed(env, &plan);
+        if plan.changes.is_empty() {
+            return Output::done("No difference.", &plan.value());
+        }
+        let error = Error::failed(format!("the database differs from the document: {}", plan.counted()))
+            .hint("capconduit config apply makes it so.");
+        Ok(Output::Findings { output: Box::new(Output::done(plan.lines(), &plan.value())?), error })
+    }
+}
+
+/// What somebody agreed to remove.
+type Agreed = (BTreeSet<(Noun, config::Key)>, Confirmed);
+
+/// `config apply`
+#[derive(Debug, Args)]
+pub(super) struct Apply {
+    /// The document; - is standard input
+    file: PathBuf,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Remove what the document does not name; in a document of some sellers, only of what is theirs
+    #[arg(long)]
+    prune: bool,
+    /// Remove it even with calls in flight; call records then name none of it
+    #[arg(long, requires = "prune")]
+    force: bool,
+}
+
+impl Apply {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let wanted = Wanted::read(env, &self.file, self.prune)?;
+        let mut db = env.connect()?;
+        // what a person agreed to, with no transaction open while they think
+        let mut agreed = None;
+        if self.prune && !self.dry_run {
+            let (plan, _) = wanted.plan(env, &mut db)?;
+            if !self.force {
+                plan.refuse_in_flight(&mut db)?;
+            }
+            agreed = self.ask(env, &plan)?;
+        }
+        let mut tx = env.begin(&mut db)?;
+        config::lock(&mut tx)?;
+        let (plan, schema) = wanted.plan(env, &mut tx)?;
+        unnamed(env, &plan);
+        if plan.changes.is_empty() {
+            return Output::done("No difference: nothing was changed.", &plan.value());
+        }
+        if !self.force {
+            plan.refuse_in_flight(&mut tx)?;
+        }
+        if self.dry_run {
+            let message = format!("{}\n{}; nothing was changed (--dry-run).", plan.lines(), plan.counted());
+            return Output::done(message, &plan.value());
+        }
+        let expected = agreed.as_ref().map(|(removals, _)| removals.clone()).unwrap_or_default();
+        if !plan.removals().is_subset(&expected) {
+            return Err(Error::conflict("the database has changed meanwhile: something else is to be removed now")
+                .hint("Nothing was changed. Try again."));
+        }
+        let confirmed = agreed.as_ref().map(|(_, confirmed)| confirmed);
+        plan.carry_out(&mut tx, &schema, confirmed, |line| env.progress(line))?;
+        tx.commit()?;
+        Output::done(format!("{}\n{}.", plan.lines(), plan.counted()), &plan.value())
+    }
+
+    /// Asks before anything is removed.
+    fn ask(&self, env: &mut Env<'_>, plan: &Plan) -> Result<Option<Agreed>> {
+        let removals = plan.removals();
+        if removals.is_empty() {
+            return Ok(None);
+        }
+        if env.interactive && !env.yes && file::is_stream(&self.file) {
+            return Err(Error::new(Kind::Usage, "the document came from the terminal: nobody is left to ask")
+                .hint("Nothing was changed. Give a file, or --yes."));
+        }
+        env.progress(&plan.lines());
+        let count = removals.len();
+        let what = if count == 1 { "an object".to_owned() } else { format!("{count} objects") };
+        let confirmed = env.confirm(&format!(
+            "Remove {what} that the document does not name? Call records stay, but name none of it any more."
+        ))?;
+        Ok(Some((removals, confirmed)))
+    }
+}
