@@ -137,7 +137,7 @@ impl Wanted {
         };
         reader.read(document);
         let Reader { problems, document, .. } = reader;
-        let mut planner = Planner { schema: &schema, state: &state, document: &document, problems };
+        let mut planner = Planner::new(&schema, &state, &document, problems);
         let plan = planner.plan(self.prune);
         planner.problems.refuse()?;
         Ok((plan, schema))

@@ -184,13 +184,20 @@ pub(super) const MANY: usize = 1000;
 
 /// Makes a plan.
 pub(super) struct Planner<'a> {
-    pub(super) schema: &'a Schema,
-    pub(super) state: &'a State,
-    pub(super) document: &'a Document,
+    schema: &'a Schema,
+    state: &'a State,
+    document: &'a Document,
     pub(super) problems: Problems,
+    index: BTreeMap<(Noun, &'a Key), &'a Object>,
 }
 
 impl<'a> Planner<'a> {
+    pub(super) fn new(schema: &'a Schema, state: &'a State, document: &'a Document, problems: Problems) -> Self {
+        let all = document.objects.iter().flat_map(|(noun, objects)| objects.iter().map(move |o| ((*noun, &o.key), o)));
+        let index = all.collect();
+        Planner { schema, state, document, problems, index }
+    }
+
     /// What has to be done; what is wrong with the document is in `problems`.
     pub(super) fn plan(&mut self, prune: bool) -> Plan {
         let mut plan = Plan::default();
@@ -230,7 +237,7 @@ impl<'a> Planner<'a> {
 
     /// Whether the database has it, or the document.
     fn is_known(&self, noun: Noun, key: &Key) -> bool {
-        self.there(noun, key).is_some() || self.objects(noun).iter().any(|object| object.key == *key)
+        self.there(noun, key).is_some() || self.index.contains_key(&(noun, key))
     }
 
     /// What stands there twice.
@@ -381,8 +388,7 @@ impl<'a> Planner<'a> {
     /// A new client gets calls: it has an AOR, and an endpoint even where none is written.
     fn sides_of_new(&mut self, object: &Object, plan: &mut Plan) {
         let named = |noun| {
-            self.document.without.contains(&(noun, object.key.clone()))
-                || self.objects(noun).iter().any(|side| side.key == object.key)
+            self.document.without.contains(&(noun, object.key.clone())) || self.index.contains_key(&(noun, &object.key))
         };
         if !named(Noun::Aor) {
             self.problems
@@ -499,7 +505,7 @@ impl<'a> Planner<'a> {
                 moved.insert(&object.key[0]);
             }
         }
-        let said: BTreeMap<&Key, &Object> = self
+        let said: BTreeMap<&Key, &'a Object> = self
             .objects(Noun::Campaign)
             .iter()
             .filter(|object| object.fields.contains_key("dids"))
@@ -510,7 +516,7 @@ impl<'a> Planner<'a> {
         };
         for object in said.values() {
             let path = at(&object.path, "dids");
-            let wanted = numbers(&self.said(&object.key).unwrap_or(object).fields);
+            let wanted = numbers(&object.fields);
             let now = self.there(Noun::Campaign, &object.key).map(|row| numbers(&row.fields)).unwrap_or_default();
             let link = |number: &&str| (object.key[0].clone(), object.key[1].clone(), (*number).to_owned());
             plan.link.extend(wanted.difference(&now).map(link));
@@ -544,9 +550,5 @@ impl<'a> Planner<'a> {
                 }
             }
         }
-    }
-
-    fn said(&self, key: &Key) -> Option<&'a Object> {
-        self.objects(Noun::Campaign).iter().find(|object| object.key == *key)
     }
 }
