@@ -1,5 +1,7 @@
 //! `capconduit call`: records, attempts, and what is up now.
 
+mod export;
+mod import;
 mod reap;
 mod replay;
 
@@ -25,6 +27,8 @@ Examples:
   capconduit call list --status 'REJECTED*'
   capconduit call show 1721555999.42
   capconduit call active
+  capconduit call export --user alice --from 2026-07-01 july.csv
+  capconduit call import history.csv
 
 Times are UTC: 2026-07-01 or 2026-07-01T12:00:00Z.";
 
@@ -37,6 +41,10 @@ pub(super) enum Verb {
     Show(Show),
     /// List the attempts in flight: what counts against the caps now
     Active(Active),
+    /// Write call records as CSV, oldest first
+    Export(Box<export::Export>),
+    /// Add call records from CSV, each once, without counting them
+    Import(import::Import),
     /// Deliver the call records that had to be spooled
     Replay(replay::Replay),
     /// Close the attempts that a dead Asterisk left behind
@@ -49,15 +57,17 @@ impl Verb {
             Verb::List(verb) => verb.run(env),
             Verb::Show(verb) => verb.run(env),
             Verb::Active(verb) => verb.run(env),
+            Verb::Export(verb) => verb.run(env),
+            Verb::Import(verb) => verb.run(env),
             Verb::Replay(verb) => verb.run(env),
             Verb::Reap(verb) => verb.run(env),
         }
     }
 }
 
-/// `call list`
+/// Which records.
 #[derive(Debug, Args)]
-pub(super) struct List {
+struct Filters {
     /// Only of this campaign
     #[arg(long, value_name = "CAMPAIGN")]
     campaign: Option<String>,
@@ -82,15 +92,11 @@ pub(super) struct List {
     /// Only those that started before this time; a date includes its day
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    #[command(flatten)]
-    listing: Listing,
 }
 
-impl List {
-    fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
-        // the newest are cut by the database, and then ordered as asked
-        let limit = number("limit", self.listing.take_limit().unwrap_or(50), 0..=i32::MAX)?.unwrap_or_default();
-        let offset = number("offset", self.listing.take_offset().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
+impl Filters {
+    /// Checks what needs no database, then looks up what is named.
+    fn resolve(self, env: &Env<'_>) -> Result<(postgres::Client, Filter)> {
         check_statuses(&self.status)?;
         let from = self.from.as_deref().map(|text| time("from", text, 0)).transpose()?;
         let to = self.to.as_deref().map(|text| time("to", text, 1)).transpose()?;
@@ -106,6 +112,25 @@ impl List {
             from,
             to,
         };
+        Ok((db, filter))
+    }
+}
+
+/// `call list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
+        // the newest are cut by the database, and then ordered as asked
+        let limit = number("limit", self.listing.take_limit().unwrap_or(50), 0..=i32::MAX)?.unwrap_or_default();
+        let offset = number("offset", self.listing.take_offset().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
+        let (mut db, filter) = self.filters.resolve(env)?;
         let calls = call::list(&mut db, &filter, limit, offset)?;
         self.listing.of(
             &calls,

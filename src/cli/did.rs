@@ -1,5 +1,8 @@
 //! `capconduit did`: the phone numbers that sellers own.
 
+mod export;
+mod import;
+
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
@@ -19,10 +22,13 @@ Examples:
   capconduit did add +18005550101 --user alice --campaign 'Alice Priority'
   capconduit did list --user alice
   capconduit did set +18005550101 --status inactive
+  capconduit did import numbers.csv --user alice --dry-run
 
 A number is stored in E.164 form; it may be typed in any form that CAPCONDUIT_NUMBER_RULES makes one of.";
 
 pub(super) const STATUSES: [&str; 2] = ["active", "inactive"];
+/// Of CSV files.
+const COLUMNS: [&str; 5] = ["number", "user", "status", "description", "campaigns"];
 
 /// The verbs of `did`.
 #[derive(Debug, Subcommand)]
@@ -41,6 +47,10 @@ pub(super) enum Verb {
     Disable(Switch),
     /// Remove a DID
     Remove(Remove),
+    /// Write DIDs as CSV
+    Export(export::Export),
+    /// Add and change DIDs as a CSV file says: all of them, or none
+    Import(import::Import),
 }
 
 impl Verb {
@@ -53,6 +63,8 @@ impl Verb {
             Verb::Enable(verb) => verb.run("active", env),
             Verb::Disable(verb) => verb.run("inactive", env),
             Verb::Remove(verb) => verb.run(env),
+            Verb::Export(verb) => verb.run(env),
+            Verb::Import(verb) => verb.run(env),
         }
     }
 }

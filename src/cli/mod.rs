@@ -31,6 +31,7 @@ mod route;
 pub mod schema;
 mod setting;
 mod status;
+mod sheet;
 mod user;
 mod uses;
 mod watch;

@@ -31,6 +31,8 @@ pub enum Output {
     },
     /// Text in another format that a program reads.
     Text(String),
+    /// The same, too long to be held.
+    Stream(Stream),
     /// What programs read as JSON and people as a text of its own.
     Report {
         /// For programs.
@@ -63,6 +65,17 @@ pub enum Output {
         /// Goes to standard error and decides the exit code.
         error: Error,
     },
+}
+
+/// Writes text as it goes.
+pub struct Stream(pub Box<WriteText>);
+
+type WriteText = dyn FnOnce(&mut dyn Write) -> Result<()>;
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
 }
 
 /// Fields of lists in an object that people are shown, by the list's name.
@@ -121,6 +134,15 @@ pub(super) fn to_value<T: Serialize>(item: &T) -> Result<Value> {
 pub fn print(result: Result<Output>, json: bool, stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
     let output = match result {
         Ok(Output::Frames(frames)) => return print_frames(frames, json, stdout, stderr),
+        Ok(Output::Stream(Stream(write))) => {
+            let mut out = Gone { out: stdout, gone: false };
+            let written = write(&mut out);
+            let gone = out.gone;
+            return match written {
+                Err(error) if !gone => print_error(&error, json, stderr),
+                _ => 0,
+            };
+        }
         Ok(output) => output,
         Err(error) => return print_error(&error, json, stderr),
     };
@@ -148,6 +170,31 @@ fn print_frames(frames: Frames, json: bool, stdout: &mut dyn Write, stderr: &mut
         }
     }
     0
+}
+
+/// Remembers that its reader has gone away.
+struct Gone<'a> {
+    out: &'a mut dyn Write,
+    gone: bool,
+}
+
+impl Gone<'_> {
+    fn note<T>(&mut self, result: std::io::Result<T>) -> std::io::Result<T> {
+        self.gone |= result.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
+        result
+    }
+}
+
+impl Write for Gone<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let result = self.out.write(bytes);
+        self.note(result)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let result = self.out.flush();
+        self.note(result)
+    }
 }
 
 fn print_error(error: &Error, json: bool, stderr: &mut dyn Write) -> u8 {
@@ -188,8 +235,8 @@ fn as_json(output: &Output) -> String {
         Output::Findings { output, .. } => return as_json(output),
         Output::Csv { rows, columns } => return csv(rows, columns),
         Output::Text(text) => return text.clone(),
-        // they are printed one by one, not here
-        Output::Frames(_) => return String::new(),
+        // printed as they are made, not here
+        Output::Frames(_) | Output::Stream(_) => return String::new(),
         Output::Report { value, .. } => value.clone(),
         Output::List { rows, .. } => Value::Array(rows.clone()),
         Output::Item(value) | Output::Detail { value, .. } | Output::Done { value, .. } => value.clone(),
@@ -204,7 +251,7 @@ fn as_text(output: &Output) -> String {
         Output::List { rows, columns, .. } => table(rows, &columns.iter().map(String::as_str).collect::<Vec<_>>()),
         Output::Csv { rows, columns } => csv(rows, columns),
         Output::Text(text) => text.clone(),
-        Output::Frames(_) => String::new(),
+        Output::Frames(_) | Output::Stream(_) => String::new(),
         Output::Report { text, .. } => printable(text),
         Output::Item(value) => item(value, &[]),
         Output::Detail { value, tables } => item(value, tables),
@@ -233,7 +280,18 @@ pub(super) fn table(rows: &[Value], columns: &[&str]) -> String {
 
 /// A line of field names, then a line per row; nothing is an empty field, a list has `;` between.
 fn csv(rows: &[Value], columns: &[String]) -> String {
-    let text = |value: &Value| match value {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let records = rows.iter().map(|row| columns.iter().map(|name| csv_text(field(row, name))).collect::<Vec<_>>());
+    for record in std::iter::once(columns.to_vec()).chain(records) {
+        // writing to memory does not fail
+        let _ = writer.write_record(record);
+    }
+    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
+}
+
+/// A field of a CSV file.
+pub(super) fn csv_text(value: &Value) -> String {
+    match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(items) => {
@@ -241,14 +299,7 @@ fn csv(rows: &[Value], columns: &[String]) -> String {
             items.iter().map(text).collect::<Vec<_>>().join(";")
         }
         other => other.to_string(),
-    };
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let records = rows.iter().map(|row| columns.iter().map(|name| text(field(row, name))).collect::<Vec<_>>());
-    for record in std::iter::once(columns.to_vec()).chain(records) {
-        // writing to memory does not fail
-        let _ = writer.write_record(record);
     }
-    String::from_utf8(writer.into_inner().unwrap_or_default()).unwrap_or_default()
 }
 
 /// A field of a row, or of an object in it.

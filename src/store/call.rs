@@ -116,6 +116,13 @@ const SELECT_CALL: &str = "SELECT l.*, u.username, g.name AS campaign_name, c.cl
     LEFT JOIN campaigns g ON g.id = l.campaign_id
     LEFT JOIN clients c ON c.id = l.client_id";
 
+/// The records of a [`Filter`], whose fields are the first seven arguments.
+const MATCHES: &str = "WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
+    AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
+    AND ($5::text[] = '{}' OR l.call_status ILIKE ANY ($5))
+    AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
+    AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)";
+
 const SELECT_ATTEMPT: &str = "SELECT a.*, g.name AS campaign_name, c.client_identifier
     FROM call_attempts a
     LEFT JOIN campaigns g ON g.id = a.campaign_id
@@ -145,15 +152,7 @@ pub struct Filter {
 /// # Errors
 /// The database's.
 pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i32) -> Result<Vec<Call>> {
-    let sql = format!(
-        "{SELECT_CALL}
-         WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
-           AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
-           AND ($5::text[] = '{{}}' OR l.call_status ILIKE ANY ($5))
-           AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
-           AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)
-         ORDER BY l.timestamp_start DESC, l.id DESC LIMIT $8 OFFSET $9"
-    );
+    let sql = format!("{SELECT_CALL} {MATCHES} ORDER BY l.timestamp_start DESC, l.id DESC LIMIT $8 OFFSET $9");
     let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
     super::all(&db.rows(
         &sql,
@@ -167,6 +166,30 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
             filter.to,
             limit,
             offset,
+        ],
+    )?)
+}
+
+/// The next records after that with this id, in the order of their ids: any number of records can be
+/// read so, and no statement or transaction lasts long.
+///
+/// # Errors
+/// The database's.
+pub fn after(db: &mut impl GenericClient, filter: &Filter, id: i64, limit: i32) -> Result<Vec<Call>> {
+    let sql = format!("{SELECT_CALL} {MATCHES} AND l.id > $8 ORDER BY l.id LIMIT $9");
+    let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
+    super::all(&db.rows(
+        &sql,
+        args![
+            filter.user_id,
+            filter.campaign_id,
+            filter.client_id,
+            filter.number,
+            statuses,
+            filter.from,
+            filter.to,
+            id,
+            limit,
         ],
     )?)
 }

@@ -20,6 +20,7 @@ pub mod config;
 mod connect;
 pub mod did;
 pub mod health;
+pub mod history;
 pub mod migrate;
 pub mod pjsip;
 pub mod reap;

@@ -11,6 +11,7 @@ mod caps;
 mod cli;
 mod completion;
 mod config;
+mod csv;
 mod database_away;
 mod http_sink;
 mod install;

@@ -1,0 +1,61 @@
+//! `capconduit call export`: call records as CSV, however many there are.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::output::{self, Output, Stream};
+use super::super::{Env, file, sheet};
+use super::Filters;
+use crate::Result;
+use crate::store::Fields;
+use crate::store::call::{self, Call, Filter};
+
+/// `call export`
+#[derive(Debug, Args)]
+pub(in super::super) struct Export {
+    /// Where to write; - is standard output
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    #[command(flatten)]
+    filters: Filters,
+}
+
+impl Export {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let (mut db, filter) = self.filters.resolve(env)?;
+        if file::is_stream(&self.file) {
+            return Ok(Output::Stream(Stream(Box::new(move |out| write(&mut db, &filter, out).map(|_| ())))));
+        }
+        let mut count = 0;
+        file::replace(&self.file, false, |out| {
+            count = write(&mut db, &filter, out)?;
+            Ok(())
+        })?;
+        let value = serde_json::json!({ "file": self.file, "calls": count });
+        Output::done(format!("{count} call records written to {}.", self.file.display()), &value)
+    }
+}
+
+/// Writes the records as they come; returns how many there were.
+fn write(db: &mut postgres::Client, filter: &Filter, out: &mut dyn Write) -> Result<u64> {
+    const AT_ONCE: i32 = 2000;
+    let mut out = sheet::writer(out);
+    let unwritable = |e: csv::Error| sheet::unwritable(&e);
+    out.write_record(Call::FIELDS.iter().map(|field| field.name)).map_err(unwritable)?;
+    let (mut last, mut count) = (i64::MIN, 0);
+    loop {
+        let calls = call::after(db, filter, last, AT_ONCE)?;
+        let Some(end) = calls.last() else { break };
+        last = end.id;
+        for call in &calls {
+            let row = output::to_value(call)?;
+            out.write_record(Call::FIELDS.iter().map(|field| output::csv_text(&row[field.name])))
+                .map_err(unwritable)?;
+            count += 1;
+        }
+    }
+    out.flush().map_err(|e| sheet::unwritable(&e.into()))?;
+    Ok(count)
+}

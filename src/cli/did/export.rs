@@ -1,0 +1,58 @@
+//! `capconduit did export`: DIDs as CSV.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::super::output::Output;
+use super::super::{Env, file, sheet, user};
+use super::COLUMNS;
+use crate::store::did::{self, Did};
+use crate::{Error, Result};
+
+/// `did export`
+#[derive(Debug, Args)]
+pub(in super::super) struct Export {
+    /// Where to write; - is standard output
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// Only this seller's
+    #[arg(long, value_name = "SELLER")]
+    user: Option<String>,
+}
+
+impl Export {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let user_id = user::id_of(&mut db, self.user.as_deref())?;
+        let dids = did::list(&mut db, user_id, None, None)?;
+        let csv = csv(&dids)?;
+        if file::is_stream(&self.file) {
+            return Ok(Output::Text(csv));
+        }
+        file::replace(&self.file, false, |out| {
+            out.write_all(csv.as_bytes()).map_err(|e| Error::io("write", &self.file, &e))
+        })?;
+        let count = dids.len();
+        let value = serde_json::json!({ "file": self.file, "dids": count });
+        Output::done(format!("{count} DIDs written to {}.", self.file.display()), &value)
+    }
+}
+
+fn csv(dids: &[Did]) -> Result<String> {
+    let mut out = sheet::writer(Vec::new());
+    out.write_record(COLUMNS).map_err(|e| sheet::unwritable(&e))?;
+    for did in dids {
+        let campaigns: Vec<String> = did.campaigns.iter().map(|name| escaped(name)).collect();
+        let description = did.description.as_deref().unwrap_or_default();
+        out.write_record([&did.number, &did.username, &did.status, description, &campaigns.join(";")])
+            .map_err(|e| sheet::unwritable(&e))?;
+    }
+    let bytes = out.into_inner().map_err(|e| Error::failed(format!("cannot write the result: {e}")))?;
+    String::from_utf8(bytes).map_err(|e| Error::failed(format!("cannot write the result: {e}")))
+}
+
+/// A name in a list with `;` between.
+fn escaped(name: &str) -> String {
+    name.replace('\\', r"\\").replace(';', r"\;")
+}

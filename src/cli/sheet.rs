@@ -1,0 +1,134 @@
+//! CSV files (RFC 4180): the names in the first line say which column is which.
+
+use std::io::{Read, Write};
+use std::rc::Rc;
+
+use csv::{ReaderBuilder, StringRecord, Terminator, Writer, WriterBuilder};
+
+use super::names::nearest;
+use crate::{Error, Result};
+
+/// Reads a file with a line of column names.
+pub(super) struct Sheet<R> {
+    reader: csv::Reader<R>,
+    /// In the file's order.
+    names: Rc<[String]>,
+    problems: Vec<String>,
+}
+
+/// A line of a file.
+pub(super) struct Line {
+    /// Counted from 1, as editors do.
+    pub(super) number: u64,
+    names: Rc<[String]>,
+    record: StringRecord,
+}
+
+impl Line {
+    /// What stands in a column; None where the file has no such column.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.record.get(self.names.iter().position(|column| column == name)?)
+    }
+
+    /// What stands in a column, where there is anything.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|text| !text.is_empty())
+    }
+}
+
+impl<R: Read> Sheet<R> {
+    /// Reads the first line. `known` are the names that it may hold, `required` those that it must.
+    pub(super) fn new(input: R, known: &[&str], required: &[&str]) -> Result<Self> {
+        let mut reader = ReaderBuilder::new().flexible(true).from_reader(input);
+        let header = reader.headers().map_err(|e| Error::invalid(format!("line 1: {}", why(&e))))?;
+        // a spreadsheet may put a byte order mark first
+        let names: Vec<String> =
+            header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+        let mut problems = Vec::new();
+        for (at, name) in names.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let columns: Vec<String> = known.iter().map(|&name| name.to_owned()).collect();
+                let near = nearest(name, &columns).map(|near| format!(": did you mean \"{near}\"?"));
+                let what = near.unwrap_or_else(|| format!("; there are {}", known.join(", ")));
+                problems.push(format!("line 1: no column \"{}\"{what}", name.escape_debug()));
+            } else if names[..at].contains(name) {
+                problems.push(format!("line 1: the column {name} is there twice"));
+            }
+        }
+        for name in required {
+            if !names.iter().any(|column| column == name) {
+                problems.push(format!("line 1: the column {name} is missing"));
+            }
+        }
+        // without its columns no line makes sense
+        refuse(&problems)?;
+        Ok(Sheet { reader, names: names.into(), problems })
+    }
+
+    /// The next line that has the form of one; what is wrong with those before it is remembered.
+    pub(super) fn next(&mut self) -> Result<Option<Line>> {
+        loop {
+            let mut record = StringRecord::new();
+            match self.reader.read_record(&mut record) {
+                Ok(false) => return Ok(None),
+                Ok(true) => {}
+                Err(e) if e.is_io_error() => return Err(Error::failed(format!("cannot read the file: {e}"))),
+                Err(e) => {
+                    let line = e.position().map_or(0, csv::Position::line);
+                    self.problem(line, why(&e));
+                    continue;
+                }
+            }
+            let number = record.position().map_or(0, csv::Position::line);
+            if record.len() == self.names.len() {
+                return Ok(Some(Line { number, names: Rc::clone(&self.names), record }));
+            }
+            self.problem(number, &format!("it has {} fields, not {}", record.len(), self.names.len()));
+        }
+    }
+
+    /// Remembers what is wrong with a line.
+    pub(super) fn problem(&mut self, line: u64, what: &str) {
+        self.problems.push(format!("line {line}: {what}"));
+    }
+
+    /// Whether nothing has been wrong so far.
+    pub(super) fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Refuses a file with anything wrong in it.
+    pub(super) fn finish(self) -> Result<()> {
+        refuse(&self.problems)
+    }
+}
+
+fn refuse(problems: &[String]) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the file has what cannot be imported:\n{}", problems.join("\n")))
+        .hint("Nothing was changed. Put these lines right and try again."))
+}
+
+fn why(error: &csv::Error) -> &'static str {
+    match error.kind() {
+        csv::ErrorKind::Utf8 { .. } => "it is not UTF-8",
+        _ => "it is not CSV",
+    }
+}
+
+/// Writes a file as spreadsheets read it.
+pub(super) fn writer<W: Write>(out: W) -> Writer<W> {
+    WriterBuilder::new().terminator(Terminator::CRLF).from_writer(out)
+}
+
+/// A file that cannot be written; who reads it may have gone away.
+pub(super) fn unwritable(error: &csv::Error) -> Error {
+    match error.kind() {
+        csv::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {
+            Error::failed("cannot write the result: the reader has gone away")
+        }
+        _ => Error::failed(format!("cannot write the result: {error}")),
+    }
+}

@@ -1,0 +1,304 @@
+//! DIDs and call records as CSV, out of one database and into another.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::harness::pgbouncer::PgBouncer;
+use crate::harness::postgres::{Database, Postgres};
+
+/// What a spreadsheet, a shell or a database could take for something else.
+const HOSTILE: [&str; 8] =
+    ["=1+1|cmd", "a,\"b\"", "'; DROP TABLE dids; --", "@SUM(A1)", "Zoë 電話 🙂", "-2+3", "\\N", "null"];
+
+fn sample() -> Database {
+    let database = Postgres::shared().database();
+    database.capconduit(&["db", "seed"]);
+    database
+}
+
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn run(database: &Database, input: &[u8], arguments: &[&str]) -> Ran {
+    let mut child = database
+        .command()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut stdin = child.stdin.take().expect("piped");
+    let bytes = input.to_vec();
+    let writer = std::thread::spawn(move || {
+        // a program that refuses may be gone before it has read anything
+        let _ = stdin.write_all(&bytes);
+    });
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[track_caller]
+fn import(database: &Database, noun: &str, csv: &str, arguments: &[&str]) -> Value {
+    let ran = run(database, csv.as_bytes(), &[&[noun, "import", "-", "--json"], arguments].concat());
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{}", ran.stdout);
+    serde_json::from_str(&ran.stdout).expect("JSON")
+}
+
+#[test]
+fn dids_go_out_and_come_back() {
+    let database = sample();
+    for (n, text) in HOSTILE.iter().enumerate() {
+        let number = format!("+4420718387{n:02}");
+        database.capconduit(&["did", "add", &number, "--user", "bob", &format!("--description={text}")]);
+    }
+    database.execute("UPDATE dids SET description = E'two\\nlines' WHERE number = '+442071838700'");
+    database.capconduit(&["campaign", "add", "A;B \\ \"C\"", "--user", "alice", "--did", "+18005550101"]);
+    let csv = database.capconduit(&["did", "export"]);
+    assert!(csv.starts_with("number,user,status,description,campaigns\r\n"), "{csv}");
+    assert!(csv.contains("+18005550101,alice,active,Television,\"Alice Priority;A\\;B \\\\ \"\"C\"\"\"\r\n"), "{csv}");
+    let same = import(&database, "did", &csv, &[]);
+    assert_eq!(same, json!({"added": 0, "changed": 0, "unchanged": 12}));
+
+    let rows = "SELECT number, status, description, (SELECT string_agg(g.name, '|' ORDER BY g.id) FROM campaign_dids k
+                JOIN campaigns g ON g.id = k.campaign_id WHERE k.did_id = d.id) FROM dids d ORDER BY number";
+    let before = database.query(rows);
+    // the two lines are no description that the CLI takes, but one that is there
+    let csv = csv.replace("\"two\nlines\"", "one");
+    database.execute("DELETE FROM dids");
+    let back = import(&database, "did", &csv, &[]);
+    assert_eq!(back, json!({"added": 12, "changed": 0, "unchanged": 0}));
+    let after = database.query(rows);
+    assert_eq!(after, before.iter().map(|row| row.replace("two\nlines", "one")).collect::<Vec<_>>());
+    assert_eq!(database.capconduit(&["did", "export"]), csv);
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
+}
+
+#[test]
+fn dids_are_added_and_changed_as_the_columns_say() {
+    let database = sample();
+    // order is free, a spreadsheet's BOM and line ends are none of the text, what has no column stays
+    let csv = "\u{feff}campaigns,number,user\r\nAlice Round Robin;Alice Priority,1 800 555-0101,\r\n,0044 20 7183 8750,bob\r\n,+18005550104,bob\r\n";
+    let counts = json!({"added": 1, "changed": 2, "unchanged": 0});
+    assert_eq!(import(&database, "did", csv, &["--user", "alice", "--dry-run"]), counts);
+    assert_eq!(database.value("SELECT count(*) FROM dids"), "4");
+    let id = database.value("SELECT id FROM dids WHERE number = '+18005550101'");
+    assert_eq!(import(&database, "did", csv, &["--user", "alice"]), counts);
+    let did = |number: &str| -> Value {
+        serde_json::from_str(&database.capconduit(&["did", "show", number, "--json"])).expect("JSON")
+    };
+    let first = did("+18005550101");
+    assert_eq!((&first["id"].to_string(), &first["description"]), (&id, &json!("Television")));
+    assert_eq!(first["campaigns"], json!(["Alice Priority", "Alice Round Robin"]));
+    assert_eq!((&did("+442071838750")["status"], &did("+442071838750")["username"]), (&json!("active"), &json!("bob")));
+    assert_eq!((&did("+18005550104")["status"], &did("+18005550104")["campaigns"]), (&json!("inactive"), &json!([])));
+    let untouched = "SELECT xmin, updated_at FROM dids ORDER BY id";
+    let before = database.query(untouched);
+    assert_eq!(import(&database, "did", csv, &["--user", "alice"]), json!({"added": 0, "changed": 0, "unchanged": 3}));
+    assert_eq!(database.query(untouched), before);
+
+    // another seller's
+    let ran = run(&database, b"number,user\n+18005550103,alice\n", &["did", "import", "-"]);
+    assert!(ran.code == 5 && ran.stderr.contains("line 2: DID \"+18005550103\" is bob's; --force"), "{}", ran.stderr);
+    import(&database, "did", "number,user\n+18005550103,alice\n", &["--force"]);
+    assert_eq!((&did("+18005550103")["username"], &did("+18005550103")["campaigns"]), (&json!("alice"), &json!([])));
+    // rules of the site
+    let mut command = database.command();
+    command.env("CAPCONDUIT_NUMBER_RULES", "+=+,0=+44").args(["did", "import", "-", "--user", "bob"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("it runs");
+    child.stdin.take().expect("piped").write_all(b"number\n02071838759\n").expect("it reads");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(did("+442071838759")["username"], "bob");
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
+}
+
+#[test]
+fn every_bad_line_of_dids_is_named_and_nothing_is_changed() {
+    let database = sample();
+    let before = database.query("SELECT xmin, d.* FROM dids d ORDER BY id");
+    let csv = "number,user,status,description,campaigns\n\
+               +18005550199,alice,active,fine,\n\
+               acme,alice,,,\n\
+               +18005550198,,,,\n\
+               +18005550197,alicia,,,\n\
+               +18005550196,alice,paused,,\n\
+               +18005550195,alice,,\"two\nlines\",\n\
+               +18005550194,alice,,,Bob Weighted\n\
+               18005550199,alice,,,\n\
+               +18005550193,alice\n\
+               ,alice,,,\n";
+    let ran = run(&database, csv.as_bytes(), &["did", "import", "-"]);
+    assert_eq!(ran.code, 5, "{}", ran.stdout);
+    for says in [
+        "line 3: number \"acme\" is not a phone number",
+        "line 4: a new DID needs its seller",
+        "line 5: user \"alicia\" does not exist: did you mean \"alice\"?",
+        "line 6: status is \"paused\": it must be one of active, inactive",
+        "line 7: description \"two\\nlines\" holds '\\n'",
+        "line 9: campaign of alice \"Bob Weighted\" does not exist",
+        "line 10: DID \"+18005550199\" is in line 2 already",
+        "line 11: it has 2 fields, not 5",
+        "line 12: there is no number",
+    ] {
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
+    for (csv, says) in [
+        (&b"nubmer,user\n"[..], "no column \"nubmer\": did you mean \"number\"?"),
+        (b"user\n", "the column number is missing"),
+        (b"number,number\n", "the column number is there twice"),
+        (b"", "the column number is missing"),
+        (b"number,user\n+18005550199,\xff\n", "line 2: it is not UTF-8"),
+    ] {
+        let ran = run(&database, csv, &["did", "import", "-"]);
+        assert!(
+            ran.code == 5 && (ran.stderr.contains(says) || ran.stderr.contains("is not UTF-8")),
+            "{says}: {}",
+            ran.stderr
+        );
+    }
+    assert_eq!(database.query("SELECT xmin, d.* FROM dids d ORDER BY id"), before);
+}
+
+#[test]
+fn ten_thousand_dids_are_imported_at_once() {
+    let database = sample();
+    let lines: String = (0..10_000).map(|n| format!("+1900{n:07},text {n},Alice Priority\n")).collect();
+    let csv = format!("number,description,campaigns\n{lines}");
+    assert_eq!(
+        import(&database, "did", &csv, &["--user", "alice"]),
+        json!({"added": 10_000, "changed": 0, "unchanged": 0})
+    );
+    assert_eq!(import(&database, "did", &csv, &[]), json!({"added": 0, "changed": 0, "unchanged": 10_000}));
+    let exported = database.capconduit(&["did", "export", "--user", "alice"]);
+    assert_eq!(exported.lines().count(), 10_003);
+}
+
+/// The columns that an import writes, of all records.
+const RECORDS: &str =
+    "SELECT incoming_did_number, caller_id_num, caller_id_name, timestamp_start, timestamp_answered, timestamp_end,
+        duration_seconds, billsec_seconds, call_status, hangup_cause_code, hangup_cause_text, asterisk_uniqueid,
+        asterisk_linkedid, u.username, g.name, d.number, c.client_identifier, s.id IS NOT NULL
+    FROM call_logs l LEFT JOIN users u ON u.id = l.user_id LEFT JOIN campaigns g ON g.id = l.campaign_id
+    LEFT JOIN dids d ON d.id = l.did_id LEFT JOIN clients c ON c.id = l.client_id
+    LEFT JOIN campaign_client_settings s ON s.id = l.campaign_client_setting_id ORDER BY asterisk_uniqueid";
+
+#[test]
+fn calls_go_out_and_come_back_and_are_not_counted_again() {
+    let postgres = Postgres::shared();
+    let database = sample();
+    for (n, text) in HOSTILE.iter().enumerate() {
+        let text = text.replace('\'', "''");
+        database.execute(&format!(
+            "INSERT INTO call_logs (incoming_did_number, caller_id_num, caller_id_name, timestamp_start, call_status, asterisk_uniqueid)
+             VALUES ('{text}', '{text}', E'two\\nlines ' || '{text}', now() - interval '0.123456 s', 'REJECTED_DID_NOT_FOUND', 'h-{n}')"
+        ));
+    }
+    let csv = database.capconduit(&["call", "export"]);
+    assert!(csv.starts_with("id,timestamp_start,"), "{csv}");
+    let counters = "SELECT id, current_total_calls FROM campaign_client_settings ORDER BY id";
+    let (records, counts) = (database.query(RECORDS), database.query(counters));
+
+    // into the same: each is there
+    assert_eq!(import(&database, "call", &csv, &[]), json!({"added": 0, "already_there": 14}));
+    // into one with the same configuration and counters of its own, through PgBouncer
+    let other = postgres.database();
+    let document = database.capconduit(&["config", "export", "--with-secrets"]);
+    assert_eq!(run(&other, document.as_bytes(), &["config", "apply", "-"]).code, 0);
+    let pgbouncer = PgBouncer::start(postgres, &other);
+    assert_eq!(import(&pgbouncer.database, "call", &csv, &[]), json!({"added": 14, "already_there": 0}));
+    assert_eq!(other.query(RECORDS), records);
+    assert_eq!(other.value("SELECT sum(current_total_calls) FROM campaign_client_settings"), "0");
+    assert_eq!(other.capconduit(&["db", "verify", "--json"]), "[]\n");
+    assert_eq!(import(&other, "call", &csv, &[]), json!({"added": 0, "already_there": 14}));
+    let again = pgbouncer.database.capconduit(&["call", "export"]);
+    assert_eq!(again.lines().count(), csv.lines().count());
+    // a reset still counts from where it is set
+    other.capconduit(&["setting", "set", "1", "--current-total-calls", "7"]);
+    assert_eq!(other.capconduit(&["db", "verify", "--json"]), "[]\n");
+
+    // records that were removed come back without being counted twice
+    database.execute("DELETE FROM call_logs");
+    assert_eq!(import(&database, "call", &csv, &[]), json!({"added": 14, "already_there": 0}));
+    assert_eq!((database.query(RECORDS), database.query(counters)), (records, counts));
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
+    // into a database that knows none of the names
+    let empty = postgres.database();
+    assert_eq!(import(&empty, "call", &csv, &[]), json!({"added": 14, "already_there": 0}));
+    assert_eq!(empty.value("SELECT count(*) FROM call_logs WHERE user_id IS NULL AND client_id IS NULL"), "14");
+}
+
+#[test]
+fn an_export_of_calls_has_the_filters_of_the_list_and_no_limit() {
+    let database = sample();
+    database.execute(
+        "INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status, asterisk_uniqueid)
+         SELECT '+12', now() - n * interval '1 s', 'BUSY', 'many-' || n FROM generate_series(1, 5000) n",
+    );
+    let lines = |arguments: &[&str]| {
+        let csv = database.capconduit(&[&["call", "export", "-"], arguments].concat());
+        csv.lines().count() - 1
+    };
+    assert_eq!(lines(&[]), 5006);
+    assert_eq!(lines(&["--status", "BUSY", "--did", "+12"]), 5000);
+    assert_eq!(lines(&["--user", "bob", "--client", "borealis"]), 1);
+    assert_eq!(lines(&["--from", "2999-01-01"]), 0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("calls.csv");
+    let said = database.capconduit(&["call", "export", file.to_str().expect("UTF-8"), "--campaign", "Alice Priority"]);
+    assert!(said.starts_with("3 call records written to "), "{said}");
+    assert_eq!(std::fs::read_to_string(&file).expect("text").lines().count(), 4);
+    // a reader that has enough
+    let mut child = database.command().args(["call", "export"]).stdout(Stdio::piped()).spawn().expect("it runs");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn every_bad_record_is_named_and_none_is_written() {
+    let database = sample();
+    let head = "asterisk_uniqueid,timestamp_start,incoming_did_number,call_status,billsec_seconds,caller_id_num\n";
+    let long = "9".repeat(51);
+    let csv = format!(
+        "{head}u-1,2026-07-01T12:00:00Z,+12,ANSWERED,5,\n\
+         ,2026-07-01T12:00:00Z,+12,ANSWERED,5,\n\
+         u-3,2026-07-01 12:00,+12,ANSWERED,5,\n\
+         u-4,2026-07-01T12:00:00Z,,ANSWERED,5,\n\
+         u-5,2026-07-01T12:00:00Z,+12,answered,5,\n\
+         u-6,2026-07-01T12:00:00Z,+12,REJECTED_,5,\n\
+         u-7,2026-07-01T12:00:00Z,+12,BUSY,-5,\n\
+         u-8,2026-07-01T12:00:00Z,+12,BUSY,,{long}\n\
+         u-9,2026-07-01T12:00:00Z,+12\n\
+         u-10,0000-01-01T00:00:00Z,+12,BUSY,x,\n"
+    );
+    let ran = run(&database, csv.as_bytes(), &["call", "import", "-"]);
+    assert_eq!(ran.code, 5, "{}", ran.stdout);
+    for says in [
+        "line 3: asterisk_uniqueid is empty",
+        "line 4: timestamp_start \"2026-07-01 12:00\" is not an RFC 3339 time",
+        "line 5: incoming_did_number is empty",
+        "line 6: call_status is \"answered\": it must be one of ANSWERED",
+        "line 7: call_status is \"REJECTED_\"",
+        "line 8: billsec_seconds is \"-5\": it must be a whole number from 0",
+        "line 9: caller_id_num has 51 characters: at most 50 fit",
+        "line 10: it has 3 fields, not 6",
+        "line 11: timestamp_start",
+        "line 11: billsec_seconds is \"x\"",
+    ] {
+        assert!(ran.stderr.contains(says), "{says}: {}", ran.stderr);
+    }
+    // good ones that were written before the bad one was read
+    let many: String = (0..3000).map(|n| format!("m-{n},2026-07-01T12:00:00Z,+12,BUSY,0,\n")).collect();
+    let ran = run(&database, format!("{head}{many}bad\n").as_bytes(), &["call", "import", "-"]);
+    assert!(ran.code == 5 && ran.stderr.contains("line 3002: it has 1 fields"), "{}", ran.stderr);
+    assert_eq!(database.value("SELECT count(*) FROM call_logs"), "6");
+    let ran = run(&database, b"asterisk_uniqueid,call_status\n", &["call", "import", "-"]);
+    assert!(ran.stderr.contains("the column timestamp_start is missing"), "{}", ran.stderr);
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
+}
