@@ -12,7 +12,7 @@ use postgres::GenericClient;
 
 use super::names::unknown;
 use super::output::Output;
-use super::{Env, file};
+use super::{Env, file, uses};
 use crate::confirm::Confirmed;
 use crate::number::E164;
 use crate::store::config::{self, Noun, Schema};
@@ -85,6 +85,13 @@ impl Export {
         }
         let scope: Option<BTreeSet<String>> = (!self.user.is_empty()).then(|| self.user.into_iter().collect());
         let document = document::write(&schema, &state, scope.as_ref(), self.with_secrets);
+        let lost: Vec<String> = document::order_lost(&state, scope.as_ref()).into_iter().collect();
+        if let Some(dids) = uses::counted("DID", &lost) {
+            env.progress(&format!(
+                "warning: more than one active campaign has {dids}. The one that was added first gets the calls; the \
+                 document has them by name, which is how an empty database would get them"
+            ));
+        }
         let text = format!("{document:#}\n");
         if file::is_stream(&self.file) {
             return Ok(Output::Text(text));

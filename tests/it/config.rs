@@ -350,6 +350,21 @@ fn a_document_of_a_seller_is_about_nobody_else() {
     assert!(ran.code == 3 && ran.stderr.contains("did you mean \"bob\""), "{}", ran.stderr);
 }
 
+#[test]
+fn an_order_that_names_do_not_tell_is_pointed_out() {
+    let database = sample();
+    database.capconduit(&["campaign", "add", "Aardvark", "--user", "alice", "--did", "+18005550101"]);
+    let export = |arguments: &[&str]| run(&database, "", &[&["config", "export"], arguments].concat()).stderr;
+    assert!(
+        export(&[]).contains("warning: more than one active campaign has 1 DID (\"+18005550101\")"),
+        "{}",
+        export(&[])
+    );
+    assert_eq!(export(&["--user", "bob"]), "");
+    database.capconduit(&["campaign", "set", "Aardvark", "--status", "paused"]);
+    assert_eq!(export(&[]), "");
+}
+
 /// A document, what is done to it, and what is said of it.
 type Bad = (&'static str, Value, &'static str);
 
@@ -461,6 +476,10 @@ fn bad_documents_are_refused_with_all_that_is_wrong() {
         let ran = run(&database, text, &["config", "apply", "-"]);
         assert_eq!(ran.code, 5, "{text}: {}", ran.stderr);
     }
+    let twice = good.to_string().replacen("\"role\":", "\"email\":\"hunter2\",\"role\":", 1);
+    let ran = run(&database, &twice, &["config", "apply", "-"]);
+    assert!(ran.code == 5 && ran.stderr.contains("the field \"email\" is there twice at line 1"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
     let ran = run(&database, "", &["config", "apply", "/nonexistent/x.json"]);
     assert!(ran.code == 1 && ran.stderr.contains("cannot read /nonexistent/x.json"), "{}", ran.stderr);
     assert_eq!(rows(&database), before);

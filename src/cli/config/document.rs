@@ -1,7 +1,9 @@
 //! The document: its shape, and what of it is no document.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::super::names::nearest;
@@ -79,10 +81,74 @@ pub(super) fn at(path: &str, field: &str) -> String {
 pub(super) fn parse(text: &str) -> Result<Value> {
     // what an editor of another system may put first
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(text).map_err(|e| {
-        Error::invalid(format!("the document is not JSON: line {}, column {}", e.line(), e.column()))
+    let Strict(value) = serde_json::from_str(text).map_err(|e| {
+        // the reader's messages hold no values
+        Error::invalid(format!("the document is not JSON: {e}"))
             .hint("Nothing was changed. capconduit config export prints one that is.")
-    })
+    })?;
+    Ok(value)
+}
+
+/// JSON in which no object has two fields of one name: one of them would be lost.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some((name, Strict(value))) = fields.next_entry::<String, Strict>()? {
+            if map.contains_key(&name) {
+                return Err(A::Error::custom(format!("the field {} is there twice", quoted(&name))));
+            }
+            map.insert(name, value);
+        }
+        Ok(map.into())
+    }
 }
 
 /// Reads documents.
@@ -389,4 +455,23 @@ pub(super) fn write(schema: &Schema, state: &State, scope: Option<&BTreeSet<Stri
         document.insert(name.to_owned(), list.into());
     }
     document.into()
+}
+
+/// DIDs whose calls another campaign would get after an apply to an empty database: where several active
+/// campaigns have a DID, the one that was added first goes before, and names say nothing of that.
+pub(super) fn order_lost(state: &State, scope: Option<&BTreeSet<String>>) -> BTreeSet<String> {
+    let mut first: BTreeMap<&str, i32> = BTreeMap::new();
+    let mut lost = BTreeSet::new();
+    for (key, row) in state.get(&Noun::Campaign).into_iter().flatten() {
+        if row.fields.get("status") != Some(&json!("active")) || scope.is_some_and(|scope| !scope.contains(&key[0])) {
+            continue;
+        }
+        for number in row.fields.get("dids").and_then(Value::as_array).into_iter().flatten() {
+            let number = number.as_str().unwrap_or_default();
+            if *first.entry(number).or_insert(row.id) > row.id {
+                lost.insert(number.to_owned());
+            }
+        }
+    }
+    lost
 }
