@@ -29,10 +29,10 @@ Examples:
   capconduit config export --user alice --with-secrets alice.json
   capconduit config apply --prune --yes config.json
 
-The document names everything by natural keys. A field that it leaves out stays as it is; a campaign's
-dids are the whole list. What it does not name stays, but for --prune. A new name is a new object:
-rename with campaign set --name or did set --number first. Where a DID feeds several active campaigns,
-the one that was added first gets its calls: new campaigns are added in the document's order.
+The document names everything by natural keys. A field that it leaves out stays as it is; the dids
+of a campaign are the whole list. What it does not name stays, but for --prune. A new name is a new
+object: rename with campaign set --name or did set --number first. Where a DID feeds several active
+campaigns, the one that was added first gets its calls: new ones are added in the document's order.
 Counters, call records, ids and times are no part of it.";
 
 /// The verbs of `config`.

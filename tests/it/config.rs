@@ -351,6 +351,40 @@ fn a_document_of_a_seller_is_about_nobody_else() {
 }
 
 #[test]
+fn columns_that_a_migration_adds_are_part_of_it() {
+    let database = sample();
+    // no migration's names
+    database.execute(
+        "ALTER TABLE pjsip_endpoints ADD COLUMN x_text varchar(5), ADD COLUMN x_number integer, ADD COLUMN x_flag boolean;
+         ALTER TABLE pjsip_aors ADD COLUMN x_default varchar(20) DEFAULT 'a''b'",
+    );
+    let mut document = export(&database);
+    let endpoint = &mut document["clients"][0]["endpoint"];
+    assert_eq!([&endpoint["x_text"], &endpoint["x_number"], &endpoint["x_flag"]], [&Value::Null; 3]);
+    endpoint["x_text"] = json!("a;b");
+    endpoint["x_number"] = json!(7);
+    endpoint["x_flag"] = json!(true);
+    document["clients"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!({"client_identifier": "new", "name": "New", "aor": {"contact": "sip:192.0.2.1"}}));
+    apply(&database, &document, &[]);
+    assert_eq!(database.query("SELECT x_text, x_number, x_flag FROM pjsip_endpoints WHERE id = 'acme'"), ["a^3Bb|7|t"]);
+    assert_eq!(database.value("SELECT x_default FROM pjsip_aors WHERE id = 'new'"), "a'b");
+    assert_eq!(differences(&database, &document, &[]), [""; 0]);
+    for (field, value, says) in [
+        ("x_text", json!(";;"), "at most 5 fit"),
+        ("x_number", json!("7"), "a whole number"),
+        ("x_flag", json!(1), "true or false"),
+    ] {
+        let mut bad = document.clone();
+        bad["clients"][0]["endpoint"][field] = value;
+        let ran = run(&database, &bad.to_string(), &["config", "apply", "-"]);
+        assert!(ran.code == 5 && ran.stderr.contains(says), "{field}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn an_order_that_names_do_not_tell_is_pointed_out() {
     let database = sample();
     database.capconduit(&["campaign", "add", "Aardvark", "--user", "alice", "--did", "+18005550101"]);
@@ -687,4 +721,48 @@ fn two_applies_at_once_do_not_mix() {
     last.sort_unstable();
     assert_eq!(last, ["0 added, 1411 changed, 0 removed.", "1511 added, 0 changed, 0 removed."]);
     assert_eq!(database.value("SELECT count(DISTINCT name) FROM (SELECT right(name, 1) FROM clients) x (name)"), "1");
+}
+
+#[test]
+fn calls_go_on_while_documents_are_applied() {
+    let database = sample();
+    let full = export(&database);
+    let mut less = full.clone();
+    less["campaigns"][0]["settings"].as_array_mut().expect("a list").remove(1);
+    less["campaigns"][0]["settings"][0]["max_concurrency"] = json!(90);
+    less["dids"].as_array_mut().expect("a list").remove(3);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for caller in 0..3 {
+            let (database, done) = (&database, &done);
+            scope.spawn(move || {
+                let mut db = database.connect();
+                let mut n = 0;
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    n += 1;
+                    let (call, did) = (format!("busy-{caller}.{n}"), 1 + n % 3);
+                    db.batch_execute(&format!(
+                        "SELECT cc_route('+1800555010{did}', '{call}', NULL, 'node', '+12', 'Zo', NULL, NULL);
+                         SELECT cc_log_call('+1800555010{did}', '+12', NULL, now(), now(), now(), 1, 1, 'ANSWERED', 16, NULL,
+                             '{call}', NULL, 'ANSWER', NULL)"
+                    ))
+                    .expect("a call is routed and recorded");
+                }
+                assert!(n > 5, "only {n} calls");
+            });
+        }
+        // the callers end also where an apply fails
+        let ran: Vec<Ran> = (0..8)
+            .map(|n| {
+                let document = if n % 2 == 0 { &less } else { &full };
+                run(&database, &document.to_string(), &["config", "apply", "-", "--prune", "--yes", "--force"])
+            })
+            .collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        for ran in ran {
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+        }
+    });
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
+    assert_eq!(database.value("SELECT count(*) FROM call_attempts WHERE released_at IS NULL"), "0");
 }
