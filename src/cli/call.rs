@@ -5,7 +5,6 @@ mod import;
 mod reap;
 mod replay;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
@@ -14,7 +13,7 @@ use super::input::number;
 use super::listing::Listing;
 use super::names::unknown;
 use super::output::{Output, Tables};
-use super::{Env, campaign, client, user};
+use super::{Env, campaign, client, period, user};
 use crate::call::STATUSES;
 use crate::config::Config;
 use crate::store::call::{self, Attempt, Call, Filter};
@@ -98,9 +97,7 @@ impl Filters {
     /// Checks what needs no database, then looks up what is named.
     fn resolve(self, env: &Env<'_>) -> Result<(postgres::Client, Filter)> {
         check_statuses(&self.status)?;
-        let from = self.from.as_deref().map(|text| time("from", text, 0)).transpose()?;
-        let to = self.to.as_deref().map(|text| time("to", text, 1)).transpose()?;
-        check_order(self.from.as_deref(), self.to.as_deref())?;
+        let (from, to) = period::bounds(self.from.as_deref(), self.to.as_deref())?;
         let mut db = env.connect()?;
         let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let filter = Filter {
@@ -176,30 +173,6 @@ pub(super) fn called_number(db: &mut impl GenericClient, config: &Config, did: S
     let number = config.number_rules()?.normalize(&did).map(|number| number.as_str().to_owned());
     let known = store::did::find(db, number.as_deref(), &did)?;
     Ok(known.map(|did| did.number).or(number).unwrap_or(did))
-}
-
-/// A time in UTC. A date stands for its beginning, `days` later.
-pub(super) fn time(option: &str, text: &str, days: u64) -> Result<DateTime<Utc>> {
-    let date = || {
-        let date: NaiveDate = text.parse().ok()?;
-        Some(date.checked_add_days(Days::new(days))?.and_time(NaiveTime::MIN).and_utc())
-    };
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()).or_else(date).ok_or_else(|| {
-        Error::invalid(format!("--{option} \"{}\" is not a time", text.escape_debug()))
-            .hint("Write a date or an RFC 3339 time: 2026-07-01 or 2026-07-01T12:00:00Z")
-    })
-}
-
-/// A range that ends before it begins holds no call: it is a slip.
-fn check_order(from: Option<&str>, to: Option<&str>) -> Result<()> {
-    let (Some(from), Some(to)) = (from, to) else { return Ok(()) };
-    // the first moment of the one, the last of the other
-    let (first, end) = (time("from", from, 0)?, time("to", to, 1)?);
-    let is_date = to.parse::<NaiveDate>().is_ok();
-    if first < end || (first == end && !is_date) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("--from {from} is after --to {to}")).hint("No call can match: swap them."))
 }
 
 /// `call show`
@@ -283,33 +256,5 @@ impl Active {
             ],
             "No calls are in flight.",
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges() {
-        let valid = |from, to| check_order(Some(from), Some(to)).is_ok();
-        assert!(valid("2026-07-01", "2026-07-01"));
-        assert!(valid("2026-07-01T12:00:00Z", "2026-07-01"));
-        assert!(valid("2026-07-01T12:00:00Z", "2026-07-01T12:00:00Z"));
-        assert!(!valid("2026-07-02", "2026-07-01"));
-        assert!(!valid("2026-07-01T12:00:01Z", "2026-07-01T12:00:00Z"));
-        assert!(!valid("2026-07-01", "2026-07-01T00:00:00+02:00"));
-        assert!(check_order(None, Some("2026-07-01")).is_ok());
-    }
-
-    #[test]
-    fn times() {
-        let read = |text, days| time("to", text, days).map(|t| t.to_rfc3339()).ok();
-        assert_eq!(read("2026-07-01", 0).as_deref(), Some("2026-07-01T00:00:00+00:00"));
-        assert_eq!(read("2026-12-31", 1).as_deref(), Some("2027-01-01T00:00:00+00:00"));
-        assert_eq!(read("2026-07-01T12:00:00+02:00", 1).as_deref(), Some("2026-07-01T10:00:00+00:00"));
-        for bad in ["", "yesterday", "2026-02-30", "2026-07-01 12:00", "12:00"] {
-            assert_eq!(read(bad, 0), None, "{bad}");
-        }
     }
 }

@@ -12,6 +12,7 @@ use crate::confirm::{self, Confirmed, Whom};
 use crate::{Result, store};
 
 mod asterisk;
+mod audit;
 mod bars;
 mod call;
 mod campaign;
@@ -25,6 +26,7 @@ mod input;
 mod listing;
 mod names;
 pub mod output;
+mod period;
 mod pjsip;
 mod report;
 mod route;
@@ -95,6 +97,9 @@ enum Noun {
     Status(Box<status::Status>),
     /// Count calls by day, campaign, client and so on
     Report(Box<report::Report>),
+    /// The audit: who changed what
+    #[command(subcommand, after_help = audit::EXAMPLES)]
+    Audit(audit::Verb),
     /// The Asterisk server's files
     #[command(subcommand)]
     Asterisk(asterisk::Verb),
@@ -187,6 +192,7 @@ impl Noun {
             Noun::Route(verb) => verb.run(env),
             Noun::Status(verb) => verb.run(env),
             Noun::Report(verb) => verb.run(env),
+            Noun::Audit(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
             Noun::Schema(schema) => schema.run(),
             Noun::Completion(completion) => Ok(completion.run()),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::bars::Charset;
 use super::listing::Listing;
 use super::output::{self, Output};
-use super::{Env, call, campaign, client, user};
+use super::{Env, call, campaign, client, period, user};
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::zone::{self, Moment};
 use crate::{Error, Kind, Result};
@@ -243,7 +243,7 @@ pub(super) fn moment(option: &str, text: &str, days: u64) -> Result<Moment> {
     let day = text.parse::<NaiveDate>().ok().and_then(|day| day.checked_add_days(chrono::Days::new(days)));
     match day {
         Some(day) => Ok(Moment::Day(day)),
-        None => Ok(Moment::At(call::time(option, text, days)?)),
+        None => Ok(Moment::At(period::time(option, text, days)?)),
     }
 }
 

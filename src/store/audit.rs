@@ -1,9 +1,68 @@
-//! The audit: who changed what, recorded by the database.
+//! The audit: who changed what, recorded by the database (`sql/migrations/0004_audit.sql`).
 
+use chrono::{DateTime, Utc};
 use postgres::GenericClient;
+use serde_json::Value;
 
 use super::Query;
-use crate::{Result, args};
+use crate::{Result, args, row};
+
+row! {
+    /// A change.
+    pub struct Entry {
+        /// Key.
+        pub id: i64,
+        /// When.
+        pub at: DateTime<Utc>,
+        /// The database login that made it.
+        pub login: String,
+        /// The person, as capconduit says; null for other programs.
+        pub operator: Option<String>,
+        /// The command, as capconduit says; null for other programs.
+        pub command: Option<String>,
+        /// The program, as it says itself.
+        pub program: Option<String>,
+        /// insert, update, delete or truncate.
+        pub action: String,
+        /// The table.
+        pub table_name: String,
+        /// The row's key; null where many rows went at once.
+        pub row_id: Option<String>,
+        /// The row's name: username, identifier, number, campaign, "campaign / client".
+        pub row_name: Option<String>,
+        /// Which columns an update changed.
+        pub columns: Vec<String>,
+        /// Columns and values before: of an update those that changed. Secrets are masked.
+        pub before: Option<Value>,
+        /// Columns and values after: of an update those that changed. Secrets are masked.
+        pub after: Option<Value>,
+    }
+}
+
+const SELECT: &str =
+    "SELECT a.*, ARRAY(SELECT k FROM jsonb_object_keys(a.after) k WHERE a.action = 'update' ORDER BY k)
+    AS columns FROM audit_log a";
+
+/// Which changes; None and an empty list let everything through.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// At or after this time.
+    pub from: Option<DateTime<Utc>>,
+    /// Before this time.
+    pub to: Option<DateTime<Utc>>,
+    /// `audit_log.table_name`, one of these.
+    pub tables: Vec<String>,
+    /// `audit_log.row_name`, or a part of "campaign / client".
+    pub name: Option<String>,
+    /// `audit_log.operator`
+    pub operator: Option<String>,
+    /// `audit_log.login`
+    pub login: Option<String>,
+    /// `audit_log.action`
+    pub action: Option<String>,
+    /// A part of `audit_log.command`, in any case.
+    pub command: Option<String>,
+}
 
 /// Tells the database which command this transaction carries out, and who gave it. Both end with the
 /// transaction.
@@ -16,4 +75,44 @@ pub fn introduce(tx: &mut impl GenericClient, command: &str, operator: &str) -> 
         args![command, operator],
     )?;
     Ok(())
+}
+
+/// Changes, newest first.
+///
+/// # Errors
+/// The database's.
+pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i32) -> Result<Vec<Entry>> {
+    let sql = format!(
+        "{SELECT}
+         WHERE ($1::timestamptz IS NULL OR a.at >= $1) AND ($2::timestamptz IS NULL OR a.at < $2)
+           AND ($3::text[] = '{{}}' OR a.table_name = ANY ($3))
+           AND ($4::text IS NULL OR a.row_name = $4 OR $4 = ANY (string_to_array(a.row_name, ' / ')))
+           AND ($5::text IS NULL OR a.operator = $5) AND ($6::text IS NULL OR a.login = $6)
+           AND ($7::text IS NULL OR a.action = $7)
+           AND ($8::text IS NULL OR position(lower($8) IN lower(a.command)) > 0)
+         ORDER BY a.id DESC LIMIT $9 OFFSET $10"
+    );
+    super::all(&db.rows(
+        &sql,
+        args![
+            filter.from,
+            filter.to,
+            filter.tables,
+            filter.name,
+            filter.operator,
+            filter.login,
+            filter.action,
+            filter.command,
+            limit,
+            offset,
+        ],
+    )?)
+}
+
+/// The change with this id.
+///
+/// # Errors
+/// The database's.
+pub fn find(db: &mut impl GenericClient, id: i64) -> Result<Option<Entry>> {
+    super::one(db.row(&format!("{SELECT} WHERE a.id = $1"), args![id])?)
 }

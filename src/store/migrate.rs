@@ -31,6 +31,7 @@ const STEPS: &[Step] = &[
     step!("migrations", "0001_v3_tables", false),
     step!("migrations", "0002_ledger", false),
     step!("migrations", "0003_counters", false),
+    step!("migrations", "0004_audit", false),
     step!("migrations", "0006_pjsip_options", false),
     step!("routines", "routing", true),
     step!("routines", "call_log", true),

@@ -6,6 +6,7 @@ mod harness;
 
 mod asterisk_check;
 mod asterisk_dies;
+mod audit;
 mod calls;
 mod caps;
 mod cli;

@@ -1,0 +1,158 @@
+//! `capconduit audit`: who changed what.
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::input::{integer, number};
+use super::listing::Listing;
+use super::output::{self, Output};
+use super::{Env, period};
+use crate::store::audit::{self, Filter};
+use crate::{Error, Result};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  capconduit audit list --noun setting --name 'Alice Priority'
+  capconduit audit list --login webapp --from 2026-07-01 --to 2026-07-31
+  capconduit audit show 4711
+
+The database records every change of configuration itself, whoever makes it: capconduit, the web back
+end, psql. Operator and command are what capconduit says of itself. Passwords are never recorded, only
+that they changed. Times are UTC.";
+
+/// Nouns of the command line, each with its tables.
+const NOUNS: [(&str, &[&str]); 7] = [
+    ("user", &["users"]),
+    ("client", &["clients"]),
+    ("pjsip", &["pjsip_endpoints", "pjsip_aors", "pjsip_auths"]),
+    ("did", &["dids"]),
+    ("campaign", &["campaigns", "campaign_dids"]),
+    ("setting", &["campaign_client_settings"]),
+    ("call", &["call_logs"]),
+];
+const TABLES: [&str; 10] = [
+    "users",
+    "clients",
+    "pjsip_endpoints",
+    "pjsip_aors",
+    "pjsip_auths",
+    "dids",
+    "campaigns",
+    "campaign_dids",
+    "campaign_client_settings",
+    "call_logs",
+];
+const ACTIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
+
+/// The verbs of `audit`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// List changes: the newest 50, or --limit, which --sort then orders
+    List(Box<List>),
+    /// Show a change, field by field
+    Show(Show),
+}
+
+impl Verb {
+    pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+        }
+    }
+}
+
+/// `audit list`
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Only changes at or after this time
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only changes before this time; a date includes its day
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Only of this noun's tables
+    #[arg(long, value_parser = NOUNS.map(|(noun, _)| noun), conflicts_with = "table")]
+    noun: Option<String>,
+    /// Only of this table
+    #[arg(long, value_parser = TABLES)]
+    table: Option<String>,
+    /// Only of what has this name: username, identifier, number or campaign; "CAMPAIGN / CLIENT"
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Only by this person
+    #[arg(long, value_name = "NAME")]
+    operator: Option<String>,
+    /// Only by this database login
+    #[arg(long, value_name = "LOGIN")]
+    login: Option<String>,
+    /// Only this kind of change
+    #[arg(long, value_parser = ACTIONS)]
+    action: Option<String>,
+    /// Only by capconduit commands that hold this text
+    #[arg(long, value_name = "TEXT")]
+    command: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
+        let limit = number("limit", self.listing.take_limit().unwrap_or(50), 0..=i32::MAX)?.unwrap_or_default();
+        let offset = number("offset", self.listing.take_offset().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
+        let (from, to) = period::bounds(self.from.as_deref(), self.to.as_deref())?;
+        let of_noun =
+            NOUNS.iter().filter(|(noun, _)| self.noun.as_deref() == Some(noun)).flat_map(|(_, tables)| *tables);
+        let tables = of_noun.map(|&table| table.to_owned()).chain(self.table).collect();
+        let filter = Filter {
+            from,
+            to,
+            tables,
+            name: self.name,
+            operator: self.operator,
+            login: self.login,
+            action: self.action,
+            command: self.command,
+        };
+        let entries = audit::list(&mut env.connect()?, &filter, limit, offset)?;
+        self.listing.of(
+            &entries,
+            &["id", "at", "login", "operator", "action", "table_name", "row_name", "columns", "command"],
+            "No changes.",
+        )
+    }
+}
+
+/// `audit show`
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The change's id, as audit list shows it
+    #[arg(value_parser = integer::<1>)]
+    id: i64,
+}
+
+/// A field before and after.
+#[derive(Serialize)]
+struct Change<'a> {
+    field: &'a str,
+    before: &'a Value,
+    after: &'a Value,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let entry = audit::find(&mut env.connect()?, self.id)?.ok_or_else(|| Error::not_found("change", self.id))?;
+        let (before, after) = (entry.before.clone().unwrap_or_default(), entry.after.clone().unwrap_or_default());
+        let side = if after.is_object() { &after } else { &before };
+        let changes = side.as_object().into_iter().flat_map(|fields| fields.keys());
+        let changes: Vec<Change<'_>> =
+            changes.map(|field| Change { field, before: &before[field], after: &after[field] }).collect();
+        let mut shown = output::to_value(&entry)?;
+        if let Value::Object(fields) = &mut shown {
+            fields.retain(|name, _| !["columns", "before", "after"].contains(&name.as_str()));
+            fields.insert("changes".to_owned(), json!(changes));
+        }
+        Ok(Output::Item(shown))
+    }
+}
