@@ -107,3 +107,6 @@ BEGIN
       AND a.count_pending <> p_count_pending;
     RETURN released;
 END $$;
+
+SELECT cc_as_owner('cc_log_call');
+SELECT cc_as_owner('cc_release_call');

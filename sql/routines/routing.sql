@@ -322,7 +322,13 @@ DECLARE
     rejection  record;
     candidates cc_candidate[];
 BEGIN
-    SELECT * INTO target FROM cc_resolve_did(p_did);
+    -- a seller is told of his own DIDs only
+    IF NOT cc_is_seller()
+        OR EXISTS (SELECT FROM dids d WHERE d.number = p_did AND d.user_id = cc_seller_user_id()) THEN
+        SELECT * INTO target FROM cc_resolve_did(p_did);
+    ELSE
+        SELECT * INTO target FROM cc_resolve_did(NULL);
+    END IF;
     IF target.reason IS NULL THEN
         SELECT array_agg(c) INTO candidates FROM cc_candidates(target.campaign_id, NULL, clock_timestamp()) c;
     END IF;
@@ -359,3 +365,6 @@ BEGIN
                 'total_calls_allowed', c.total_calls_allowed) ORDER BY c.try_order, c.tier, c.setting_id)
             FROM unnest(candidates) c JOIN campaign_client_settings s ON s.id = c.setting_id), '[]'::json));
 END $$;
+
+SELECT cc_as_owner('cc_route');
+SELECT cc_as_owner('cc_explain');
