@@ -69,9 +69,17 @@ pub(super) fn find(db: &mut impl GenericClient, name: &str) -> Result<Client> {
     }
 }
 
+/// Id and identifier of the client of this identifier or id.
+pub(super) fn reference(db: &mut impl GenericClient, name: &str) -> Result<(i32, String)> {
+    match client::reference(db, name)? {
+        Some(client) => Ok(client),
+        None => Err(unknown("client", name, &client::names(db)?)),
+    }
+}
+
 /// The id of the client that an option names.
 pub(super) fn id_of(db: &mut impl GenericClient, name: Option<&str>) -> Result<Option<i32>> {
-    name.map(|name| Ok(find(db, name)?.id)).transpose()
+    name.map(|name| Ok(reference(db, name)?.0)).transpose()
 }
 
 /// A client and its SIP side.

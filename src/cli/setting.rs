@@ -80,17 +80,13 @@ impl Named {
             });
         };
         let campaign = campaign::find(db, &self.campaign, self.user.as_deref())?;
-        let client = client::find(db, client)?;
-        setting::find(db, campaign.id, client.id)?.ok_or_else(|| {
+        let (client_id, identifier) = client::reference(db, client)?;
+        setting::find(db, campaign.id, client_id)?.ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
-                format!("client \"{}\" has no setting in campaign \"{}\"", client.client_identifier, campaign.name),
+                format!("client \"{identifier}\" has no setting in campaign \"{}\"", campaign.name),
             )
-            .hint(format!(
-                "capconduit setting add {} {} adds it.",
-                campaign.id,
-                shell(&client.client_identifier)
-            ))
+            .hint(format!("capconduit setting add {} {} adds it.", campaign.id, shell(&identifier)))
         })
     }
 }
@@ -217,12 +213,12 @@ impl Add {
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let campaign = campaign::find(&mut tx, &self.campaign, self.user.as_deref())?;
-        let client = client::find(&mut tx, &self.client)?;
-        let what = format!("{}\" in campaign \"{}", client.client_identifier, campaign.name);
-        if setting::find(&mut tx, campaign.id, client.id)?.is_some() {
+        let (client_id, identifier) = client::reference(&mut tx, &self.client)?;
+        let what = format!("{identifier}\" in campaign \"{}", campaign.name);
+        if setting::find(&mut tx, campaign.id, client_id)?.is_some() {
             return Err(exists("setting", &what));
         }
-        let id = setting::add(&mut tx, campaign.id, client.id)?;
+        let id = setting::add(&mut tx, campaign.id, client_id)?;
         setting::set(&mut tx, id, &changes)?;
         let setting = setting::by_id(&mut tx, id)?;
         tx.commit()?;

@@ -81,6 +81,17 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Client>> {
     super::one(db.row(&sql, args![name, super::as_id(name)])?)
 }
 
+/// Id and identifier of the client with this identifier, else with this id: what every login may read.
+///
+/// # Errors
+/// The database's.
+pub fn reference(db: &mut impl GenericClient, name: &str) -> Result<Option<(i32, String)>> {
+    let sql = "SELECT id, client_identifier FROM clients WHERE client_identifier = $1 OR id = $2
+               ORDER BY client_identifier = $1 DESC LIMIT 1";
+    let row = db.row(sql, args![name, super::as_id(name)])?;
+    row.map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).transpose()
+}
+
 /// All identifiers.
 ///
 /// # Errors

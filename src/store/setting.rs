@@ -134,17 +134,23 @@ pub fn add(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Res
 /// # Errors
 /// The database's.
 pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
-    // without a base, the trigger works it out anew: also where the counter is set to one more, which
+    // A seller's login may not touch the counter: it is named only where it is to be set. Without a base,
+    // the trigger works it out anew: also where the counter is set to one more, which
     // would else be taken for a call
-    db.run(
+    let counter = match changes.current_total_calls {
+        Some(_) => "current_total_calls = $6, total_calls_base = NULL,",
+        None => "",
+    };
+    let sql = format!(
         "UPDATE campaign_client_settings SET status = coalesce($2, status),
              max_concurrency = coalesce($3, max_concurrency),
              total_calls_allowed = CASE WHEN $4 THEN $5 ELSE total_calls_allowed END,
-             current_total_calls = coalesce($6, current_total_calls),
-             total_calls_base = CASE WHEN $6 IS NULL THEN total_calls_base END,
-             forwarding_priority = coalesce($7, forwarding_priority),
+             {counter} forwarding_priority = coalesce($7, forwarding_priority),
              weight = coalesce($8, weight), updated_at = now()
-         WHERE id = $1",
+         WHERE id = $1"
+    );
+    db.run(
+        &sql,
         args![
             id,
             changes.status,

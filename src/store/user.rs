@@ -34,7 +34,7 @@ row! {
 }
 
 const SELECT: &str = "SELECT id, username, email, role, status, full_name, company_name,
-    password_hash LIKE '$2%' AS password_set, created_at, updated_at FROM users";
+    cc_password_set(id) AS password_set, created_at, updated_at FROM users";
 
 /// What is to be changed; None stays as it is, an empty text clears a nullable column.
 #[derive(Debug, Default, PartialEq)]
@@ -128,13 +128,18 @@ pub fn add(db: &mut impl GenericClient, username: &str, email: &str, password_ha
 /// # Errors
 /// [`crate::Kind::Conflict`] where the address is taken.
 pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
+    // only what is to be changed is named: a seller's login may not touch all of it
+    let columns = [
+        (changes.email.is_some(), "email = $2, "),
+        (changes.password_hash.is_some(), "password_hash = $3, "),
+        (changes.role.is_some(), "role = $4, "),
+        (changes.status.is_some(), "status = $5, "),
+        (changes.full_name.is_some(), "full_name = nullif($6, ''), "),
+        (changes.company_name.is_some(), "company_name = nullif($7, ''), "),
+    ];
+    let columns: String = columns.into_iter().filter_map(|(given, column)| given.then_some(column)).collect();
     db.run(
-        "UPDATE users SET email = coalesce($2, email), password_hash = coalesce($3, password_hash),
-             role = coalesce($4, role), status = coalesce($5, status),
-             full_name = nullif(coalesce($6, full_name), ''),
-             company_name = nullif(coalesce($7, company_name), ''),
-             updated_at = now()
-         WHERE id = $1",
+        &format!("UPDATE users SET {columns}updated_at = now() WHERE id = $1"),
         args![
             id,
             changes.email,
