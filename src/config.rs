@@ -1,6 +1,7 @@
 //! Configuration: environment variables, and an env file for those that the environment lacks.
 //!
-//! The file is `/etc/capconduit/capconduit.env`, or the one that `CAPCONDUIT_ENV_FILE` names. It
+//! The file is `/etc/capconduit/capconduit.env`, or the one that `CAPCONDUIT_ENV_FILE` names; the admin
+//! CLI reads `/etc/capconduit/admin.env` before it, where it may. A file
 //! holds `NAME=value` lines; a value with `$`, `#` or spaces stands in single quotes.
 
 use std::collections::HashMap;
@@ -15,10 +16,15 @@ use crate::{Error, Kind, Result};
 /// Where the env file is looked for when `CAPCONDUIT_ENV_FILE` does not say.
 pub const DEFAULT_ENV_FILE: &str = "/etc/capconduit/capconduit.env";
 
+/// The admin CLI's own, beside it: Asterisk's user cannot read it.
+const ADMIN_ENV_FILE: &str = "admin.env";
+
 /// The settings of one run.
 #[derive(Clone, Default)]
 pub struct Config {
     from_file: HashMap<String, String>,
+    /// The file that Asterisk's programs read, too, names the database.
+    database_is_shared: bool,
 }
 
 impl Config {
@@ -50,6 +56,34 @@ impl Config {
         Ok(config)
     }
 
+    /// As [`Config::load`], for the admin CLI: what `admin.env` says goes before `capconduit.env`, unless
+    /// `CAPCONDUIT_ENV_FILE` names another file for both. Who may not read it does without.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_for_admin() -> Result<Self> {
+        if env::var_os("CAPCONDUIT_ENV_FILE").is_some() {
+            return Config::load();
+        }
+        Config::admin_beside(Path::new(DEFAULT_ENV_FILE), Config::load)
+    }
+
+    fn admin_beside(shared_file: &Path, shared: impl FnOnce() -> Result<Self>) -> Result<Self> {
+        let path = shared_file.with_file_name(ADMIN_ENV_FILE);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
+                return shared();
+            }
+            Err(e) => return Err(Error::io("read", &path, &e)),
+        };
+        let admin = Self::from_env_file(&text, &path)?;
+        admin.refuse_open_secrets(&path)?;
+        let mut config = shared()?;
+        config.from_file.extend(admin.from_file);
+        Ok(config)
+    }
+
     /// A file that holds a secret must not be everybody's to read.
     fn refuse_open_secrets(&self, path: &Path) -> Result<()> {
         let mode = std::fs::metadata(path).map_or(0, |m| m.permissions().mode());
@@ -57,7 +91,9 @@ impl Config {
             |name: &str| self.from_file.get(name).is_some_and(|url| url.contains('@') || url.contains("password="));
         let secret =
             ["INTERNAL_API_TOKEN", "ASTERISK_ARI_PASSWORD"].into_iter().find(|name| self.from_file.contains_key(*name));
-        let secret = secret.or_else(|| ["DATABASE_URL", "DATABASE_URI"].into_iter().find(|name| in_url(name)));
+        let secret = secret.or_else(|| {
+            ["DATABASE_URL", "DATABASE_URI", "ASTERISK_DATABASE_URL"].into_iter().find(|name| in_url(name))
+        });
         match secret {
             Some(secret) if mode & 0o007 != 0 => Err(Error::new(
                 Kind::Permission,
@@ -78,7 +114,8 @@ impl Config {
             })?;
             from_file.insert(name, value);
         }
-        Ok(Config { from_file })
+        let database_is_shared = ["DATABASE_URL", "DATABASE_URI"].iter().any(|name| from_file.contains_key(*name));
+        Ok(Config { from_file, database_is_shared })
     }
 
     /// A variable: the environment's, else the file's. Empty counts as not set.
@@ -96,7 +133,7 @@ impl Config {
     /// Whether the env file names the database, and so also for programs that Asterisk starts.
     #[must_use]
     pub fn is_database_in_file(&self) -> bool {
-        ["DATABASE_URL", "DATABASE_URI"].iter().any(|name| self.from_file.contains_key(*name))
+        self.database_is_shared
     }
 
     /// `CAPCONDUIT_CONNECT_TIMEOUT` in seconds, fractions allowed; default 2.
@@ -150,6 +187,27 @@ mod tests {
             Config::from_env_file(b"A=1\nDATABASE_URL=a b secret\n", Path::new("/x.env")).err().expect("must fail");
         assert!(error.message.contains("/x.env: entry 2"), "{error}");
         assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn the_admin_s_file_goes_first() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared_file = folder.path().join("capconduit.env");
+        let shared = || Config::from_env_file(b"CC_TEST_D=agi\nCC_TEST_E=both\n", &shared_file);
+        let config = Config::admin_beside(&shared_file, shared).expect("no admin.env");
+        assert_eq!(config.get("CC_TEST_D").as_deref(), Some("agi"));
+
+        let admin_file = folder.path().join("admin.env");
+        std::fs::write(&admin_file, "CC_TEST_D=admin\nASTERISK_DATABASE_URL=postgresql://a:b@h/d\n").expect("written");
+        let mode = |mode| std::fs::set_permissions(&admin_file, PermissionsExt::from_mode(mode)).expect("own file");
+        mode(0o600);
+        let config = Config::admin_beside(&shared_file, shared).expect("both");
+        assert_eq!(config.get("CC_TEST_D").as_deref(), Some("admin"));
+        assert_eq!(config.get("CC_TEST_E").as_deref(), Some("both"));
+        assert!(!config.is_database_in_file(), "the programs that Asterisk starts read the other file");
+        mode(0o644);
+        let error = Config::admin_beside(&shared_file, shared).err().expect("open to all");
+        assert_eq!(error.kind, Kind::Permission);
     }
 
     #[test]

@@ -58,8 +58,8 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed; 2 usage; 3 not found; 4 conflict (exists, or still in use);
 5 invalid value; 6 permission denied; 75 database unreachable (try again).
 
-The database is DATABASE_URL, from the environment or /etc/capconduit/capconduit.env;
-by default the local socket, database capconduit.";
+The database is DATABASE_URL, from the environment, /etc/capconduit/admin.env or
+/etc/capconduit/capconduit.env; by default the local socket, database capconduit.";
 
 #[derive(Debug, Subcommand)]
 enum Noun {
@@ -238,7 +238,7 @@ fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 
         Ok(cli) => cli,
         Err(e) => return output::usage(&e, json, stdout, stderr),
     };
-    let config = if cli.noun.is_about_the_program() { Ok(Config::default()) } else { Config::load() };
+    let config = if cli.noun.is_about_the_program() { Ok(Config::default()) } else { Config::load_for_admin() };
     let result = config.and_then(|config| {
         let mut env = Env {
             config: &config,
@@ -249,7 +249,7 @@ fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 
             json: cli.json,
             command: command_line(args),
         };
-        cli.noun.run(&mut env)
+        cli.noun.run(&mut env).map_err(|error| store::name_login(&config, error))
     });
     output::print(result, cli.json, stdout, stderr)
 }

@@ -107,8 +107,39 @@ pub fn with_deadline<T: Send + 'static>(
 /// # Errors
 /// [`Kind::Invalid`] where the URL does not parse. The URL is not repeated: it may hold a password.
 pub fn database_config(config: &Config, application_name: &str) -> Result<postgres::Config> {
-    let mut database = match config.database_url() {
-        Some(url) => parse_url(&url)?,
+    config_of(config.database_url().as_deref(), application_name)
+}
+
+/// As [`database_config`], for Asterisk's realtime: `ASTERISK_DATABASE_URL`, else the same database.
+///
+/// # Errors
+/// As [`database_config`].
+pub fn asterisk_config(config: &Config) -> Result<postgres::Config> {
+    config_of(config.get("ASTERISK_DATABASE_URL").or_else(|| config.database_url()).as_deref(), "asterisk")
+}
+
+/// The error with the login and the database that it is about, where the database has denied something.
+#[must_use]
+pub fn name_login(config: &Config, mut error: Error) -> Error {
+    if error.kind == Kind::Permission
+        && error.message.starts_with("database: ")
+        && let Ok(database) = database_config(config, "capconduit")
+    {
+        let login = database.get_user().map_or("the system user".to_owned(), |user| format!("login \"{user}\""));
+        let name = database.get_dbname().unwrap_or("?");
+        error.message = format!("{} ({login}, database \"{name}\")", error.message);
+        error.hint.get_or_insert_with(|| {
+            "This login has no right to do that, or not to what is not its own. capconduit db roles gives each \
+             purpose a login; DATABASE_URL chooses one."
+                .to_owned()
+        });
+    }
+    error
+}
+
+fn config_of(url: Option<&str>, application_name: &str) -> Result<postgres::Config> {
+    let mut database = match url {
+        Some(url) => parse_url(url)?,
         None => postgres::Config::new(),
     };
     if database.get_hosts().is_empty() && database.get_hostaddrs().is_empty() {
@@ -128,7 +159,10 @@ pub fn database_config(config: &Config, application_name: &str) -> Result<postgr
 }
 
 /// A libpq URL or `key=value` string; SQLAlchemy's `postgresql+psycopg2://` is understood.
-fn parse_url(url: &str) -> Result<postgres::Config> {
+///
+/// # Errors
+/// [`Kind::Invalid`]. The URL is not repeated: it may hold a password.
+pub fn parse_url(url: &str) -> Result<postgres::Config> {
     let url = match url.split_once("://") {
         Some((scheme, rest)) if scheme.starts_with("postgres") => format!("postgresql://{rest}"),
         _ => url.to_owned(),

@@ -15,9 +15,10 @@ use crate::{Error, Result, store};
 /// `asterisk install`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Asterisk's realtime gets the login of DATABASE_URL; the AGI programs read /etc/capconduit/capconduit.env.
-Options that are not given keep what is installed, so that an upgrade needs none. Restart Asterisk after the first installation;
-later, `asterisk -rx 'core reload'` is enough. What a site adds goes into pjsip_local.conf,
+Asterisk's realtime gets the login of ASTERISK_DATABASE_URL, which capconduit db roles writes into
+admin.env, else of DATABASE_URL; the AGI programs read /etc/capconduit/capconduit.env. Options that are
+not given keep what is installed, so that an upgrade needs none. Restart Asterisk after the first
+installation; later, `asterisk -rx 'core reload'` is enough. What a site adds goes into pjsip_local.conf,
 extensions_local.conf and modules_local.conf, which are never touched.")]
 pub(in crate::cli) struct Install {
     /// Asterisk's configuration folder
@@ -47,7 +48,7 @@ pub(in crate::cli) struct Install {
 
 impl Install {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let database = store::database_config(env.config, "asterisk")?;
+        let database = store::asterisk_config(env.config)?;
         let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
         let programs_dir = program.parent().unwrap_or(&program);
         let site = Site {
@@ -87,6 +88,13 @@ fn warnings(site: &Site, database: &postgres::Config, env: &Env<'_>) -> Vec<Stri
     }
     if !asterisk::has_carrier(site) {
         warnings.push("no --carrier: calls are refused until one is named".to_owned());
+    }
+    if env.config.get("ASTERISK_DATABASE_URL").is_none() {
+        warnings.push(
+            "no ASTERISK_DATABASE_URL: res_pgsql.conf gets the login of DATABASE_URL, which may do more than read; \
+             capconduit db roles makes one for it"
+                .to_owned(),
+        );
     }
     if database.get_user().is_none() {
         warnings.push("DATABASE_URL names no user: Asterisk's realtime logs in as \"asterisk\"".to_owned());
