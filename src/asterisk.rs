@@ -354,7 +354,8 @@ fn res_pgsql(database: &postgres::Config) -> Result<String> {
         .map(|lines| lines.join("\n"))
 }
 
-fn group_id(name: &str) -> Option<u32> {
+/// The id of a group of this machine.
+pub(crate) fn group_id(name: &str) -> Option<u32> {
     let groups = fs::read_to_string("/etc/group").ok()?;
     groups.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 pub mod confirm;
 pub mod delivery;
+pub mod env_file;
 pub mod error;
 pub mod number;
 pub mod realtime;

@@ -1,5 +1,7 @@
 //! `capconduit db`: the schema, the sample data, and whether what must agree does.
 
+mod roles;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -20,6 +22,8 @@ pub(super) enum Verb {
     Seed,
     /// Compare what must agree in the database; exit code 1 when something does not
     Verify(Verify),
+    /// Create a database login for each purpose, with the rights that it needs and no more
+    Roles(Box<roles::Roles>),
 }
 
 /// `db verify`
@@ -44,6 +48,7 @@ impl Verb {
             Verb::Status => status(env),
             Verb::Seed => seed(env),
             Verb::Verify(verb) => verb.run(env),
+            Verb::Roles(verb) => verb.run(env),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod pjsip;
 pub mod reap;
 pub mod record;
 pub mod report;
+pub mod role;
 pub mod route;
 pub mod setting;
 pub mod status;

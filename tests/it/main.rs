@@ -4,6 +4,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod access;
 mod asterisk_check;
 mod asterisk_dies;
 mod audit;

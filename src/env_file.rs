@@ -1,0 +1,180 @@
+//! Env files, changed: one line is set, the others stay, and no reader sees half of a file or what is
+//! not meant for him. Reading them is `config`'s.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// An env file as it is to be.
+#[derive(Debug)]
+pub struct EnvFile {
+    path: PathBuf,
+    text: String,
+    /// Owner and group of the file that is there.
+    owner: Option<(u32, u32)>,
+}
+
+impl EnvFile {
+    /// Reads a file; one that is missing is empty.
+    ///
+    /// # Errors
+    /// It cannot be read, or is no env file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let failed = |e: std::io::Error| Error::io("read", path, &e);
+        let (text, owner) = match fs::read_to_string(path) {
+            Ok(text) => (text, fs::metadata(path).map(|m| Some((m.uid(), m.gid()))).map_err(failed)?),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
+            Err(e) => return Err(failed(e)),
+        };
+        values(&text, path)?;
+        Ok(EnvFile { path: path.to_owned(), text, owner })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A variable's value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<String> {
+        values(&self.text, &self.path).ok()?.remove(name).filter(|value| !value.is_empty())
+    }
+
+    /// Sets a variable; all other lines stay as they are.
+    ///
+    /// # Errors
+    /// The variable's line cannot be told from the rest (a value over several lines), or the value cannot
+    /// be written.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let is_it = |line: &str| {
+            let line = line.trim_start();
+            let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+            line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let plain = !value.contains(|c: char| c.is_whitespace() || "$#\"'\\`".contains(c));
+        let new = if plain { format!("{name}={value}\n") } else { format!("{name}='{value}'\n") };
+        let mut text = String::new();
+        let mut pending = Some(&new);
+        for line in self.text.split_inclusive('\n') {
+            if is_it(line) {
+                // a second one goes: which of them counts is nobody's guess
+                text.push_str(pending.take().map_or("", String::as_str));
+            } else {
+                text.push_str(line);
+                if !line.ends_with('\n') {
+                    text.push('\n');
+                }
+            }
+        }
+        text.push_str(pending.map_or("", String::as_str));
+
+        let mut expected = values(&self.text, &self.path)?;
+        expected.insert(name.to_owned(), value.to_owned());
+        if values(&text, &self.path).ok() != Some(expected) {
+            let path = self.path.display();
+            return Err(Error::invalid(format!("{path}: the line of {name} cannot be replaced"))
+                .hint("Nothing was changed. Write each NAME=value on a line of its own."));
+        }
+        self.text = text;
+        Ok(())
+    }
+
+    /// Writes the new file beside the old one, readable by nobody else before mode and group are right.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn prepare(self, mode: u32, group: Option<u32>) -> Result<Prepared> {
+        let mut name = self.path.as_os_str().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let prepared = Prepared { temporary: PathBuf::from(name), path: self.path };
+        let attempt = || -> std::io::Result<()> {
+            let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&prepared.temporary)?;
+            out.write_all(self.text.as_bytes())?;
+            let (uid, gid) = self.owner.map_or((None, None), |(uid, gid)| (Some(uid), Some(gid)));
+            match fchown(&out, uid, group.or(gid)) {
+                // an ordinary user, for a server of its own
+                Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => return Err(e),
+                Ok(()) | Err(_) => {}
+            }
+            out.set_permissions(fs::Permissions::from_mode(mode))?;
+            out.sync_all()
+        };
+        attempt().map_err(|e| Error::io("write", &prepared.path, &e))?;
+        Ok(prepared)
+    }
+}
+
+fn values(text: &str, path: &Path) -> Result<BTreeMap<String, String>> {
+    // the parser's message quotes the line, which may hold a password
+    dotenvy::from_read_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|_| Error::invalid(format!("{}: not every line is NAME=value", path.display())))
+}
+
+/// A new file beside the old one. Dropped, it goes.
+#[derive(Debug)]
+pub struct Prepared {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl Prepared {
+    /// Puts it in the old one's place.
+    ///
+    /// # Errors
+    /// The folder cannot be written any more; the new file stays beside the old one then.
+    pub fn install(self) -> Result<()> {
+        let result = fs::rename(&self.temporary, &self.path).map_err(|e| {
+            Error::io("replace", &self.path, &e)
+                .hint(format!("What it was to hold is in {}.", self.temporary.display()))
+        });
+        // also after a failure: what it holds may be nowhere else
+        std::mem::forget(self);
+        result
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // a file that is not there need not go
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> EnvFile {
+        EnvFile { path: "/x.env".into(), text: text.to_owned(), owner: None }
+    }
+
+    #[test]
+    fn other_lines_stay() {
+        let mut env = file("# ours\nexport DATABASE_URL='a b'\nDATABASE_URLS=x\nINTERNAL_API_TOKEN=\"t # t\"");
+        env.set("DATABASE_URL", "postgresql://u:p@h:1/d").expect("a line");
+        assert_eq!(
+            env.text,
+            "# ours\nDATABASE_URL=postgresql://u:p@h:1/d\nDATABASE_URLS=x\nINTERNAL_API_TOKEN=\"t # t\"\n"
+        );
+        env.set("NEW", "1").expect("a line");
+        assert!(env.text.ends_with("\nNEW=1\n"));
+        env.set("NEW", "host=a password='").expect_err("no quotes for it");
+        env.set("NEW", "host=a dbname=$b").expect("quoted");
+        assert_eq!(env.get("NEW").as_deref(), Some("host=a dbname=$b"));
+        assert_eq!(env.get("INTERNAL_API_TOKEN").as_deref(), Some("t # t"));
+    }
+
+    #[test]
+    fn a_value_over_several_lines_is_not_torn() {
+        let mut env = file("A='1\nDATABASE_URL=2'\n");
+        assert!(env.set("DATABASE_URL", "x").is_err());
+        assert_eq!(env.text, "A='1\nDATABASE_URL=2'\n");
+    }
+}
