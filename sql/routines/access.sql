@@ -16,7 +16,8 @@ CREATE OR REPLACE FUNCTION cc_is_seller() RETURNS boolean LANGUAGE sql STABLE AS
     SELECT EXISTS (
         SELECT FROM database_roles r JOIN pg_roles g ON g.rolname = r.role_name
         WHERE r.purpose = 'seller_group' AND pg_has_role(session_user, g.oid, 'USAGE')
-          AND NOT (SELECT s.rolsuper FROM pg_roles s WHERE s.rolname = session_user))
+          -- whoever made the roles may be a member of them all, and a superuser is
+          AND NOT pg_has_role(session_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'database_roles'::regclass), 'USAGE'))
 $$;
 SELECT cc_as_owner('cc_is_seller');
 
