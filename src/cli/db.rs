@@ -75,14 +75,17 @@ fn status(env: &mut Env<'_>) -> Result<Output> {
 }
 
 fn seed(env: &mut Env<'_>) -> Result<Output> {
-    let loaded = migrate::seed(&mut env.connect()?)?;
+    let mut db = env.connect()?;
+    let mut tx = env.begin(&mut db)?;
+    let loaded = migrate::seed(&mut tx)?;
+    tx.commit()?;
     let message = if loaded { "Sample data loaded." } else { "The sample data is there already." };
     Output::done(message, &json!({ "loaded": loaded }))
 }
 
 impl Verify {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let differences = verify::verify(&mut env.connect()?, self.repair)?;
+        let differences = verify::verify(&mut env.connect()?, self.repair, |tx| env.introduce(tx))?;
         let output = Output::list(
             &differences,
             &["check", "table", "id", "expected", "found", "repairable", "repaired", "message"],

@@ -143,8 +143,16 @@ impl Env<'_> {
     /// The database's.
     pub fn begin<'c>(&self, db: &'c mut postgres::Client) -> Result<postgres::Transaction<'c>> {
         let mut tx = db.transaction()?;
-        store::audit::introduce(&mut tx, &self.command, &operator())?;
+        self.introduce(&mut tx)?;
         Ok(tx)
+    }
+
+    /// What [`Env::begin`] tells the database, for a transaction that is begun elsewhere.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn introduce(&self, tx: &mut impl postgres::GenericClient) -> Result<()> {
+        store::audit::introduce(tx, &self.command, &operator())
     }
 
     /// Asks before something is removed. `what` is a question: `Remove client "acme"?`

@@ -199,8 +199,7 @@ fn refuse_what_does_not_fit(now: &[Status]) -> Result<()> {
 ///
 /// # Errors
 /// [`crate::Kind::Conflict`] where the database holds other users: sample data is not for a live system.
-pub fn seed(client: &mut Client) -> Result<bool> {
-    let mut tx = client.transaction()?;
+pub fn seed(tx: &mut impl GenericClient) -> Result<bool> {
     tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db seed', 0))", args![])?;
     let row = tx.row("SELECT count(*) FILTER (WHERE email LIKE '%@sample.invalid'), count(*) FROM users", args![])?;
     let (sample, all): (i64, i64) = match row {
@@ -216,6 +215,5 @@ pub fn seed(client: &mut Client) -> Result<bool> {
         return Ok(false);
     }
     tx.batch_execute(SAMPLE_DATA)?;
-    tx.commit()?;
     Ok(true)
 }

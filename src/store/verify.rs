@@ -1,6 +1,6 @@
 //! What must agree in the database and does not: one query per check, and how it is put right.
 
-use postgres::{Client, IsolationLevel};
+use postgres::{Client, IsolationLevel, Transaction};
 
 use super::Query;
 use crate::{Result, args, row};
@@ -197,17 +197,22 @@ const CHECKS: [Check; 9] = [
 ];
 
 /// Everything that does not agree; with `repair`, what can safely be put right has been, in one
-/// transaction.
+/// transaction, which `introduce` tells the audit of.
 ///
 /// # Errors
 /// The database's; nothing was repaired then.
-pub fn verify(client: &mut Client, repair: bool) -> Result<Vec<Difference>> {
+pub fn verify(
+    client: &mut Client,
+    repair: bool,
+    introduce: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
+) -> Result<Vec<Difference>> {
     // each statement must see what has been committed before it, whatever the database's default is
     let mut tx = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start()?;
     if repair {
         // Of this transaction only: through PgBouncer the session is others' afterwards. Calls wait
         // for what is locked here, so this must not wait long for anything itself.
         tx.batch_execute("SET LOCAL capconduit.repair = 'on'; SET LOCAL lock_timeout = '1s'")?;
+        introduce(&mut tx)?;
     }
     let mut all = Vec::new();
     for check in &CHECKS {

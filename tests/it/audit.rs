@@ -188,9 +188,14 @@ fn counting_a_call_is_no_change_and_costs_no_call_of_the_trigger() {
     assert_eq!((recorded(&database), database.value(calls).as_str()), (Vec::<String>::new(), "0"));
 
     let setting = database.value("SELECT id FROM campaign_client_settings WHERE current_total_calls = 21");
+    // a repair of the counter, by whatever it was wrong
+    database.capconduit(&["db", "verify", "--repair"]);
+    let command = "SELECT DISTINCT command FROM audit_log WHERE after ? 'current_total_calls'";
+    assert_eq!(database.value(command), "capconduit db verify --repair");
+    recorded(&database);
     // a correction, also one that happens to be one more, and a reset
     for (option, value, before, after) in
-        [("--current-total-calls", "50", 21, 50), ("--current-total-calls", "51", 50, 51), ("", "", 51, 0)]
+        [("--current-total-calls", "50", 20, 50), ("--current-total-calls", "51", 50, 51), ("", "", 51, 0)]
     {
         let option = if option.is_empty() { "--reset-total-calls".to_owned() } else { format!("{option}={value}") };
         database.capconduit(&["setting", "set", &setting, &option]);
