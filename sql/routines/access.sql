@@ -38,6 +38,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
                WHERE c.oid = to_regclass(p_table) AND c.relrowsecurity AND p.polname = 'cc_seller'
                  AND obj_description(p.oid, 'pg_policy') = mark
+                 AND EXISTS (SELECT FROM pg_policy e WHERE e.polrelid = p.polrelid AND e.polname = 'cc_everyone')
                  AND p.polroles = ARRAY(SELECT oid FROM pg_roles WHERE rolname = p_group)) THEN
         RETURN;
     END IF;

@@ -120,13 +120,7 @@ pub(super) fn new_password(env: &mut Env<'_>, from_stdin: bool, prompt: &str) ->
         }
         return Ok(Some(password));
     }
-    if !env.interactive {
-        return Ok(None);
-    }
-    let password = ask(prompt)?;
-    if password.is_empty() {
-        return Ok(None);
-    }
+    let Some(password) = known_password(env, prompt)? else { return Ok(None) };
     if ask("Again")? != password {
         return Err(Error::invalid("the two passwords differ"));
     }
@@ -136,12 +130,19 @@ pub(super) fn new_password(env: &mut Env<'_>, from_stdin: bool, prompt: &str) ->
 /// A password that is there already: a line of standard input, or asked for at the terminal. None
 /// where nobody can be asked, or an empty answer is given.
 pub(super) fn old_password(env: &mut Env<'_>, from_stdin: bool, prompt: &str) -> Result<Option<String>> {
-    let password = match (from_stdin, env.interactive) {
-        (true, _) => stdin_line(env.stdin)?,
-        (false, true) => ask(prompt)?,
-        (false, false) => String::new(),
-    };
-    Ok(Some(password).filter(|password| !password.is_empty()))
+    if from_stdin {
+        return Ok(Some(stdin_line(env.stdin)?).filter(|password| !password.is_empty()));
+    }
+    known_password(env, prompt)
+}
+
+/// A password that is in use already, asked for once at the terminal. None where nobody can be asked, or
+/// an empty answer is given.
+pub(super) fn known_password(env: &Env<'_>, prompt: &str) -> Result<Option<String>> {
+    if !env.interactive {
+        return Ok(None);
+    }
+    Ok(Some(ask(prompt)?).filter(|password| !password.is_empty()))
 }
 
 fn ask(prompt: &str) -> Result<String> {

@@ -118,6 +118,20 @@ pub fn asterisk_config(config: &Config) -> Result<postgres::Config> {
     config_of(config.get("ASTERISK_DATABASE_URL").or_else(|| config.database_url()).as_deref(), "asterisk")
 }
 
+/// Whether the configured server lets this login in with this password.
+///
+/// # Errors
+/// [`Kind::Unreachable`] where it cannot be asked.
+pub fn accepts(config: &Config, login: &str, password: &str) -> Result<bool> {
+    let mut database = database_config(config, "capconduit")?;
+    database.user(login).password(password).connect_timeout(config.connect_timeout()?);
+    match database.connect(NoTls).map_err(Error::from) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind == Kind::Permission => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// The error with the login and the database that it is about, where the database has denied something.
 #[must_use]
 pub fn name_login(config: &Config, mut error: Error) -> Error {

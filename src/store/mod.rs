@@ -34,7 +34,9 @@ pub mod user;
 pub mod verify;
 pub mod zone;
 
-pub use connect::{asterisk_config, connect, connect_to, database_config, name_login, parse_url, with_deadline};
+pub use connect::{
+    accepts, asterisk_config, connect, connect_to, database_config, name_login, parse_url, with_deadline,
+};
 
 /// A Rust type and the PostgreSQL type that it is sent as.
 pub trait SqlArg: ToSql + Sync + Sized {

@@ -1,9 +1,10 @@
 //! `db roles`: what each login may do and what not, tried with the logins themselves on a server that
 //! asks for passwords.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use postgres::error::SqlState;
@@ -247,6 +248,41 @@ fn files_keep_what_is_in_them_and_the_owner_is_not_lost() {
     assert_eq!(access.command(&["--rotate=nobody"]).status.code(), Some(3));
     let other_prefix = access.owner.command().args(["db", "roles", "--prefix", "other"]).output().expect("it runs");
     assert_eq!(other_prefix.status.code(), Some(4));
+}
+
+#[test]
+fn passwords_that_are_known_are_asked_for() {
+    let access = Access::new("asked");
+    let known: Vec<String> = access.purposes()[..4]
+        .iter()
+        .map(|login| login.url.split([':', '@']).nth(2).expect("a password").to_owned())
+        .collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    // at a terminal, which script makes
+    let at_terminal = |answers: &[&str]| {
+        let program = crate::harness::program("capconduit");
+        let line = format!("{} db roles --ask-passwords --env-dir {}", program.display(), folder.path().display());
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env("DATABASE_URL", &access.owner.url);
+        script.env("CAPCONDUIT_ENV_FILE", "/dev/null").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = script.spawn().expect("script runs");
+        let typed: String = answers.iter().map(|answer| format!("{answer}\n")).collect();
+        child.stdin.take().expect("piped").write_all(typed.as_bytes()).expect("read");
+        let output = child.wait_with_output().expect("it ends");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = at_terminal(&["wrong"]);
+    assert_eq!(code, Some(6), "{said}");
+    assert!(said.contains("the server refuses this password of asked_agi"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
+
+    // in the order of the table: agi, admin, asterisk, report
+    let (code, said) = at_terminal(&known.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(code, Some(0), "{said}");
+    for name in ["capconduit.env", "admin.env", "report.env"] {
+        let read = |folder: &Path| std::fs::read_to_string(folder.join(name)).expect("text");
+        assert_eq!(read(folder.path()), read(access.folder.path()), "{name}");
+    }
 }
 
 #[test]
@@ -647,9 +683,9 @@ fn the_cli_works_for_a_seller() {
         assert!(!shown.contains("Bob"), "{arguments:?}: {shown}");
     }
     let mut password = alice.command();
-    password.args(["user", "set", "alice", "--password-stdin"]).stdin(std::process::Stdio::piped());
-    let mut child = password.stdout(std::process::Stdio::null()).spawn().expect("it runs");
-    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"correct horse\n").expect("read");
+    password.args(["user", "set", "alice", "--password-stdin"]).stdin(Stdio::piped());
+    let mut child = password.stdout(Stdio::null()).spawn().expect("it runs");
+    child.stdin.take().expect("piped").write_all(b"correct horse\n").expect("read");
     assert!(child.wait().expect("it ends").success());
 
     for (code, arguments) in [

@@ -11,10 +11,10 @@ use postgres::{Client, GenericClient};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::input::{new_password, typeable};
+use crate::cli::input::{known_password, new_password, typeable};
 use crate::cli::output::Output;
 use crate::cli::{Env, user};
-use crate::env_file::EnvFile;
+use crate::env_file::{EnvFile, Prepared};
 use crate::store::role::{self, Role};
 use crate::{Error, Kind, Result, asterisk, store};
 
@@ -148,9 +148,9 @@ impl Roles {
         }
         let prepared: Vec<_> = files.into_values().map(prepare).collect::<Result<_>>()?;
         tx.commit()?;
-        for file in prepared {
-            file.install()?;
-        }
+        // all of them, whatever becomes of one: nothing else knows these passwords
+        let installed: Vec<Result<()>> = prepared.into_iter().map(Prepared::install).collect();
+        installed.into_iter().collect::<Result<()>>()?;
 
         if logins.iter().any(|login| login.purpose == "asterisk" && login.password.is_some()) {
             env.progress("capconduit asterisk install --force gives Asterisk's realtime its new login.");
@@ -429,19 +429,28 @@ fn explain(error: Error) -> Error {
     }
 }
 
-fn prepare(file: EnvFile) -> Result<crate::env_file::Prepared> {
+fn prepare(file: EnvFile) -> Result<Prepared> {
     // Asterisk's user runs the per-call programs, which read this one
     let for_asterisk = file.path().ends_with("capconduit.env");
     let group = if for_asterisk { asterisk::group_id("asterisk") } else { None };
     file.prepare(if for_asterisk { 0o640 } else { 0o600 }, group)
 }
 
+/// A password from a person: a new one, or that of a role that is there, which the server then confirms.
 fn ask(env: &mut Env<'_>, login: &Login) -> Result<String> {
-    let which = if login.state == State::There { "Present password" } else { "New password" };
-    let password = new_password(env, false, &format!("{which} of {}", login.role))?.ok_or_else(|| {
-        Error::new(Kind::Usage, format!("no password was given for {}", login.role)).hint("Nothing was changed.")
+    let role = &login.role;
+    let password = match login.state {
+        State::There => known_password(env, &format!("Present password of {role}"))?,
+        _ => new_password(env, false, &format!("New password of {role}"))?,
+    };
+    let password = password.ok_or_else(|| {
+        Error::new(Kind::Usage, format!("no password was given for {role}")).hint("Nothing was changed.")
     })?;
     typeable("the password", &password)?;
+    if login.state == State::There && !store::accepts(env.config, role, &password)? {
+        return Err(Error::new(Kind::Permission, format!("the server refuses this password of {role}"))
+            .hint("Nothing was changed. --rotate gives the role a new one."));
+    }
     Ok(password)
 }
 
