@@ -55,7 +55,8 @@ impl Verb {
 
 fn migrate(env: &mut Env<'_>) -> Result<Output> {
     let mut client = env.connect()?;
-    let applied = migrate::migrate(&mut client, |step| env.progress(&format!("applying {step}")))?;
+    let applied = migrate::migrate(&mut client, |step| env.progress(&format!("applying {step}")));
+    let applied = applied.map_err(roles::explain)?;
     let message = match applied.len() {
         0 => "The schema is up to date.".to_owned(),
         1 => "1 step applied. The schema is up to date.".to_owned(),

@@ -472,6 +472,9 @@ fn the_admin_login_has_all_rows_and_no_hand_in_the_audit() {
     ] {
         login.capconduit(arguments);
     }
+    let output = login.command().args(["db", "migrate"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(6) && said.contains("owner.env"), "{said}");
     let client = "SELECT DISTINCT login FROM audit_log WHERE command LIKE 'capconduit client %'";
     assert_eq!(login.value(client), "adm_admin");
     let mut session = login.connect();

@@ -27,8 +27,8 @@ const PASSWORD_LENGTH: usize = 32;
 /// `db roles`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Creates what is missing: PREFIX_asterisk reads the three ps_* views, PREFIX_agi routes and records calls,
-PREFIX_admin is for this program, PREFIX_report reads everything but passwords. --seller adds
+Creates what is missing: PREFIX_asterisk reads the three ps_* views, PREFIX_agi routes and records
+calls, PREFIX_admin is for this program, PREFIX_report reads everything but passwords. --seller adds
 PREFIX_seller_USER, who sees and changes only what is his own, in psql too.
 
 Their passwords go into files: capconduit.env (agi, for Asterisk's group), admin.env (admin and
@@ -419,11 +419,12 @@ fn change(tx: &mut impl GenericClient, logins: &[Login], group: &str) -> Result<
     role::grant_access(tx)
 }
 
-fn explain(error: Error) -> Error {
+/// What a login lacks that is not the owner's.
+pub(super) fn explain(error: Error) -> Error {
     match error.kind {
         Kind::Permission => error.hint(
-            "Nothing was changed. This takes the owner of the tables, with CREATEROLE: ALTER ROLE capconduit CREATEROLE, \
-             and CAPCONDUIT_ENV_FILE=/etc/capconduit/owner.env where his URL has moved there.",
+            "Nothing was changed. This takes the owner of the tables: CAPCONDUIT_ENV_FILE=/etc/capconduit/owner.env, where \
+             capconduit db roles has put his URL. Roles also take CREATEROLE: ALTER ROLE capconduit CREATEROLE.",
         ),
         _ => error,
     }
