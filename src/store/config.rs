@@ -188,6 +188,8 @@ pub enum Holds {
     Text(Option<usize>),
     /// A whole number of 32 bits.
     Integer,
+    /// A number that may have a fraction.
+    Float,
     /// A truth value.
     Bool,
 }
@@ -217,6 +219,7 @@ impl Column {
             // not varchar(n): a cast would cut what an assignment refuses
             Holds::Text(_) => "text",
             Holds::Integer => "integer",
+            Holds::Float => "double precision",
             Holds::Bool => "boolean",
         }
     }
@@ -243,7 +246,7 @@ pub fn schema(db: &mut impl GenericClient) -> Result<Schema> {
          FROM unnest($1) t (name)
          JOIN pg_attribute a ON a.attrelid = to_regclass(quote_ident(t.name)) AND a.attnum > 0 AND NOT a.attisdropped
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-         WHERE format_type(a.atttypid, NULL) IN ('text', 'character varying', 'integer', 'boolean')
+         WHERE format_type(a.atttypid, NULL) IN ('text', 'character varying', 'integer', 'double precision', 'boolean')
            AND a.attgenerated = ''
          ORDER BY a.attname COLLATE \"C\"",
         args![tables],
@@ -264,6 +267,7 @@ pub fn schema(db: &mut impl GenericClient) -> Result<Schema> {
             let modifier: i32 = row.try_get(3)?;
             let holds = match row.try_get(2)? {
                 "integer" => Holds::Integer,
+                "double precision" => Holds::Float,
                 "boolean" => Holds::Bool,
                 // the modifier counts its own four bytes
                 _ => Holds::Text(usize::try_from(modifier - 4).ok()),

@@ -101,6 +101,10 @@ fn rows(database: &Database) -> Vec<String> {
 #[test]
 fn a_document_carries_everything_to_an_empty_database() {
     let (from, to) = (sample(), Postgres::shared().database());
+    let options =
+        ["--100rel", "no", "--qualify-timeout", "1.5", "--rtp-timeout", "60", "--outbound-proxy", "sip:p.example;lr"];
+    from.capconduit(&[&["pjsip", "set", "acme"][..], &options].concat());
+    from.capconduit(&["pjsip", "set", "cygnus", "--qualify-timeout", "3"]);
     let document = from.capconduit(&["config", "export", "--with-secrets"]);
     let ran = run(&to, &document, &["config", "apply", "-"]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
@@ -437,6 +441,12 @@ fn bad_documents_are_refused_with_all_that_is_wrong() {
             "clients[0].endpoint.alow: there is no such field: did you mean \"allow\"?",
         ),
         ("/clients/0/endpoint/allow", json!("ulaw;alaw"), "is not a list of codecs"),
+        ("/clients/0/endpoint/timers", json!("maybe"), "timers \"maybe\": it must be one of no, yes"),
+        ("/clients/0/endpoint/rtp_timeout", json!(-1), "rtp_timeout \"-1\": it must be a whole number from 0"),
+        ("/clients/0/endpoint/outbound_proxy", json!("sip:proxy"), "end it with ;lr"),
+        ("/clients/0/aor/outbound_proxy", json!("sip:proxy"), "end it with ;lr"),
+        ("/clients/0/aor/qualify_timeout", json!(61), "qualify_timeout \"61\": it must be seconds from 0 to 60"),
+        ("/clients/0/aor/qualify_timeout", json!("1"), "it must be a number, or null"),
         ("/clients/0/endpoint/context", json!("a b"), "it must be one word"),
         ("/clients/0/endpoint/direct_media", json!("maybe"), "it must be one of yes, no"),
         ("/clients/0/endpoint", json!([]), "clients[0].endpoint: it must be an object"),

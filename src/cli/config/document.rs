@@ -384,9 +384,19 @@ fn of_type(column: &Column, value: &mut Value) -> Result<(), String> {
             return Ok(());
         }
         (Holds::Integer, Value::Number(number)) if number.is_i64() || number.is_u64() => return Ok(()),
+        (Holds::Float, Value::Number(number)) => {
+            // 3.0 is 3, as the database gives it back
+            if let Some(whole) = number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 1e15) {
+                #[allow(clippy::cast_possible_truncation, reason = "a whole number of that size is exact")]
+                let whole = whole as i64;
+                *value = whole.into();
+            }
+            return Ok(());
+        }
         (Holds::Bool, Value::Bool(_)) => return Ok(()),
         (Holds::Text(_), _) => "a text",
         (Holds::Integer, _) => "a whole number",
+        (Holds::Float, _) => "a number",
         (Holds::Bool, _) => "true or false",
     };
     Err(format!("it must be {wanted}{}", if column.nullable { ", or null" } else { "" }))

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::super::input::{clearable, fits, line, not_an_id, number};
 use super::super::{campaign, client, did, pjsip, setting, user};
 use super::document::quoted;
+use crate::realtime::options::{self, Object, SipOption};
 use crate::realtime::{Text, check_identifier};
 use crate::store::config::{Column, Holds, Noun};
 use crate::{Error, Result};
@@ -28,6 +29,13 @@ pub(super) fn check_names(noun: Noun, fields: &Map<String, Value>) -> Result<()>
 /// A value that is to be stored. Types have been checked.
 pub(super) fn check(noun: Noun, column: &Column, value: &Value) -> Result<()> {
     let name = column.name.as_str();
+    if let Some(option) = sip_option(noun, name) {
+        return match value {
+            Value::Null => Ok(()),
+            Value::String(text) => option.check(text),
+            other => option.check(&other.to_string()),
+        };
+    }
     match value {
         Value::String(text) => check_text(noun, column, text),
         Value::Number(n) => {
@@ -44,6 +52,17 @@ pub(super) fn check(noun: Noun, column: &Column, value: &Value) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// The option that a column of the SIP side is, if it is one.
+fn sip_option(noun: Noun, name: &str) -> Option<&'static SipOption> {
+    let object = match noun {
+        Noun::Endpoint => Object::Endpoint,
+        Noun::Aor if name == options::AOR_OUTBOUND_PROXY => Object::Endpoint,
+        Noun::Aor => Object::Aor,
+        _ => return None,
+    };
+    options::of(object).find(|option| option.name == name)
 }
 
 fn check_text(noun: Noun, column: &Column, text: &str) -> Result<()> {
