@@ -686,7 +686,7 @@ fn the_cli_works_for_a_seller() {
         assert!(!shown.contains("Bob"), "{arguments:?}: {shown}");
     }
     let mut password = alice.command();
-    password.args(["user", "set", "alice", "--password-stdin"]).stdin(Stdio::piped());
+    password.args(["user", "passwd", "alice", "--password-stdin"]).stdin(Stdio::piped());
     let mut child = password.stdout(Stdio::null()).spawn().expect("it runs");
     child.stdin.take().expect("piped").write_all(b"correct horse\n").expect("read");
     assert!(child.wait().expect("it ends").success());
