@@ -24,6 +24,8 @@ pub struct RouteRequest {
     pub dial_status: Option<String>,
     /// Q.850 cause of the previous attempt.
     pub hangup_cause: Option<i32>,
+    /// The last attempt that the channel has been told of, 0 before the first; None where that is not known.
+    pub known_attempt: Option<i32>,
 }
 
 /// What `cc_route` decided.

@@ -12,6 +12,7 @@
 -- and no administrator's open transaction can hold up a call.
 
 DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer);
+DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer, integer);
 DROP FUNCTION IF EXISTS cc_explain(text);
 DROP FUNCTION IF EXISTS cc_rejection(text, cc_candidate[], text);
 DROP FUNCTION IF EXISTS cc_candidates(integer, text, timestamptz);
@@ -210,9 +211,14 @@ END $$;
 
 -- One routing attempt, one round trip. p_did: E.164 with +. p_dial_status, p_hangup_cause: how the
 -- call's previous attempt ended; null on the first. status is proceed or reject.
+--
+-- p_known_attempt: the last attempt that the channel has been told of, 0 before the first. An open
+-- attempt after it is one whose answer was lost on the way (a connection broke, a server died): the
+-- same question gets the same answer, and nothing more is claimed. Null: not known, no such look.
 CREATE FUNCTION cc_route(
     p_did text, p_uniqueid text, p_linkedid text, p_system_name text,
     p_caller_id_num text, p_caller_id_name text, p_dial_status text, p_hangup_cause integer,
+    p_known_attempt integer DEFAULT NULL,
     OUT status text, OUT reason text, OUT call_status text, OUT hangup_cause integer,
     OUT setting_id integer, OUT client_identifier text, OUT campaign_id integer, OUT user_id integer,
     OUT did_id integer, OUT client_id integer, OUT dial_timeout integer, OUT max_call_seconds integer,
@@ -246,6 +252,28 @@ BEGIN
         call_status := 'ABANDONED';
         hangup_cause := 16;
         RETURN;
+    END IF;
+
+    -- looked for first in a statement that costs a new session next to nothing to plan
+    IF EXISTS (SELECT FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
+                   AND a.attempt_number > p_known_attempt AND a.released_at IS NULL) THEN
+        SELECT a.campaign_client_setting_id, c.client_identifier, a.campaign_id, a.user_id, a.did_id, a.client_id,
+               least(g.dial_timeout_seconds, 86400), g.max_call_seconds, a.attempt_number
+        INTO setting_id, client_identifier, campaign_id, user_id, did_id, client_id, dial_timeout, max_call_seconds,
+             attempt_number
+        FROM call_attempts a
+        JOIN campaign_client_settings s ON s.id = a.campaign_client_setting_id
+        JOIN clients c ON c.id = a.client_id
+        JOIN campaigns g ON g.id = a.campaign_id
+        WHERE a.asterisk_uniqueid = p_uniqueid AND a.attempt_number > p_known_attempt AND a.released_at IS NULL
+          -- the lease must still hold the whole call
+          AND a.lease_expires_at
+              > clock_timestamp() + make_interval(secs => least(g.dial_timeout_seconds, 86400) + g.max_call_seconds)
+        ORDER BY a.attempt_number DESC LIMIT 1;
+        IF FOUND THEN
+            status := 'proceed';
+            RETURN;
+        END IF;
     END IF;
 
     UPDATE call_attempts a

@@ -14,12 +14,13 @@ use crate::config::Config;
 use crate::{Error, Result, store, text};
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 5] = [
+const WANTED: [(&str, &str); 6] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("system_name", "SYSTEMNAME"),
     ("did", "CC_DID"),
     ("dial_status", "DIALSTATUS"),
     ("hangup_cause", "HANGUPCAUSE"),
+    ("attempt", "CC_ATTEMPT"),
 ];
 
 /// How it names itself to the database and in logs.
@@ -34,24 +35,31 @@ pub fn main() -> ExitCode {
     if super::is_run_by_hand(PROGRAM) {
         return ExitCode::from(crate::Kind::Usage.exit_code());
     }
-    match run(std::io::stdin().lock(), std::io::stdout().lock(), |request| {
-        store::with_deadline(&Config::load()?, PROGRAM, move |client| store::route::claim(client, &request))
-    }) {
+    let config = Config::load();
+    let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
+        attend(&mut session, &config, |config, request| {
+            store::with_deadline(config, PROGRAM, move |client| store::route::claim(client, &request))
+        })
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
 }
 
 /// One session: read, decide, set. `decide` is the database.
-fn run<R: BufRead, W: Write>(
-    reader: R,
-    writer: W,
-    decide: impl FnOnce(RouteRequest) -> Result<Decision>,
+pub(super) fn attend<R: BufRead, W: Write>(
+    session: &mut Session<R, W>,
+    config: &Result<Config>,
+    decide: impl FnOnce(&Config, RouteRequest) -> Result<Decision>,
 ) -> Result<(), AgiError> {
-    let mut session = Session::start(reader, writer)?;
-    let decision = request(&mut session)?.and_then(decide);
+    let request = ask(session)?;
+    let decision = config.as_ref().map_err(Error::clone).and_then(|config| {
+        let request = checked(request, config)?;
+        decide(config, request)
+    });
     match decision.and_then(check) {
-        Ok(Decision::Proceed(attempt)) => proceed(&mut session, &attempt),
+        Ok(Decision::Proceed(attempt)) => proceed(session, &attempt),
         Ok(Decision::Reject { reason, call_status, hangup_cause }) => session.set_variables(&[
             ("CC_STATUS", "reject"),
             ("CC_REASON", &reason),
@@ -59,6 +67,7 @@ fn run<R: BufRead, W: Write>(
             ("CC_HANGUP_CAUSE", &hangup_cause.to_string()),
         ]),
         Err(error) => {
+            log::error!("{PROGRAM}: no decision: {}", error.message);
             session.set_variables(&[
                 ("CC_STATUS", "error"),
                 ("CC_REASON", error.kind.name()),
@@ -70,22 +79,14 @@ fn run<R: BufRead, W: Write>(
     }
 }
 
-/// The request that this channel makes. The inner error is one that the dialplan is told.
-fn request<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<Result<RouteRequest>, AgiError> {
+/// The request that this channel makes, its number as the carrier sent it.
+fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<RouteRequest, AgiError> {
     let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
     let dnid = text::decode(session.environment("agi_extension").unwrap_or_default());
     let channel = Channel::ask(session, &WANTED)?;
-    if uniqueid.is_empty() || uniqueid.chars().count() > 50 {
-        return Ok(Err(Error::invalid("agi_uniqueid is missing or longer than the 50 characters that are recorded")));
-    }
-    let rules = match Config::load().and_then(|config| config.number_rules()) {
-        Ok(rules) => rules,
-        Err(error) => return Ok(Err(error)),
-    };
-    let raw = Some(channel.get("did")).filter(|did| !did.is_empty()).unwrap_or(&dnid);
     let dial_status = channel.text("dial_status", 20);
-    Ok(Ok(RouteRequest {
-        did: rules.normalize(raw).map_or_else(|| text::truncate(raw, 50).to_owned(), |n| n.to_string()),
+    Ok(RouteRequest {
+        did: Some(channel.get("did")).filter(|did| !did.is_empty()).unwrap_or(&dnid).to_owned(),
         uniqueid,
         linkedid: channel.text("linkedid", 50),
         system_name: channel.text("system_name", 50),
@@ -93,8 +94,21 @@ fn request<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<Result<R
         caller_id_name: session.caller_id("agi_calleridname", 100),
         // before the first Dial, HANGUPCAUSE is 0
         hangup_cause: dial_status.as_ref().and_then(|_| channel.number("hangup_cause")),
+        // a dialplan of another kind may have dialled before
+        known_attempt: channel.number("attempt").or(dial_status.is_none().then_some(0)),
         dial_status,
-    }))
+    })
+}
+
+/// The request as the database takes it, its number in E.164.
+fn checked(request: RouteRequest, config: &Config) -> Result<RouteRequest> {
+    if request.uniqueid.is_empty() || request.uniqueid.chars().count() > 50 {
+        return Err(Error::invalid("agi_uniqueid is missing or longer than the 50 characters that are recorded"));
+    }
+    let rules = config.number_rules()?;
+    let did =
+        rules.normalize(&request.did).map_or_else(|| text::truncate(&request.did, 50).to_owned(), |n| n.to_string());
+    Ok(RouteRequest { did, ..request })
 }
 
 /// Refuses a target that could mean something else to Dial than an endpoint.
@@ -157,9 +171,11 @@ mod tests {
         let input = format!("{ENVIRONMENT}200 result=1 (node-1.2&node&18005550101&&0)\n200 result=1\n200 result=1\n");
         let mut output = Vec::new();
         let mut asked = RouteRequest::default();
-        let result = run(Cursor::new(input), &mut output, |request| {
-            asked = request;
-            decision
+        let result = Session::start(Cursor::new(input), &mut output).and_then(|mut session| {
+            attend(&mut session, &Ok(Config::default()), |_, request| {
+                asked = request;
+                decision
+            })
         });
         let output = String::from_utf8(output).expect("utf-8");
         (output.lines().skip(1).map(|l| format!("{l}\n")).collect(), result.is_ok(), asked)
@@ -173,7 +189,7 @@ mod tests {
         assert!(sent.contains("\"proceed,,,1,acme,2,3,4,5,20,3600,1\""), "{sent}");
         assert_eq!(asked.did, "+18005550101");
         assert_eq!(asked.caller_id_name.as_deref(), Some("\"O'Brien\",):1:2"));
-        assert_eq!((asked.dial_status, asked.hangup_cause), (None, None));
+        assert_eq!((asked.dial_status, asked.hangup_cause, asked.known_attempt), (None, None, Some(0)));
     }
 
     #[test]

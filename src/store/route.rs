@@ -7,13 +7,15 @@ use crate::call::{Attempt, Decision, RouteRequest};
 use crate::{Error, Result, args};
 
 /// One routing attempt: closes the call's previous attempt, claims the next link. One round trip.
+/// Asking again for the same attempt is safe: what was claimed without the answer getting through is
+/// given again, and nothing more is claimed.
 ///
 /// # Errors
-/// The database's; no decision was made then.
+/// The database's. No decision was made then, unless the connection was lost: ask again to know.
 pub fn claim(client: &mut impl GenericClient, request: &RouteRequest) -> Result<Decision> {
     let row = client
         .row(
-            "SELECT * FROM cc_route($1, $2, $3, $4, $5, $6, $7, $8)",
+            "SELECT * FROM cc_route($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             args![
                 request.did,
                 request.uniqueid,
@@ -23,6 +25,7 @@ pub fn claim(client: &mut impl GenericClient, request: &RouteRequest) -> Result<
                 request.caller_id_name,
                 request.dial_status,
                 request.hangup_cause,
+                request.known_attempt,
             ],
         )?
         .ok_or_else(|| Error::failed("database: cc_route returned no row"))?;

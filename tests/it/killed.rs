@@ -115,3 +115,39 @@ fn cc_route_killed_anywhere_leaks_no_claim() {
     let sent = agi::run(&mut command("cc-route", &database, folder.path()), &agi::dialled("k-2.1", &site.did));
     assert!(String::from_utf8_lossy(&sent.stdout).contains("\"proceed,,,"));
 }
+
+#[test]
+fn cc_route_killed_anywhere_and_asked_again_gives_one_claim() {
+    let database = Postgres::shared().database();
+    let links = [1, 2].map(|forwarding_priority| Link { forwarding_priority, ..Link::to("sip:127.0.0.1:9") });
+    let site = Site::new(&database, "priority", 20, &links);
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |call: &str, variables: &str| {
+        let output = agi::run(&mut command("cc-route", &database, folder.path()), &agi::said(call, variables));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let dialled = |call: &str, rest: &str| format!("{call}&node&{}&{rest}", &site.did[1..]);
+    let duration = whole_run(|| {
+        assert!(run("a-0.0", &dialled("a-0.0", "&0&")).contains("\"proceed,,,"));
+    });
+    assert_eq!(site.attempts("attempt_number"), ["1"], "asked three times");
+    let mut killed = 0;
+    for n in 0..RUNS {
+        let call = format!("a-1.{n}");
+        let (delay, first) = (duration * n / RUNS, dialled(&call, "&0&"));
+        let kill = |said: &str| u32::from(kill(&mut command("cc-route", &database, folder.path()), said, delay));
+        killed += kill(&agi::said(&call, &first));
+        assert!(run(&call, &first).contains(&format!("\"proceed,,,{},", site.settings[0])));
+        // the first client is busy: the next one is claimed, once
+        let next = dialled(&call, "BUSY&17&1");
+        killed += kill(&agi::said(&call, &next));
+        assert!(run(&call, &next).contains(&format!("\"proceed,,,{},", site.settings[1])));
+        // what is left of a killed program's question comes late and changes nothing
+        assert!(run(&call, &first).contains(&format!("\"proceed,,,{},", site.settings[1])));
+    }
+    assert!(killed > RUNS / 4, "only {killed} runs were killed");
+    let mut attempts = vec!["1|".to_owned()];
+    attempts.extend((0..RUNS).flat_map(|_| ["1|failover".to_owned(), "2|".to_owned()]));
+    let in_order = "attempt_number, release_reason FROM call_attempts ORDER BY asterisk_uniqueid = 'a-0.0' DESC, asterisk_uniqueid, attempt_number";
+    assert_eq!(database.query(&format!("SELECT {in_order}")), attempts);
+}
