@@ -9,8 +9,8 @@ use crate::config::Config;
 use crate::store::record::Logged;
 use crate::{Error, Kind, Result, store};
 
-/// What the database is asked to do.
-#[derive(Debug)]
+/// What the database is asked to do. Asking again is safe: each is done once.
+#[derive(Clone, Debug)]
 pub enum Work {
     /// Write the record, release the claim, count the call.
     Log(CallRecord),

@@ -15,7 +15,9 @@ use super::session::{AgiError, Session};
 use crate::call::{self, CallRecord, Ending};
 use crate::config::{self, Config};
 use crate::delivery::{Sink, Undelivered, Work};
+use crate::number::NumberRules;
 use crate::spool::{Entry, Spool};
+use crate::store::record::Logged;
 use crate::{Error, Result, store, syslog, text};
 
 /// How it names itself to the database and in logs.
@@ -46,10 +48,25 @@ pub fn main() -> ExitCode {
     if super::is_run_by_hand(PROGRAM) {
         return ExitCode::from(crate::Kind::Usage.exit_code());
     }
-    match run(std::io::stdin().lock(), std::io::stdout().lock(), keep) {
+    let config = Config::load();
+    let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
+        attend(&mut session, &config, |config, work| {
+            store::with_deadline(config, PROGRAM, move |client| work.run(client))
+        })
+    });
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// One session: read, keep, say what is wrong. `database` is the database.
+pub(super) fn attend<R: BufRead, W: Write>(
+    session: &mut Session<R, W>,
+    config: &Result<Config>,
+    mut database: impl FnMut(&Config, Work) -> Result<Option<Logged>>,
+) -> Result<(), AgiError> {
+    run(session, config, |record| keep(record, config, &mut database))
 }
 
 /// What is to be said of a record.
@@ -63,13 +80,15 @@ enum Kept {
 }
 
 /// Delivers a record, or spools it.
-fn keep(record: &CallRecord) -> Kept {
-    let config = Config::load();
-    let attempt = || -> Result<(), Undelivered> {
+fn keep(
+    record: &CallRecord,
+    config: &Result<Config>,
+    database: &mut dyn FnMut(&Config, Work) -> Result<Option<Logged>>,
+) -> Kept {
+    let mut attempt = || -> Result<(), Undelivered> {
         let config = config.as_ref().map_err(|e| Undelivered::of(e.clone()))?;
         let sink = Sink::of(config).map_err(Undelivered::of)?;
-        let mut database = |work: Work| store::with_deadline(config, PROGRAM, move |client| work.run(client));
-        sink.deliver(record, false, &mut database).map(|_| ())
+        sink.deliver(record, false, &mut |work| database(config, work)).map(|_| ())
     };
     let Err(undelivered) = attempt() else { return Kept::Delivered };
     let entry = Entry {
@@ -78,7 +97,7 @@ fn keep(record: &CallRecord) -> Kept {
         spooled_at: Utc::now(),
         reason: undelivered.error.message.clone(),
     };
-    let spool = Spool::new(config.map_or_else(|_| config::default_spool_dir(), |c| c.spool_dir()));
+    let spool = Spool::new(config.as_ref().map_or_else(|_| config::default_spool_dir(), Config::spool_dir));
     let kept = if undelivered.permanent { spool.put_failed(&entry) } else { spool.put(&entry) };
     match kept {
         Ok(path) => Kept::Spooled(undelivered.error, path),
@@ -86,18 +105,23 @@ fn keep(record: &CallRecord) -> Kept {
     }
 }
 
-/// One session: read, keep, say what is wrong. `keep` is everything outside the session.
-fn run<R: BufRead, W: Write>(reader: R, writer: W, keep: impl FnOnce(&CallRecord) -> Kept) -> Result<(), AgiError> {
-    let mut session = Session::start(reader, writer)?;
+/// `keep` is everything outside the session.
+fn run<R: BufRead, W: Write>(
+    session: &mut Session<R, W>,
+    config: &Result<Config>,
+    keep: impl FnOnce(&CallRecord) -> Kept,
+) -> Result<(), AgiError> {
     let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
-    let channel = Channel::ask(&mut session, &WANTED)?;
+    let channel = Channel::ask(session, &WANTED)?;
     let caller = (session.caller_id("agi_callerid", 50), session.caller_id("agi_calleridname", 100));
-    let record = record(uniqueid, caller, &channel, Utc::now());
+    let rules = config.as_ref().ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
+    let record = record(uniqueid, caller, &channel, &rules, Utc::now());
     match keep(&record) {
         Kept::Delivered => Ok(()),
         Kept::Spooled(reason, path) => {
             let call = &record.asterisk_uniqueid;
             let line = format!("{PROGRAM}: call {call} spooled to {}: {}", path.display(), reason.message);
+            log::warn!("{line}");
             // the record is safe, whether or not Asterisk can still be told
             let _ = session.log("WARNING", &line);
             Ok(())
@@ -109,6 +133,7 @@ fn run<R: BufRead, W: Write>(reader: R, writer: W, keep: impl FnOnce(&CallRecord
                 "ERROR {PROGRAM}: unrecorded call (capconduit call replay --file takes it): {}",
                 to_line(&record)
             );
+            log::error!("{why}");
             syslog::error(PROGRAM, &why);
             syslog::error(PROGRAM, &line);
             session.log("ERROR", &why)?;
@@ -128,6 +153,7 @@ fn record(
     uniqueid: String,
     caller: (Option<String>, Option<String>),
     channel: &Channel,
+    rules: &NumberRules,
     now: DateTime<Utc>,
 ) -> CallRecord {
     let time = |name| DateTime::parse_from_rfc3339(channel.get(name)).ok().map(|t| t.with_timezone(&Utc));
@@ -140,7 +166,6 @@ fn record(
         answered: time("answered"),
     };
     let raw = channel.get("did");
-    let rules = Config::load().and_then(|config| config.number_rules()).unwrap_or_default();
     let did = rules.normalize(raw).map_or_else(|| text::truncate(raw, 50).to_owned(), |n| n.to_string());
     let cause = channel.number("hangup_cause").filter(|&code| code > 0);
     let uniqueid = if uniqueid.is_empty() { channel.get("uniqueid").to_owned() } else { uniqueid };
@@ -186,9 +211,11 @@ mod tests {
         );
         let mut output = Vec::new();
         let mut asked = None;
-        let outcome = run(Cursor::new(input), &mut output, |record| {
-            asked = Some(record.clone());
-            kept
+        let outcome = Session::start(Cursor::new(input), &mut output).and_then(|mut session| {
+            run(&mut session, &Ok(Config::default()), |record| {
+                asked = Some(record.clone());
+                kept
+            })
         });
         let output = String::from_utf8(output).expect("utf-8");
         let sent = output.lines().skip(1).map(|l| format!("{l}\n")).collect();
