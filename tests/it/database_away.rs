@@ -118,6 +118,8 @@ fn a_call_is_refused_with_503_and_its_record_spooled() {
     assert_eq!(call.place(&asterisk), [503]);
     let spool = asterisk.dir().join("spool");
     wait_for("the record in the spool", || spooled(&spool).len() == 1);
+    // the logger says so after it has done it
+    wait_for("the call to be over", || asterisk.channels() == 0);
     let log = asterisk.log();
     for (level, said) in
         [("] ERROR[", "cc-route.agi: no decision: the database"), ("] WARNING[", "cdr_logger.agi: call alone-")]
