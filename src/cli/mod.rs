@@ -231,7 +231,9 @@ pub fn main() -> ExitCode {
 /// `RUST_LOG`, but for what would show secrets: the libraries log whole statements with their
 /// values, and whole requests with their headers.
 fn start_logging() {
-    let mut logger = env_logger::Builder::from_default_env();
+    let mut logger = env_logger::Builder::new();
+    // said here: with a filter for any module, the default for all others is nothing
+    logger.filter_level(log::LevelFilter::Error).parse_default_env();
     for library in ["postgres", "tokio_postgres", "ureq", "ureq_proto", "rustls"] {
         logger.filter_module(library, log::LevelFilter::Info);
     }
