@@ -21,6 +21,7 @@ pub mod realtime;
 pub mod spool;
 pub mod store;
 pub mod syslog;
+pub mod systemd;
 pub mod text;
 
 pub use error::{Error, Kind, Result};

@@ -37,7 +37,7 @@ pub fn main() -> ExitCode {
     }
     let config = Config::load();
     let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
-        attend(&mut session, &config, |config, request| {
+        attend(&mut session, config.as_ref(), |config, request| {
             store::with_deadline(config, PROGRAM, move |client| store::route::claim(client, &request))
         })
     });
@@ -50,11 +50,11 @@ pub fn main() -> ExitCode {
 /// One session: read, decide, set. `decide` is the database.
 pub(super) fn attend<R: BufRead, W: Write>(
     session: &mut Session<R, W>,
-    config: &Result<Config>,
+    config: Result<&Config, &Error>,
     decide: impl FnOnce(&Config, RouteRequest) -> Result<Decision>,
 ) -> Result<(), AgiError> {
     let request = ask(session)?;
-    let decision = config.as_ref().map_err(Error::clone).and_then(|config| {
+    let decision = config.map_err(Error::clone).and_then(|config| {
         let request = checked(request, config)?;
         decide(config, request)
     });
@@ -172,7 +172,7 @@ mod tests {
         let mut output = Vec::new();
         let mut asked = RouteRequest::default();
         let result = Session::start(Cursor::new(input), &mut output).and_then(|mut session| {
-            attend(&mut session, &Ok(Config::default()), |_, request| {
+            attend(&mut session, Ok(&Config::default()), |_, request| {
                 asked = request;
                 decision
             })

@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
     }
     let config = Config::load();
     let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
-        attend(&mut session, &config, |config, work| {
+        attend(&mut session, config.as_ref(), |config, work| {
             store::with_deadline(config, PROGRAM, move |client| work.run(client))
         })
     });
@@ -63,7 +63,7 @@ pub fn main() -> ExitCode {
 /// One session: read, keep, say what is wrong. `database` is the database.
 pub(super) fn attend<R: BufRead, W: Write>(
     session: &mut Session<R, W>,
-    config: &Result<Config>,
+    config: Result<&Config, &Error>,
     mut database: impl FnMut(&Config, Work) -> Result<Option<Logged>>,
 ) -> Result<(), AgiError> {
     run(session, config, |record| keep(record, config, &mut database))
@@ -82,11 +82,11 @@ enum Kept {
 /// Delivers a record, or spools it.
 fn keep(
     record: &CallRecord,
-    config: &Result<Config>,
+    config: Result<&Config, &Error>,
     database: &mut dyn FnMut(&Config, Work) -> Result<Option<Logged>>,
 ) -> Kept {
     let mut attempt = || -> Result<(), Undelivered> {
-        let config = config.as_ref().map_err(|e| Undelivered::of(e.clone()))?;
+        let config = config.map_err(|e| Undelivered::of(e.clone()))?;
         let sink = Sink::of(config).map_err(Undelivered::of)?;
         sink.deliver(record, false, &mut |work| database(config, work)).map(|_| ())
     };
@@ -97,7 +97,7 @@ fn keep(
         spooled_at: Utc::now(),
         reason: undelivered.error.message.clone(),
     };
-    let spool = Spool::new(config.as_ref().map_or_else(|_| config::default_spool_dir(), Config::spool_dir));
+    let spool = Spool::new(config.map_or_else(|_| config::default_spool_dir(), Config::spool_dir));
     let kept = if undelivered.permanent { spool.put_failed(&entry) } else { spool.put(&entry) };
     match kept {
         Ok(path) => Kept::Spooled(undelivered.error, path),
@@ -108,20 +108,20 @@ fn keep(
 /// `keep` is everything outside the session.
 fn run<R: BufRead, W: Write>(
     session: &mut Session<R, W>,
-    config: &Result<Config>,
+    config: Result<&Config, &Error>,
     keep: impl FnOnce(&CallRecord) -> Kept,
 ) -> Result<(), AgiError> {
     let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
     let channel = Channel::ask(session, &WANTED)?;
     let caller = (session.caller_id("agi_callerid", 50), session.caller_id("agi_calleridname", 100));
-    let rules = config.as_ref().ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
+    let rules = config.ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
     let record = record(uniqueid, caller, &channel, &rules, Utc::now());
     match keep(&record) {
         Kept::Delivered => Ok(()),
         Kept::Spooled(reason, path) => {
             let call = &record.asterisk_uniqueid;
             let line = format!("{PROGRAM}: call {call} spooled to {}: {}", path.display(), reason.message);
-            log::warn!("{line}");
+            log::error!("{line}");
             // the record is safe, whether or not Asterisk can still be told
             let _ = session.log("WARNING", &line);
             Ok(())
@@ -212,7 +212,7 @@ mod tests {
         let mut output = Vec::new();
         let mut asked = None;
         let outcome = Session::start(Cursor::new(input), &mut output).and_then(|mut session| {
-            run(&mut session, &Ok(Config::default()), |record| {
+            run(&mut session, Ok(&Config::default()), |record| {
                 asked = Some(record.clone());
                 kept
             })

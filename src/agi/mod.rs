@@ -1,8 +1,9 @@
-//! What Asterisk spawns: the AGI session and the two programs that speak it.
+//! What Asterisk asks: the AGI session, the two programs that speak it, and the server that does so for both.
 
 pub mod cc_route;
 pub mod cdr_logger;
 pub mod channel;
+pub mod server;
 pub mod session;
 
 use std::io::Write;

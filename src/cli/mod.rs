@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::confirm::{self, Confirmed, Whom};
 use crate::{Result, store};
 
+mod agi;
 mod asterisk;
 mod audit;
 mod bars;
@@ -103,6 +104,9 @@ enum Noun {
     /// The Asterisk server's files
     #[command(subcommand)]
     Asterisk(asterisk::Verb),
+    /// The server that routes and logs calls without a process for each
+    #[command(subcommand)]
+    Agi(agi::Verb),
     /// The fields of what each command prints with --json
     Schema(schema::Schema),
     /// Print a script that completes commands and options in a shell
@@ -202,6 +206,7 @@ impl Noun {
             Noun::Report(verb) => verb.run(env),
             Noun::Audit(verb) => verb.run(env),
             Noun::Asterisk(verb) => verb.run(env),
+            Noun::Agi(verb) => verb.run(env),
             Noun::Schema(schema) => schema.run(),
             Noun::Completion(completion) => Ok(completion.run()),
         }
@@ -224,7 +229,8 @@ pub fn command() -> clap::Command {
 pub fn main() -> ExitCode {
     start_logging();
     let args: Vec<OsString> = std::env::args_os().collect();
-    let code = run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr().lock());
+    // standard error is not locked: a server's threads log to it
+    let code = run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr());
     ExitCode::from(code)
 }
 

@@ -1,6 +1,6 @@
 //! Reaching the database within a bounded time, whatever servers and networks do.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,10 +96,64 @@ pub fn with_deadline<T: Send + 'static>(
     let (results, done) = mpsc::channel();
     // nobody listens any more where the time is up; the process is about to end then
     thread::spawn(move || results.send(work(&mut client)));
-    done.recv_timeout(STATEMENT_TIMEOUT).unwrap_or_else(|_| {
-        let seconds = STATEMENT_TIMEOUT.as_secs();
-        Err(Error::new(Kind::Unreachable, format!("the database did not answer within {seconds} s")))
-    })
+    done.recv_timeout(STATEMENT_TIMEOUT).unwrap_or_else(|_| Err(too_slow()))
+}
+
+fn too_slow() -> Error {
+    let seconds = STATEMENT_TIMEOUT.as_secs();
+    Error::new(Kind::Unreachable, format!("the database did not answer within {seconds} s"))
+}
+
+/// A connection that a server keeps between pieces of work: opened for the first, and again after an
+/// error.
+#[derive(Default)]
+pub struct Kept(Option<Client>);
+
+impl Kept {
+    /// Runs a piece of work, bounded as by [`with_deadline`].
+    ///
+    /// A connection that was kept may have died since, and only using it tells. The work is then done
+    /// again on a new one, and whether it was done before is not known: it must be work that is done
+    /// once however often it is asked for, as claiming and logging are.
+    ///
+    /// # Errors
+    /// As [`with_deadline`].
+    pub fn run<T: Send + 'static>(
+        &mut self,
+        config: &Config,
+        program: &str,
+        work: impl Fn(&mut Client) -> Result<T> + Send + Sync + 'static,
+    ) -> Result<T> {
+        let work = Arc::new(work);
+        if let Some(client) = self.0.take() {
+            match self.bounded(client, Arc::clone(&work)) {
+                Some(Err(error)) if error.kind == Kind::Unreachable => log::debug!("again: {}", error.message),
+                Some(result) => return result,
+                None => return Err(too_slow()),
+            }
+        }
+        let client = connect(config, program)?;
+        self.bounded(client, work).unwrap_or_else(|| Err(too_slow()))
+    }
+
+    /// None: it takes too long, and nobody waits for it any more.
+    fn bounded<T: Send + 'static>(
+        &mut self,
+        mut client: Client,
+        work: Arc<impl Fn(&mut Client) -> Result<T> + Send + Sync + 'static>,
+    ) -> Option<Result<T>> {
+        let (results, done) = mpsc::channel();
+        thread::spawn(move || {
+            let result = work(&mut client);
+            // one that an error came from may be broken, or with a server that has become a standby
+            let client = result.is_ok().then_some(client);
+            // nobody listens any more where the time is up
+            let _ = results.send((result, client));
+        });
+        let (result, client) = done.recv_timeout(STATEMENT_TIMEOUT).ok()?;
+        self.0 = client;
+        Some(result)
+    }
 }
 
 /// The connection settings, from the database URL. What the URL says goes first.

@@ -1,10 +1,12 @@
-//! The AGI programs, run as Asterisk would run them.
+//! The AGI programs, run as Asterisk would run them, and the server that stands for them.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use super::program;
+use super::process::{self, Server};
+use super::{program, wait_for};
 
 /// An AGI program on this database, with Asterisk's spool folder.
 pub fn command(name: &str, url: &str, spool: &Path) -> Command {
@@ -42,4 +44,48 @@ pub fn answered(uniqueid: &str, did: &str, setting: i32) -> String {
 /// What the channel of a new call says to cc-route.agi.
 pub fn dialled(uniqueid: &str, did: &str) -> String {
     said(uniqueid, &format!("{uniqueid}&node&{did}&&0"))
+}
+
+/// A running `capconduit agi serve`.
+pub struct AgiServer {
+    server: Server,
+    /// Where it listens on 127.0.0.1.
+    pub port: u16,
+}
+
+impl AgiServer {
+    /// Starts one on this port.
+    pub fn start(mut command: Command, port: u16, options: &[&str]) -> AgiServer {
+        command.args(["agi", "serve", "--listen", &format!("127.0.0.1:{port}")]).args(options);
+        let server = Server::start(&command, &process::temporary_folder(), "TERM");
+        wait_for("the AGI server to listen", || server.output().contains("listening on"));
+        AgiServer { server, port }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        self.server.signal(signal);
+    }
+
+    /// What it wrote.
+    pub fn output(&self) -> String {
+        self.server.output()
+    }
+
+    /// A session of this script on a channel that says this: what the server sent.
+    pub fn ask(&self, script: &str, said: &str) -> String {
+        let mut stream = self.open(script, said);
+        let mut sent = Vec::new();
+        // a connection that was closed on what it had not read is reset
+        let _ = stream.read_to_end(&mut sent);
+        String::from_utf8(sent).expect("text")
+    }
+
+    /// Begins a session.
+    pub fn open(&self, script: &str, said: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
+        let text = format!("agi_network: yes\nagi_network_script: {script}\n{said}");
+        let _ = stream.write_all(text.as_bytes());
+        stream
+    }
 }
