@@ -57,6 +57,9 @@ pub struct Site {
     /// Where calls go that no decision can be made for, as Dial names it; None: as installed, else
     /// nowhere; empty: nowhere.
     pub fallback: Option<String>,
+    /// Where `capconduit agi serve` listens; None: as installed, else nowhere; empty: nowhere, a
+    /// program is started for each call.
+    pub agi_server: Option<String>,
     /// Replace files that differ, keeping a copy. The programs are replaced in any case.
     pub force: bool,
 }
@@ -65,7 +68,16 @@ impl Site {
     /// A site that stays as it is installed.
     #[must_use]
     pub fn as_installed(etc_dir: PathBuf, agi_dir: Option<PathBuf>) -> Site {
-        Site { etc_dir, agi_dir, bind: None, carriers: Vec::new(), early_answer: None, fallback: None, force: false }
+        Site {
+            etc_dir,
+            agi_dir,
+            bind: None,
+            carriers: Vec::new(),
+            early_answer: None,
+            fallback: None,
+            agi_server: None,
+            force: false,
+        }
     }
 }
 
@@ -170,6 +182,7 @@ struct Choices {
     carriers: Vec<String>,
     early_answer: Option<bool>,
     fallback: Option<String>,
+    agi_server: Option<String>,
 }
 
 impl Choices {
@@ -186,6 +199,7 @@ impl Choices {
             carriers,
             early_answer: setting(&extensions, "CC_EARLY_ANSWER").map(|value| value == "yes"),
             fallback: setting(&extensions, "CC_FALLBACK").map(str::to_owned),
+            agi_server: setting(&extensions, "CC_AGI_SERVER").map(str::to_owned),
         }
     }
 }
@@ -211,8 +225,15 @@ pub(crate) fn configuration(site: &Site, database: &postgres::Config) -> Result<
         return Err(Error::invalid(format!("\"{}\" is not a destination", fallback.escape_default()))
             .hint("Write one as Dial knows it: PJSIP/overflow, or PJSIP/18005550199@carrier."));
     }
+    let agi_server = site.agi_server.clone().or(installed.agi_server).unwrap_or_default();
+    // not a name: Asterisk would look it up for every call
+    if !agi_server.is_empty() && agi_server.parse::<SocketAddr>().is_err() {
+        return Err(Error::invalid(format!("\"{}\" is not an address and a port", agi_server.escape_default()))
+            .hint("Write where capconduit agi serve listens: 127.0.0.1:4573."));
+    }
     let values = [
         ("@FALLBACK@", fallback),
+        ("@AGI_SERVER@", agi_server),
         ("@BIND@", bind),
         ("@IDENTIFY@", identify(carriers)?),
         ("@DATABASE@", res_pgsql(database)?),

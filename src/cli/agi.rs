@@ -34,7 +34,7 @@ server is for those who need more. Try it by hand, then as a service:
 
   capconduit agi serve
   cp asterisk/systemd/capconduit-agi.* /etc/systemd/system/
-  systemctl daemon-reload && systemctl enable --now capconduit-agi.socket
+  systemctl daemon-reload && systemctl enable --now capconduit-agi.service
   capconduit asterisk install --agi-server 127.0.0.1:4573 --force
   asterisk -rx 'core reload'
 

@@ -36,6 +36,8 @@ pub struct Options<'a> {
     pub early_answer: bool,
     /// The port of a centre on 127.0.0.1 that takes calls while the database is away.
     pub fallback: Option<u16>,
+    /// The port of `capconduit agi serve` on 127.0.0.1.
+    pub agi_server: Option<u16>,
 }
 
 /// The asterisk program with its modules and data: the system's where `CAPCONDUIT_ASTERISK` names
@@ -170,6 +172,9 @@ impl Asterisk {
         let mut install = database.command();
         install.args(["asterisk", "install", "--bind", &bind, "--carrier", CARRIER, "--etc-dir"]).arg(&etc);
         install.args(["--early-answer", if options.early_answer { "yes" } else { "no" }]);
+        if let Some(port) = options.agi_server {
+            install.args(["--agi-server", &format!("127.0.0.1:{port}")]);
+        }
         if let Some(port) = options.fallback {
             install.args(["--fallback", "PJSIP/overflow"]);
             write(

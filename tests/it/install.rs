@@ -138,6 +138,8 @@ fn bad_values_change_nothing() {
         (URL, vec!["--carrier", "300.1.1.1/99"], 5),
         (URL, vec!["--fallback", "PJSIP/a&PJSIP/b"], 5),
         (URL, vec!["--fallback", "Local/x@y\n[evil]"], 5),
+        (URL, vec!["--agi-server", "localhost:4573"], 5),
+        (URL, vec!["--agi-server", "127.0.0.1:4573/x;y"], 5),
         (URL, vec!["--bind", "5060"], 2),
         (URL, vec!["--agi-dir", "/nonexistent"], 1),
         ("postgresql://u:a%20b@h/x", vec![], 5),
@@ -146,5 +148,30 @@ fn bad_values_change_nothing() {
         let output = folder.install(url, &arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert_eq!(folder.files(), before);
+    }
+}
+
+#[test]
+fn the_agi_server_is_kept_until_another_choice() {
+    let folder = Folder::new();
+    let chosen = || {
+        let text = folder.read("extensions.conf");
+        text.lines().find_map(|line| line.strip_prefix("CC_AGI_SERVER=")).map(str::to_owned).expect("one")
+    };
+    for (arguments, expected) in [
+        (&[][..], ""),
+        (&["--agi-server", "127.0.0.1:4573"], "127.0.0.1:4573"),
+        (&[], "127.0.0.1:4573"),
+        (&["--agi-server", "[::1]:4573"], "[::1]:4573"),
+        (&["--early-answer", "no"], "[::1]:4573"),
+        (&["--agi-server", ""], ""),
+    ] {
+        let output = folder.install(URL, &[arguments, &["--force"]].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(chosen(), expected, "{arguments:?}");
+        // the next copy may bear the same second
+        for (path, _) in folder.files().iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "bak")) {
+            fs::remove_file(path).expect("own folder");
+        }
     }
 }

@@ -5,6 +5,7 @@
 mod harness;
 
 mod access;
+mod agi_serve;
 mod asterisk_check;
 mod asterisk_dies;
 mod audit;

@@ -41,6 +41,10 @@ pub(in crate::cli) struct Install {
     /// they fail [default: as installed, else nowhere]
     #[arg(long, value_name = "DESTINATION")]
     fallback: Option<String>,
+    /// Where capconduit agi serve listens, as 127.0.0.1:4573; empty: a program is started for each
+    /// call [default: as installed, else empty]
+    #[arg(long, value_name = "ADDR:PORT")]
+    agi_server: Option<String>,
     /// Replace configuration files that differ, keeping a copy of each
     #[arg(long)]
     force: bool,
@@ -58,6 +62,7 @@ impl Install {
             carriers: self.carriers,
             early_answer: self.early_answer.map(|choice| choice == "yes"),
             fallback: self.fallback,
+            agi_server: self.agi_server,
             force: self.force,
         };
         let installed = asterisk::install(&site, &database, programs_dir, Utc::now())?;
