@@ -42,14 +42,18 @@ pub struct Options<'a> {
 
 /// The asterisk program with its modules and data: the system's where `CAPCONDUIT_ASTERISK` names
 /// one, else that of the private root that tests/setup makes.
-struct Installation {
-    command: Vec<String>,
-    modules: PathBuf,
-    data: PathBuf,
+pub struct Installation {
+    /// Runs asterisk; what follows are its arguments.
+    pub command: Vec<String>,
+    /// `astmoddir`
+    pub modules: PathBuf,
+    /// `astdatadir`
+    pub data: PathBuf,
 }
 
 impl Installation {
-    fn find() -> Installation {
+    /// Finds it.
+    pub fn find() -> Installation {
         let is_dir = |path: &PathBuf| path.is_dir();
         if let Some(program) = std::env::var_os("CAPCONDUIT_ASTERISK") {
             let multiarch = std::fs::read_dir("/usr/lib")

@@ -180,7 +180,7 @@ impl Database {
 }
 
 /// A server program: newest of Debian's folders, else from the PATH.
-fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

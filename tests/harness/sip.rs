@@ -134,17 +134,22 @@ impl Behaviour {
 impl Centre {
     /// Starts one on a free port of 127.0.0.1.
     pub fn start(behaviour: Behaviour) -> Centre {
+        Centre::start_at("127.0.0.1", free_port("127.0.0.1"), behaviour)
+    }
+
+    /// Starts one on this address and port.
+    pub fn start_at(address: &str, port: u16, behaviour: Behaviour) -> Centre {
         let dir = process::temporary_folder();
         let scenario = dir.join("scenario.xml");
         std::fs::write(&scenario, behaviour.scenario()).expect("own folder");
-        let port = free_port("127.0.0.1");
         let mut command = Command::new("sipp");
-        command.arg("-sf").arg(&scenario).args(["-i", "127.0.0.1", "-p", &port.to_string()]);
+        command.arg("-sf").arg(&scenario).args(["-i", address, "-p", &port.to_string()]);
         command.args(["-nostdin", "-aa", "-trace_logs", "-log_file"]).arg(dir.join("log"));
         command.args(["-trace_err", "-error_file"]).arg(dir.join("errors"));
         let server = Server::start(&command, &dir, "KILL");
         // looked up, not tried: a try would take the port from it
-        let listening = format!("0100007F:{port:04X}");
+        let host = address.parse::<std::net::Ipv4Addr>().expect("an IPv4 address");
+        let listening = format!("{:08X}:{port:04X}", u32::from_le_bytes(host.octets()));
         wait_for("SIPp to listen", || std::fs::read_to_string("/proc/net/udp").is_ok_and(|t| t.contains(&listening)));
         Centre { server, port }
     }
@@ -230,6 +235,11 @@ impl Calls<'_> {
 
     /// Starts placing the calls.
     pub fn start(&self, asterisk: &Asterisk) -> Calling {
+        self.start_between(CARRIER, &format!("127.0.0.1:{}", asterisk.sip_port))
+    }
+
+    /// Starts placing them from an address of this machine to a server's address and port.
+    pub fn start_between(&self, carrier: &str, server: &str) -> Calling {
         let dir = process::temporary_folder();
         let scenario = dir.join("scenario.xml");
         std::fs::write(&scenario, self.scenario()).expect("own folder");
@@ -237,14 +247,14 @@ impl Calls<'_> {
         let child = Command::new("sipp")
             .arg("-sf")
             .arg(&scenario)
-            .args(["-i", CARRIER, "-p", &free_port(CARRIER).to_string(), "-s", self.did])
+            .args(["-i", carrier, "-p", &free_port(carrier).to_string(), "-s", self.did])
             .args(["-m", &self.count.to_string(), "-l", &self.count.to_string(), "-r", &self.per_second.to_string()])
             .args(["-nostdin", "-timeout", "120", "-timeout_error"])
             .args(["-trace_logs", "-log_file"])
             .arg(dir.join("log"))
             .args(["-trace_err", "-error_file"])
             .arg(dir.join("errors"))
-            .arg(format!("127.0.0.1:{}", asterisk.sip_port))
+            .arg(server)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)

@@ -30,4 +30,5 @@ mod stage;
 mod status;
 mod transcript;
 mod turns;
+mod tutorial;
 mod verify;
