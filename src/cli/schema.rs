@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::listing::Listing;
 use super::output::Output;
+use crate::store::audit::Entry;
 use crate::store::call::{Attempt, Call};
 use crate::store::campaign::Campaign;
 use crate::store::client::Client;
@@ -78,6 +79,7 @@ const SHAPES: &[Shape] = &[
     object("db migrate", &[List("applied", "The steps that were applied now.", &[Row(APPLIED)])]),
     array("db status", &[Row(STEP)]),
     object("db seed", &[Row(fields! { loaded: bool = "False where the sample data was there already.", })]),
+    array("db roles", &[Row(ROLE)]),
     array("db verify", &[Row(Difference::FIELDS)]),
     array("user list", &[Row(User::FIELDS)]),
     object("user show", &[Row(User::FIELDS)]),
@@ -107,6 +109,12 @@ const SHAPES: &[Shape] = &[
     object("did enable", &[Row(Did::FIELDS)]),
     object("did disable", &[Row(Did::FIELDS)]),
     object("did remove", &[Row(Did::FIELDS)]),
+    text("did export", "CSV"),
+    Shape {
+        when: Some("FILE is given"),
+        ..object("did export", &[Row(fields! { file: String = "Where they are.", dids: i64 = "How many.", })])
+    },
+    object("did import", &[Row(IMPORTED_DIDS)]),
     array("campaign list", &[Row(Campaign::FIELDS)]),
     object("campaign show", CAMPAIGN),
     object("campaign add", CAMPAIGN),
@@ -126,8 +134,23 @@ const SHAPES: &[Shape] = &[
     object("call show", &[Row(Call::FIELDS), ATTEMPTS]),
     Shape { when: Some("the call is up and has no record yet"), ..object("call show", &[Row(UNRECORDED), ATTEMPTS]) },
     array("call active", &[Row(Attempt::FIELDS)]),
+    text("call export", "CSV"),
+    Shape {
+        when: Some("FILE is given"),
+        ..object("call export", &[Row(fields! { file: String = "Where they are.", calls: i64 = "How many.", })])
+    },
+    object("call import", &[Row(IMPORTED_CALLS)]),
     object("call replay", &[Row(REPLAYED)]),
     array("call reap", &[Row(CLOSED)]),
+    text("config export", "the document"),
+    Shape {
+        when: Some("FILE is given"),
+        ..object("config export", &[Row(fields! { file: String = "Where it is.", })])
+    },
+    array("config diff", &[Row(CHANGE)]),
+    array("config apply", &[Row(CHANGE)]),
+    array("audit list", &[Row(Entry::FIELDS)]),
+    object("audit show", AUDITED),
     object("route explain", &[Row(DECISION), CANDIDATES, ADVICE]),
     Shape { when: Some("--caller is given"), ..object("route explain", &[Row(DECISION), CANDIDATES, CALLER, ADVICE]) },
     object("asterisk install", &[List("files", "Each file of the installation.", &[Row(INSTALLED)]), WARNINGS]),
@@ -144,6 +167,7 @@ const SHAPES: &[Shape] = &[
     report("--by did", &[Row(fields! { incoming_did_number: String = "The number called.", }), Row(FIGURES)]),
     report("--by seller", &[Row(fields! { username: Option<String> = "The seller; null: none.", }), Row(FIGURES)]),
     report("--by status", &[Row(fields! { call_status: String = "The call status.", }), Row(FIGURES)]),
+    text("agi serve", "what the server says"),
     array("schema", &[Row(Documented::FIELDS)]),
     text("completion", "a shell script"),
 ];
@@ -241,6 +265,56 @@ const CANDIDATES: Part = List(
         total_calls_allowed: Option<i32> = "Answered calls in all; null: unlimited.",
     })],
 );
+
+const ROLE: &[Field] = fields! {
+    role: String = "The database login.",
+    purpose: String = "asterisk, agi, admin, report, seller_group or seller.",
+    username: Option<String> = "The seller.",
+    state: String = "created, there, rotated, removed or missing.",
+    file: Option<String> = "The env file that has its URL.",
+};
+
+const IMPORTED_DIDS: &[Field] = fields! {
+    added: i64 = "New DIDs.",
+    changed: i64 = "DIDs that were there and differed.",
+    unchanged: i64 = "DIDs that were there.",
+};
+
+const IMPORTED_CALLS: &[Field] = fields! {
+    added: i64 = "New records.",
+    already_there: i64 = "Records that were there.",
+};
+
+const CHANGE: &[Field] = fields! {
+    action: String = "add, change or remove.",
+    kind: String = "user, client, endpoint, aor, auth, did, campaign or setting.",
+    name: String = "What it is called.",
+    changes: Value = "The fields that differ, each with from and to; secrets are not shown.",
+};
+
+const AUDITED: &[Part] = &[
+    Row(fields! {
+        id: i64 = "Key.",
+        at: DateTime<Utc> = "When.",
+        login: String = "The database login that made it.",
+        operator: Option<String> = "The person, as capconduit says; null for other programs.",
+        command: Option<String> = "The command, as capconduit says; null for other programs.",
+        program: Option<String> = "The program, as it says itself.",
+        action: String = "insert, update, delete or truncate.",
+        table_name: String = "The table.",
+        row_id: Option<String> = "The row's key; null where many rows went at once.",
+        row_name: Option<String> = "The row's name.",
+    }),
+    List(
+        "changes",
+        "Field by field.",
+        &[Row(fields! {
+            field: String = "The column.",
+            before: Value = "What it was; null where there was nothing.",
+            after: Value = "What it is.",
+        })],
+    ),
+];
 
 const ADVICE: Part =
     Row(fields! { advice: Option<String> = "What a rejection comes from, and the command that would end it.", });

@@ -213,6 +213,22 @@ fn every_command_prints_what_is_documented() {
     checks.run(database, &["campaign", "remove", "Alice Priority", "--force"]);
 
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let at = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    checks.run_when(database, Some("FILE is given"), &["did", "export", &at("dids.csv")]);
+    checks.run(database, &["did", "import", &at("dids.csv")]);
+    checks.run_when(database, Some("FILE is given"), &["call", "export", &at("calls.csv")]);
+    checks.run(database, &["call", "import", &at("calls.csv")]);
+    checks.run_when(database, Some("FILE is given"), &["config", "export", &at("config.json")]);
+    database.execute("UPDATE campaigns SET dial_timeout_seconds = 7");
+    checks.run(database, &["config", "diff", &at("config.json")]);
+    checks.run(database, &["config", "apply", &at("config.json")]);
+    checks.run(database, &["audit", "list"]);
+    checks.run(database, &["audit", "show", &database.value("SELECT max(id) FROM audit_log WHERE action = 'update'")]);
+    let prefix = format!("schema{}", std::process::id());
+    checks.run(database, &["db", "roles", "--prefix", &prefix, "--env-dir", &at("")]);
+    for role in ["asterisk", "agi", "admin", "report", "seller"] {
+        database.execute(&format!("DROP OWNED BY {prefix}_{role}; DROP ROLE {prefix}_{role}"));
+    }
     std::fs::write(folder.path().join("asterisk.conf"), "").expect("own folder");
     let dir = folder.path().to_str().expect("UTF-8");
     checks.run(database, &["asterisk", "install", "--etc-dir", dir, "--agi-dir", dir]);

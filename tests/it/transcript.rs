@@ -92,7 +92,10 @@ macro_rules! transcripts {
         $(#[test] fn $noun() { check(stringify!($noun)); })*
     };
 }
-transcripts!(db, user, client, pjsip, did, campaign, setting, call, route, asterisk);
+transcripts!(
+    db, user, client, pjsip, did, campaign, setting, call, route, config, audit, status, report, asterisk, agi, schema,
+    completion
+);
 
 /// The commands below one, as its help lists them.
 fn below(command: &[&str]) -> Vec<String> {
@@ -103,6 +106,15 @@ fn below(command: &[&str]) -> Vec<String> {
     let names = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
 }
+
+/// What cannot be in a transcript.
+const ELSEWHERE: &[(&str, &str)] = &[
+    // needs an Asterisk: asterisk_check has them
+    ("asterisk check", "a success"),
+    ("asterisk check", "its JSON"),
+    // prints a script
+    ("completion", "its JSON"),
+];
 
 #[test]
 fn every_command_is_in_a_transcript() {
@@ -130,6 +142,9 @@ fn every_command_is_in_a_transcript() {
                     .any(|rest| rest == command || rest.starts_with(&format!("{command} ")))
             };
             let mut need = |what: &str, there: &dyn Fn(&str, bool) -> bool| {
+                if ELSEWHERE.contains(&(command.as_str(), what)) {
+                    return;
+                }
                 if !runs.iter().any(|(line, done)| mine(line) && there(line, *done)) {
                     missing.insert(format!("{command}: {what}"));
                 }
