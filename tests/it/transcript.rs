@@ -1,7 +1,7 @@
 //! The CLI as people see it: every command's help, table, JSON, usual errors and exit codes, word for
 //! word in `transcript/NOUN.txt`.
 //!
-//! A file is a session on a database with the sample data: lines that begin with `$ ` are given to
+//! A file is a session on a database with the sample data: after a heading, lines that begin with `$ ` are given to
 //! bash, what follows is what came of them, an exit code other than 0 last. After a change that is
 //! meant, `TRANSCRIPT=write cargo test --test it -- transcript::` writes them anew: look at the diff.
 
@@ -67,13 +67,12 @@ fn check(noun: &str) {
     database.capconduit(&["db", "seed"]);
     let folder = process::Folder::new();
     let mut text = String::new();
-    for line in expected.lines().filter(|line| line.starts_with("$ ") || line.starts_with("# ")) {
-        text.push_str(line);
-        text.push('\n');
-        if let Some(command) = line.strip_prefix("$ ") {
-            text.push_str(&settled(&run(command, &database, &folder.path), &database, &folder.path));
-            text.push('\n');
-        }
+    for line in expected.lines().take_while(|line| line.starts_with("# ")) {
+        text.push_str(&format!("{line}\n"));
+    }
+    for command in expected.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let printed = settled(&run(command, &database, &folder.path), &database, &folder.path);
+        text.push_str(&format!("$ {command}\n{printed}\n"));
     }
     if std::env::var_os("TRANSCRIPT").is_some_and(|word| word == "write") {
         std::fs::write(&path, &text).expect("written");
