@@ -273,12 +273,13 @@ impl Add {
             add_did(&mut tx, env.config, &campaign, number)?;
         }
         for (name, cap) in &self.clients {
-            let client = client::find(&mut tx, name)?;
-            if setting::find(&mut tx, campaign.id, client.id)?.is_some() {
-                return Err(Error::conflict(format!("client \"{}\" is given twice", client.client_identifier))
-                    .hint("Nothing was changed."));
+            let (client_id, identifier) = client::reference(&mut tx, name)?;
+            if setting::find(&mut tx, campaign.id, client_id)?.is_some() {
+                return Err(
+                    Error::conflict(format!("client \"{}\" is given twice", identifier)).hint("Nothing was changed.")
+                );
             }
-            let id = setting::add(&mut tx, campaign.id, client.id)?;
+            let id = setting::add(&mut tx, campaign.id, client_id)?;
             let max_concurrency = number("max_concurrency", *cap, 1..=i32::MAX)?;
             setting::set(&mut tx, id, &setting::Changes { max_concurrency, ..setting::Changes::default() })?;
         }
