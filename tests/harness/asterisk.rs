@@ -18,6 +18,7 @@ pub struct Asterisk {
     server: Mutex<Option<Server>>,
     folder: Folder,
     database: Database,
+    environment: Vec<(String, String)>,
     /// Where it takes SIP calls.
     pub sip_port: u16,
     /// Where it answers ARI.
@@ -38,6 +39,12 @@ pub struct Options<'a> {
     pub fallback: Option<u16>,
     /// The port of `capconduit agi serve` on 127.0.0.1.
     pub agi_server: Option<u16>,
+    /// More of its environment, over the usual one.
+    pub environment: &'a [(&'a str, &'a str)],
+    /// More modules.
+    pub modules: &'a [&'a str],
+    /// More files of its etc folder, over the usual ones: name and text.
+    pub files: &'a [(&'a str, &'a str)],
 }
 
 /// The asterisk program with its modules and data: the system's where `CAPCONDUIT_ASTERISK` names
@@ -119,6 +126,12 @@ impl Installation {
     }
 }
 
+/// What `asterisk -V` says.
+pub fn version() -> String {
+    let command = Installation::find().command;
+    process::run(Command::new(&command[0]).args(&command[1..]).arg("-V")).trim().to_owned()
+}
+
 impl Asterisk {
     /// Installs into a folder of its own and starts.
     pub fn start(database: &Database, options: &Options<'_>) -> Asterisk {
@@ -169,7 +182,11 @@ impl Asterisk {
             "res_ari_asterisk",
             "res_ari_channels",
         ];
-        write("modules_local.conf", ari.map(|module| format!("load={module}.so\n")).concat());
+        let modules = ari.iter().chain(options.modules);
+        write("modules_local.conf", modules.map(|module| format!("load={module}.so\n")).collect());
+        for (name, text) in options.files {
+            write(name, (*text).to_owned());
+        }
         let sip_port = free_port("127.0.0.1");
         let bind = format!("127.0.0.1:{sip_port}");
         let etc = dir.join("etc");
@@ -190,7 +207,9 @@ impl Asterisk {
         }
         process::run(&mut install);
 
-        let asterisk = Asterisk { server: Mutex::new(None), folder, database: database.clone(), sip_port, ari_port };
+        let environment = options.environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let database = database.clone();
+        let asterisk = Asterisk { server: Mutex::new(None), folder, database, environment, sip_port, ari_port };
         asterisk.resume();
         asterisk
     }
@@ -203,7 +222,8 @@ impl Asterisk {
             .env("DATABASE_URL", &self.database.url)
             .env("CAPCONDUIT_ENV_FILE", "/dev/null")
             .env("PGCONNECT_TIMEOUT", "2")
-            .env("PGOPTIONS", "-c statement_timeout=2000");
+            .env("PGOPTIONS", "-c statement_timeout=2000")
+            .envs(self.environment.iter().map(|(n, v)| (n, v)));
         *self.server() = Some(Server::start(&command, &process::temporary_folder(), "TERM"));
         wait_for("Asterisk to start", || {
             self.try_cli("core waitfullybooted").is_some_and(|t| t.contains("fully booted"))
@@ -240,6 +260,14 @@ impl Asterisk {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&path, mode).expect("own file");
         path
+    }
+
+    /// How much memory it has, in MB.
+    pub fn resident_mb(&self) -> u64 {
+        let pid = self.server().as_ref().expect("it runs").pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("its memory");
+        line.split_whitespace().nth(1).and_then(|kb| kb.parse::<u64>().ok()).expect("kilobytes") / 1024
     }
 
     /// How many channels are up.

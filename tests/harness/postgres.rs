@@ -16,6 +16,7 @@ pub struct Postgres {
     server: Mutex<Option<Server>>,
     data: Folder,
     port: u16,
+    settings: &'static [&'static str],
     template: OnceLock<()>,
 }
 
@@ -37,6 +38,11 @@ impl Postgres {
 
     /// A server of its own.
     pub fn start() -> Postgres {
+        Postgres::start_with(&[])
+    }
+
+    /// A server of its own with these settings, as `name=value`, on top of the usual ones.
+    pub fn start_with(settings: &'static [&'static str]) -> Postgres {
         let data = Folder::new();
         if process::is_root() {
             process::run(Command::new("chown").arg("postgres").arg(&data.path));
@@ -44,8 +50,8 @@ impl Postgres {
         let mut initdb = process::as_user("postgres", &binary("initdb"));
         initdb.args(["--auth=trust", "--username=postgres", "--no-sync", "--encoding=UTF8", "--locale=C", "-D"]);
         process::run(initdb.arg(data.path.join("data")).current_dir("/"));
-        let postgres =
-            Postgres { server: Mutex::new(None), data, port: free_port("127.0.0.1"), template: OnceLock::new() };
+        let port = free_port("127.0.0.1");
+        let postgres = Postgres { server: Mutex::new(None), data, port, settings, template: OnceLock::new() };
         postgres.resume();
         postgres
     }
@@ -65,7 +71,10 @@ impl Postgres {
             "log_line_prefix=%m pid=%p db=%d app=%a ",
             // what a killed server has written is still the kernel's to write
             "fsync=off",
-        ] {
+        ]
+        .into_iter()
+        .chain(self.settings.iter().copied())
+        {
             command.args(["-c", setting]);
         }
         *self.server() = Some(Server::start(&command, &process::temporary_folder(), "INT"));
@@ -96,6 +105,24 @@ impl Postgres {
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The folder of its unix socket.
+    pub fn socket_dir(&self) -> PathBuf {
+        self.data.path.join("data")
+    }
+
+    /// The same database, through the unix socket.
+    pub fn by_socket(&self, database: &Database) -> Database {
+        Database {
+            url: format!(
+                "postgresql:///{}?host={}&port={}&user=postgres",
+                database.name,
+                self.socket_dir().display(),
+                self.port
+            ),
+            name: database.name.clone(),
+        }
     }
 
     /// What the server has logged.
