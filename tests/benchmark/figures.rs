@@ -117,8 +117,7 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// Adds to each row how many times a column is that of the baseline: the first row that `is_baseline`
-    /// for it.
+    /// Adds to each row how many times a column is that of the row named `baseline`.
     pub(crate) fn ratio(&mut self, column: &str, baseline: &str) {
         self.ratio_within(column, baseline, |_| String::new());
     }
@@ -138,7 +137,7 @@ impl Table {
             .into_iter()
             .zip(bases)
             .map(|(row, base)| match (number(&row), base) {
-                (Some(value), Some(base)) => row.number(&format!("times {baseline}"), value / base),
+                (Some(value), Some(base)) => row.number(&format!("{column} / {baseline}"), value / base),
                 _ => row,
             })
             .collect();

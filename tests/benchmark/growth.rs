@@ -1,5 +1,7 @@
 //! What a claim, a record and the administrator's lists cost as the tables grow.
 
+use chrono::{TimeDelta, Utc};
+
 use crate::cli;
 use crate::database::{Worker, did, sellers};
 use crate::figures::{Alternative, Row, Samples, Table, in_turn};
@@ -39,11 +41,21 @@ fn records(bench: &Bench) -> Table {
         ),
     );
     let sizes: &[usize] = bench.size(&[1000, 10_000, 100_000], &[1000, 10_000, 100_000, 1_000_000]);
-    let commands: Vec<Vec<&str>> =
-        [vec!["call", "list"], vec!["call", "active"], vec!["setting", "list"], vec!["status"], vec!["report"]]
-            .into_iter()
-            .filter(|command| cli::exists(&database, command))
-            .collect();
+    let all = (Utc::now() - TimeDelta::days(61)).format("%Y-%m-%d").to_string();
+    let commands: Vec<(&str, Vec<&str>)> = [
+        ("call list", vec!["call", "list"]),
+        ("call active", vec!["call", "active"]),
+        ("setting list", vec!["setting", "list"]),
+        ("status", vec!["status"]),
+        ("report by day", vec!["report", "--by", "day"]),
+        ("report of all by campaign", vec!["report", "--by", "campaign", "--from", &all]),
+    ]
+    .into_iter()
+    .filter(|(_, arguments)| {
+        let command: Vec<&str> = arguments.iter().copied().take_while(|word| !word.starts_with('-')).collect();
+        cli::exists(&database, &command)
+    })
+    .collect();
     let mut have = 0;
     for &size in sizes {
         say(&format!("growth: {size} call records"));
@@ -75,11 +87,10 @@ fn records(bench: &Bench) -> Table {
         let mut row = calls(&database, n, Row::new(&size.to_string()));
         let mut alternatives: Vec<Alternative<'_>> = commands
             .iter()
-            .map(|arguments| {
+            .map(|(name, arguments)| {
                 let mut command = database.command();
                 command.args(arguments);
-                let name = arguments.join(" ");
-                Alternative::new(name.clone(), move || cli::time(&name, &mut command))
+                Alternative::new(*name, move || cli::time(name, &mut command))
             })
             .collect();
         for (name, samples) in in_turn(1, runs, &mut alternatives) {
