@@ -8,7 +8,7 @@ use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::channel::Channel;
 use super::session::{AgiError, Session};
@@ -24,7 +24,7 @@ use crate::{Error, Result, store, syslog, text};
 const PROGRAM: &str = "cdr_logger.agi";
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 15] = [
+const WANTED: [(&str, &str); 16] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("did", "CC_DID"),
     ("start", "CC_START"),
@@ -40,6 +40,7 @@ const WANTED: [(&str, &str); 15] = [
     ("did_id", "DID_ID"),
     ("client_id", "CLIENT_ID"),
     ("uniqueid", "UNIQUEID"),
+    ("answered_ms", "CC_ANSWERED_MS"),
 ];
 
 /// Runs the program on this process's streams.
@@ -163,7 +164,10 @@ fn record(
         cc_status: channel.get("cc_status").to_owned(),
         cc_call_status: channel.get("cc_call_status").to_owned(),
         dial_status: channel.get("dial_status").to_owned(),
-        answered: time("answered"),
+        answered: time("answered").or_else(|| {
+            let answered = channel.number("answered_ms").filter(|&milliseconds| milliseconds > 0)?;
+            Some((end - TimeDelta::milliseconds(answered.into())).max(start))
+        }),
     };
     let raw = channel.get("did");
     let did = rules.normalize(raw).map_or_else(|| text::truncate(raw, 50).to_owned(), |n| n.to_string());
@@ -236,6 +240,26 @@ mod tests {
         assert_eq!(record.call_status, "ANSWERED");
         assert_eq!(record.hangup_cause_text.as_deref(), Some("Normal Clearing"));
         assert_eq!((record.campaign_client_setting_id, record.client_id), (Some(7), Some(6)));
+    }
+
+    #[test]
+    fn where_nobody_answered_before_the_client_how_long_counts() {
+        let record = |milliseconds| {
+            let channel = format!(
+                "node-1.2&0018005550101&2026-01-02T03:04:05.000000Z&&2026-01-02T03:04:10.050000Z&proceed&&&&&&&&&&{milliseconds}"
+            );
+            session(&channel, Kept::Delivered).0
+        };
+        assert_eq!((record("2950").billsec_seconds, record("2950").call_status.as_str()), (3, "ANSWERED"));
+        assert_eq!(
+            record("2950").timestamp_answered.map(|t| t.to_rfc3339()),
+            Some("2026-01-02T03:04:07.100+00:00".into())
+        );
+        for nothing in ["", "0", "x"] {
+            assert_eq!((record(nothing).timestamp_answered, record(nothing).billsec_seconds), (None, 0));
+        }
+        // a clock that was set back must not put the answer before the call
+        assert_eq!(record("9999999").billsec_seconds, 5);
     }
 
     #[test]
