@@ -33,7 +33,7 @@ costs a large Asterisk 12 to 50 ms, and two processors no more than some 30 call
 server is for those who need more. Try it by hand, then as a service:
 
   capconduit agi serve
-  cp asterisk/systemd/capconduit-agi.* /etc/systemd/system/
+  cp asterisk/systemd/capconduit-agi.* /etc/systemd/system/    # the Debian package has them there
   systemctl daemon-reload && systemctl enable --now capconduit-agi.service
   capconduit asterisk install --agi-server 127.0.0.1:4573 --force
   asterisk -rx 'core reload'
