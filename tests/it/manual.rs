@@ -226,7 +226,8 @@ fn every_example_is_a_command_line() {
             let Some(at) = line.match_indices("capconduit ").map(|(at, _)| at).find(|&at| is_start(at)) else {
                 continue;
             };
-            let command = line[at..].split(" >").next().unwrap_or_default();
+            let end = [" >", " 2>", " |", " &&", "  #"].iter().filter_map(|mark| line[at..].find(mark)).min();
+            let command = &line[at..end.map_or(line.len(), |end| at + end)];
             let command = command.strip_suffix(')').unwrap_or(command);
             let words = process::run(Command::new("bash").args(["-c", &format!("printf '%s\\n' {command}")]));
             let parsed = capconduit::cli::command().try_get_matches_from(words.lines());

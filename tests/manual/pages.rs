@@ -87,7 +87,9 @@ fn page(noun: &Command, fields: &[Documented]) -> String {
     }
     page.section("DESCRIPTION");
     page.text(&sentence(&about));
-    after_help(&mut page, noun, false);
+    for paragraph in paragraphs(noun).iter().filter(|p| !is_example(p)) {
+        passage(&mut page, paragraph);
+    }
 
     if noun.has_subcommands() {
         page.section("COMMANDS");
@@ -103,8 +105,10 @@ fn page(noun: &Command, fields: &[Documented]) -> String {
             option(&mut page, arg);
         }
         if noun.has_subcommands() {
-            after_help(&mut page, command, false);
-            after_help(&mut page, command, true);
+            // as it is written: a paragraph may lead up to its example
+            for paragraph in paragraphs(command) {
+                passage(&mut page, &paragraph);
+            }
         }
     }
 
@@ -118,9 +122,12 @@ fn page(noun: &Command, fields: &[Documented]) -> String {
             option(&mut page, arg);
         }
     }
-    if example(noun).next().is_some() {
+    let examples: Vec<String> = paragraphs(noun).into_iter().filter(|p| is_example(p)).collect();
+    if !examples.is_empty() {
         page.section("EXAMPLES");
-        after_help(&mut page, noun, true);
+    }
+    for example in &examples {
+        passage(&mut page, example);
     }
     json(&mut page, &commands, fields);
     page.section("EXIT STATUS");
@@ -178,7 +185,14 @@ fn option(page: &mut Page, arg: &Arg) {
     if arg.is_positional() {
         tag = italic(&values(arg));
     } else if arg.get_action().takes_values() {
-        tag += &format!(" {}", italic(&values(arg)));
+        let equals = if arg.is_require_equals_set() { "=" } else { " " };
+        let value = italic(&values(arg));
+        let may_lack = arg.get_num_args().is_some_and(|n| n.min_values() == 0);
+        tag += &match (may_lack, equals) {
+            (true, "=") => format!("[={value}]"),
+            (true, _) => format!(" [{value}]"),
+            (false, equals) => format!("{equals}{value}"),
+        };
     }
     let mut text = sentence(&arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default());
     let possible = arg.get_possible_values();
@@ -199,19 +213,18 @@ fn paragraphs(command: &Command) -> Vec<String> {
     text.split("\n\n").map(|p| p.trim_start_matches("Examples:\n").to_owned()).filter(|p| !p.is_empty()).collect()
 }
 
-fn example(command: &Command) -> impl Iterator<Item = String> {
-    paragraphs(command).into_iter().filter(|p| p.starts_with("  "))
+fn is_example(paragraph: &str) -> bool {
+    paragraph.starts_with("  ")
 }
 
-fn after_help(page: &mut Page, command: &Command, examples: bool) {
-    for paragraph in paragraphs(command) {
-        match (examples, paragraph.strip_prefix("  ")) {
-            (true, Some(_)) => page.verbatim(
-                &paragraph.lines().map(|l| format!("{}\n", l.strip_prefix("  ").unwrap_or(l))).collect::<String>(),
-            ),
-            (false, None) => page.paragraph(&paragraph),
-            _ => {}
-        }
+/// A paragraph of the help text's end: an example as it stands, anything else as text.
+fn passage(page: &mut Page, paragraph: &str) {
+    if is_example(paragraph) {
+        page.verbatim(
+            &paragraph.lines().map(|l| format!("{}\n", l.strip_prefix("  ").unwrap_or(l))).collect::<String>(),
+        );
+    } else {
+        page.paragraph(paragraph);
     }
 }
 
