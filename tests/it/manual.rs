@@ -106,7 +106,7 @@ fn every_environment_variable_is_named() {
                 && name.contains(|c: char| c.is_ascii_uppercase())
                 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
         };
-        for read in ["var(", "var_os(", ".get(", " of("] {
+        for read in ["var(", "var_os(", ".get(", " of(", "set("] {
             for call in text.split(read).skip(1) {
                 names.extend(
                     call.strip_prefix('"').and_then(|c| c.split('"').next()).filter(is_name).map(str::to_owned),
@@ -114,7 +114,7 @@ fn every_environment_variable_is_named() {
             }
         }
     }
-    for sure in ["DATABASE_URL", "CAPCONDUIT_NUMBER_RULES", "INTERNAL_API_TOKEN", "AST_SPOOL_DIR", "SUDO_USER"] {
+    for sure in ["ASTERISK_DATABASE_URL", "CAPCONDUIT_NUMBER_RULES", "AST_SPOOL_DIR", "SUDO_USER"] {
         assert!(names.contains(sure), "{sure} is not found in the source any more: {names:?}");
     }
     assert_names("capconduit.env.5", &names);
@@ -145,6 +145,35 @@ fn every_channel_variable_and_exit_code_of_the_agi_programs_is_named() {
         for code in ["0", "1", &Kind::Usage.exit_code().to_string()] {
             assert!(codes.split(' ').any(|word| word == code), "{page}: exit code {code}");
         }
+    }
+}
+
+/// What the dialplan that is installed uses of CapConduit's own.
+#[test]
+fn every_variable_of_the_dialplan_is_named() {
+    let dialplan = read("asterisk/extensions.conf");
+    let used: String = dialplan.lines().filter(|line| !line.trim_start().starts_with(';')).collect();
+    let names = words(&used, |word| word.starts_with("CC_"));
+    for sure in ["CC_AGI_SERVER", "CC_FALLBACK", "CC_LOGGED"] {
+        assert!(names.contains(sure), "{sure} is not found in the dialplan any more: {names:?}");
+    }
+    let pages = ["cc-route.agi.8", "cdr_logger.agi.8"].map(rendered).concat();
+    let named = words(&pages, |_| true);
+    let missing: Vec<&String> = names.iter().filter(|name| !named.contains(*name)).collect();
+    assert!(missing.is_empty(), "neither page names {missing:?}");
+}
+
+/// The files that hold passwords, from where they are written.
+#[test]
+fn every_env_file_is_named() {
+    let roles = source("src/cli/db/roles.rs");
+    let is_file = |word: &&str| word.ends_with(".env") && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'.');
+    let mut files: BTreeSet<&str> = quoted(&roles, '"').filter(is_file).collect();
+    files.insert("seller-");
+    assert!(files.len() == 5, "{files:?}");
+    let text = rendered("capconduit.env.5");
+    for file in files {
+        assert!(text.contains(&format!("/etc/capconduit/{file}")), "man/capconduit.env.5 does not name {file}");
     }
 }
 
