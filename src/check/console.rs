@@ -16,6 +16,11 @@ const MAX_ANSWER: u64 = 32 << 20;
 /// The most that is read of what a program complains about.
 const MAX_COMPLAINT: u64 = 64 << 10;
 
+/// What `asterisk -rx` says of itself on hosts without an interface of a usual name (containers), or
+/// with an empty asterisk.conf.
+const OWN_WORDS: [&str; 2] =
+    ["No ethernet interface found for seeding global EID", "Privilege escalation protection disabled"];
+
 /// A way to ask.
 #[derive(Debug)]
 pub struct Console {
@@ -40,7 +45,14 @@ impl Console {
             let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing");
             return Err(Error::new(Kind::Unreachable, line.chars().take(200).collect::<String>()));
         }
-        Ok(answer.text.chars().filter(|c| !c.is_control() || *c == '\n').collect())
+        let clean: String = answer.text.chars().filter(|c| !c.is_control() || *c == '\n').collect();
+        // the asking program's own complaints go before the server's answer
+        let is_its_own = |line: &&str| OWN_WORDS.iter().any(|words| line.starts_with(words));
+        Ok(clean
+            .lines()
+            .skip_while(|line| line.is_empty() || is_its_own(line))
+            .map(|line| format!("{line}\n"))
+            .collect())
     }
 }
 
@@ -105,6 +117,18 @@ mod tests {
         assert_eq!(error.kind, Kind::Unreachable);
         let answer = shell("cat; echo why >&2; exit 1", TIMEOUT).expect("an answer");
         assert_eq!((answer.text.as_str(), answer.complaint.as_str(), answer.success), ("in\n", "why\n", false));
+    }
+
+    #[test]
+    fn what_the_asking_program_says_of_itself_is_no_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("asterisk");
+        let text = "#!/bin/sh\necho 'No ethernet interface found for seeding global EID. You will have to set it manually.'\n\
+                    echo 'Asterisk 22.5.2 built by nobody'\necho more\n";
+        std::fs::write(&program, text).expect("written");
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+        let console = Console { program, configuration: "/nonexistent".into() };
+        assert_eq!(console.ask("core show version").expect("an answer"), "Asterisk 22.5.2 built by nobody\nmore\n");
     }
 
     #[test]

@@ -38,9 +38,9 @@ pub(in crate::cli) struct Check {
     /// Where the AGI programs are [default: astagidir of asterisk.conf]
     #[arg(long, value_name = "DIR")]
     agi_dir: Option<PathBuf>,
-    /// The asterisk program
-    #[arg(long, value_name = "PROGRAM", default_value = "/usr/sbin/asterisk")]
-    asterisk: PathBuf,
+    /// The asterisk program [default: /usr/sbin/asterisk, else the one on the PATH]
+    #[arg(long, value_name = "PROGRAM")]
+    asterisk: Option<PathBuf>,
     /// Who Asterisk runs as [default: as the kernel says, else runuser of asterisk.conf, else asterisk]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -55,6 +55,14 @@ pub(in crate::cli) struct Check {
     strict: bool,
 }
 
+/// Where a package puts it, else where the shell would find it.
+fn asterisk_program() -> PathBuf {
+    let usual = PathBuf::from("/usr/sbin/asterisk");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).map(|folder| folder.join("asterisk"));
+    std::iter::once(usual.clone()).chain(folders).find(|program| program.is_file()).unwrap_or(usual)
+}
+
 impl Check {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let conf_path = self.etc_dir.join("asterisk.conf");
@@ -67,7 +75,8 @@ impl Check {
             Err(_) => String::new(),
         };
         let folder = |name, default: &str| PathBuf::from(asterisk::setting(&conf, name).unwrap_or(default));
-        let console = Console { program: self.asterisk.clone(), configuration: conf_path };
+        let console =
+            Console { program: self.asterisk.clone().unwrap_or_else(asterisk_program), configuration: conf_path };
         let version = console.ask("core show version");
         // a pid file that was left behind may name anybody
         let process = version
