@@ -225,6 +225,7 @@ impl Add {
             add_auth(&mut tx, client_id, id, &mut endpoint, &auth)?;
         }
         pjsip::set_endpoint(&mut tx, client_id, &endpoint)?;
+        pjsip::refuse_conflicts(&mut tx, Some(client_id))?;
         let client = whole(&mut tx, id)?;
         tx.commit()?;
         Output::done(format!("Client \"{id}\" added."), &client)

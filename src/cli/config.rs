@@ -238,6 +238,7 @@ impl Apply {
         }
         let confirmed = agreed.as_ref().map(|(_, confirmed)| confirmed);
         plan.carry_out(&mut tx, &schema, confirmed, |line| env.progress(line))?;
+        crate::store::pjsip::refuse_conflicts(&mut tx, None)?;
         tx.commit()?;
         Output::done(format!("{}\n{}.", plan.lines(), plan.counted()), &plan.value())
     }

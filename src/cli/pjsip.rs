@@ -418,6 +418,7 @@ impl Add {
         if endpoint != EndpointChanges::default() {
             pjsip::set_endpoint(&mut tx, client.id, &endpoint)?;
         }
+        pjsip::refuse_conflicts(&mut tx, Some(client.id))?;
         let pjsip = of_client(&mut tx, client.id)?;
         tx.commit()?;
         Output::done(format!("SIP side of client \"{id}\" added."), &pjsip)
@@ -500,6 +501,7 @@ impl Set {
         if endpoint != EndpointChanges::default() && pjsip::set_endpoint(&mut tx, client.id, &endpoint)? == 0 {
             return Err(lacks(id, "endpoint"));
         }
+        pjsip::refuse_conflicts(&mut tx, Some(client.id))?;
         let pjsip = of_client(&mut tx, client.id)?;
         tx.commit()?;
         Output::done(format!("SIP side of client \"{id}\" changed."), &pjsip)

@@ -77,7 +77,8 @@ pub const OPTIONS: &[SipOption] = &[
     ),
     endpoint(
         "media_encryption",
-        Rule::OneOf(&["no", "sdes", "dtls"]),
+        // dtls needs certificates, which are files of the server
+        Rule::OneOf(&["no", "sdes"]),
         "SRTP, and how its keys are agreed on; default no",
     ),
     endpoint("media_encryption_optimistic", Rule::YesNo, "Encrypt where the client can, else not; default no"),

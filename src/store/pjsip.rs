@@ -14,7 +14,7 @@ use super::{Field, Fields, Query};
 use crate::confirm::Confirmed;
 use crate::realtime::Text;
 use crate::realtime::options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
-use crate::{Result, args, row};
+use crate::{Error, Result, args, row};
 
 impl<'a> FromSql<'a> for Text {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn StdError + Sync + Send>> {
@@ -404,6 +404,29 @@ impl Pjsip {
         }
         problems
     }
+}
+
+/// Options that Asterisk refuses together: it would drop the whole endpoint. Of this client, or of all.
+///
+/// # Errors
+/// [`crate::Kind::Invalid`], naming the clients; the transaction should end then.
+pub fn refuse_conflicts(tx: &mut impl GenericClient, client_id: Option<i32>) -> Result<()> {
+    let rows = tx.rows(
+        "SELECT format('%s: timers_min_se is %s, timers_sess_expires is %s', id, timers_min_se,
+                       coalesce(timers_sess_expires::text, 'not set, which is 1800'))
+         FROM pjsip_endpoints WHERE timers_min_se > coalesce(timers_sess_expires, 1800) AND ($1::int IS NULL OR client_id = $1)
+         ORDER BY id LIMIT 5",
+        args![client_id],
+    )?;
+    let found: Vec<String> = super::column(&rows)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{}: the shortest session timer must not be longer than the one asked for",
+        found.join("; ")
+    ))
+    .hint("Nothing was changed. Asterisk would drop the whole endpoint."))
 }
 
 /// Adds an endpoint that dials the client's AOR; returns how many rows were added.

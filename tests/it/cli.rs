@@ -330,6 +330,24 @@ fn what_is_switched_off_gets_no_calls_until_it_is_switched_on() {
 }
 
 #[test]
+fn sip_options_that_asterisk_refuses_together_are_refused() {
+    let database = sample();
+    for options in [&["--timers-min-se", "2000"][..], &["--timers-min-se", "300", "--timers-sess-expires", "100"]] {
+        let why = refused(&database, 5, &[&["pjsip", "set", "acme"], options].concat());
+        assert!(why.contains("acme: timers_min_se is "), "{why}");
+        let add = ["client", "add", "timed", "--name", "T", "--contact", "sip:127.0.0.1:9"];
+        refused(&database, 5, &[&add, options].concat());
+    }
+    json(&database, &["pjsip", "set", "acme", "--timers-min-se", "300", "--timers-sess-expires", "600"]);
+    refused(&database, 5, &["pjsip", "set", "acme", "--timers-sess-expires", "100"]);
+    let document =
+        database.capconduit(&["config", "export"]).replace("\"timers_min_se\": 300", "\"timers_min_se\": 900");
+    let applied = run(&database, &document, &["config", "apply", "-"]);
+    assert!(applied.code == 5 && applied.stderr.contains("timers_min_se is 900"), "{}", applied.stderr);
+    assert_eq!(database.value("SELECT timers_min_se FROM pjsip_endpoints WHERE id = 'acme'"), "300");
+}
+
+#[test]
 fn lists_are_ordered_cut_and_printed_as_asked() {
     let database = sample();
     let numbers = |options: &[&str]| -> Vec<String> {
