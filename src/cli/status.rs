@@ -91,9 +91,16 @@ struct Snapshot {
     calls: Option<Calls>,
     hours: Option<Vec<Hour>>,
     findings: Vec<Finding>,
+    /// How many calls there were lately, and how many of them were lost.
+    #[serde(skip)]
+    lately: Option<(i64, i64)>,
     #[serde(skip)]
     failure: Option<Error>,
 }
+
+/// What `lately` looks at, and how many calls say something.
+const LATELY_MINUTES: i32 = 15;
+const LATELY_CALLS: i64 = 5;
 
 #[derive(Debug, Default, Serialize)]
 struct Database {
@@ -202,6 +209,7 @@ impl Status {
             calls: None,
             hours: None,
             findings: Vec::new(),
+            lately: None,
             failure: None,
         };
         let ari = Ari::of(config)?;
@@ -251,6 +259,7 @@ impl Status {
         };
         snapshot.attempts = Some(store::status::attempts(db, filter)?);
         snapshot.links = Some(store::status::links(db, filter)?);
+        snapshot.lately = Some(store::status::lately(db, LATELY_MINUTES, filter)?);
         let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, 0))?;
         let scope = Scope {
             from: zone::instant(db, &zone, since)?,
@@ -304,9 +313,17 @@ impl Status {
             find("attempts", format!("{expired} open past the lease: capconduit call reap"));
         }
         for link in snapshot.links.iter().flatten().filter(|link| is_exhausted(link)) {
-            let calls = link.current_total_calls;
-            let message = format!("{} in {} has had all its {calls} calls", link.client_identifier, link.campaign_name);
-            find("link", message);
+            let (had, allowed) = (link.current_total_calls, link.total_calls_allowed.unwrap_or_default());
+            let link = format!("{} in {}", link.client_identifier, link.campaign_name);
+            find("link", format!("{link} gets no more calls: {had} counted, {allowed} allowed"));
+        }
+        if let Some((calls, lost)) = snapshot.lately.filter(|(calls, lost)| *calls >= LATELY_CALLS && lost * 2 > *calls)
+        {
+            let message = format!(
+                "{lost} of the {calls} calls of the last {LATELY_MINUTES} minutes were rejected or failed: \
+                 capconduit report --by status --from -15m"
+            );
+            find("calls", message);
         }
         findings
     }

@@ -48,6 +48,10 @@ row! {
         pub client_identifier: String,
         /// active or inactive.
         pub status: String,
+        /// active or inactive: the client's.
+        pub client_status: String,
+        /// The seller's; null where this login may not read it.
+        pub user_status: Option<String>,
         /// Attempts in flight.
         pub live_calls: i64,
         /// Calls at once.
@@ -73,10 +77,11 @@ pub struct Filter {
 /// # Errors
 /// The database's.
 pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
-    let mut list = |username: &str, join: &str| {
+    let mut list = |username: &str, user_status: &str, join: &str| {
         let sql = format!(
             "SELECT s.id, g.name AS campaign_name, g.status AS campaign_status, {username} AS username,
-                    c.client_identifier, s.status, coalesce(live.calls, 0) AS live_calls, s.max_concurrency,
+                    {user_status} AS user_status,
+                    c.client_identifier, s.status, c.status AS client_status, coalesce(live.calls, 0) AS live_calls, s.max_concurrency,
                     s.current_total_calls, s.total_calls_allowed
              FROM campaign_client_settings s
              JOIN campaigns g ON g.id = s.campaign_id
@@ -90,11 +95,27 @@ pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
         );
         super::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id])?)
     };
-    match list("u.username", "JOIN users u ON u.id = g.user_id") {
+    match list("u.username", "u.status", "JOIN users u ON u.id = g.user_id") {
         // a seller's login may see campaigns and not the table of users
-        Err(e) if e.kind == Kind::Permission => list("NULL::text", ""),
+        Err(e) if e.kind == Kind::Permission => list("NULL::text", "NULL::text", ""),
         links => links,
     }
+}
+
+/// The calls to known numbers of the last so many minutes, and how many of them no client took.
+///
+/// # Errors
+/// The database's.
+pub fn lately(db: &mut impl GenericClient, minutes: i32, filter: Filter) -> Result<(i64, i64)> {
+    let row = db.row(
+        "SELECT count(*), count(*) FILTER (WHERE l.call_status = 'FAILED' OR l.call_status LIKE 'REJECTED%')
+         FROM call_logs l
+         WHERE l.timestamp_start >= now() - make_interval(mins => $3) AND l.call_status <> 'REJECTED_DID_NOT_FOUND'
+           AND ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)",
+        args![filter.user_id, filter.campaign_id, minutes],
+    )?;
+    let row = row.ok_or_else(|| Error::failed("database: no count"))?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// The attempts that nobody has released.

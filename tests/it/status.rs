@@ -70,7 +70,8 @@ fn live_calls_stand_against_their_caps() {
         seen["links"][0],
         json!({
             "id": site.settings[0], "campaign_name": site.campaign, "campaign_status": "active", "username": site.user,
-            "client_identifier": client, "status": "active", "live_calls": 2, "max_concurrency": 3,
+            "client_identifier": client, "status": "active", "client_status": "active",
+            "user_status": "active", "live_calls": 2, "max_concurrency": 3,
             "current_total_calls": 0, "total_calls_allowed": 40,
         })
     );
@@ -118,10 +119,22 @@ fn a_check_finds_what_needs_attention() {
     database.execute("UPDATE campaign_client_settings SET current_total_calls = 2");
     let found = check(1);
     assert!(
-        found.contains(&format!("link   {} in {} has had all its 2 calls", site.clients[0], site.campaign)),
+        found.contains(&format!(
+            "link   {} in {} gets no more calls: 2 counted, 2 allowed",
+            site.clients[0], site.campaign
+        )),
         "{found}"
     );
     assert!(run(&mut status(&database, spool.path()), 0).contains("exhausted"));
+    for n in 0..6 {
+        let status = if n < 4 { "FAILED" } else { "ANSWERED" };
+        database.execute(&format!(
+            "INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status) VALUES ('+1', now(), '{status}')"
+        ));
+    }
+    let found = check(1);
+    assert!(found.contains("4 of the 6 calls of the last 15 minutes were rejected or failed"), "{found}");
+    database.execute("DELETE FROM call_logs");
     database.execute("UPDATE campaigns SET status = 'paused'");
     assert_eq!(check(0), "All is well.\n");
 

@@ -182,8 +182,14 @@ fn bar(charset: Charset, value: i64, max: i32) -> String {
 }
 
 fn state(link: &Link) -> &str {
+    if link.user_status.as_deref().is_some_and(|status| status != "active") {
+        return "seller not active";
+    }
     if link.campaign_status != "active" {
         return &link.campaign_status;
+    }
+    if link.client_status != "active" {
+        return "client inactive";
     }
     match link.status.as_str() {
         "active" if is_exhausted(link) => "exhausted",
