@@ -102,9 +102,16 @@ impl Ari {
 
     fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
         let failed = |e: ureq::Error| {
-            Error::new(Kind::Unreachable, format!("ARI at {}: {e}", self.url)).hint(
-                "Check ASTERISK_ARI_URL (as http://127.0.0.1:8088/ari), user and password, http.conf and ari.conf.",
-            )
+            let hint = match e {
+                ureq::Error::StatusCode(404) => {
+                    "There is no ARI at that URL: Asterisk's modules.conf as CapConduit installs it loads none; the \
+                     lines to put into modules_local.conf stand at its end."
+                }
+                _ => {
+                    "Check ASTERISK_ARI_URL (as http://127.0.0.1:8088/ari), user and password, http.conf and ari.conf."
+                }
+            };
+            Error::new(Kind::Unreachable, format!("ARI at {}: {e}", self.url)).hint(hint)
         };
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))

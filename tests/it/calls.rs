@@ -273,9 +273,24 @@ fn the_carrier_cannot_dial_the_dialplans_own_extensions() {
     let (stage, _turn) = stage();
     let before = stage.database.value("SELECT count(*) FROM call_logs WHERE incoming_did_number = 'unknown'");
     for name in ["h", "s", "t", "i"] {
-        assert_eq!(Calls { did: name, ..Calls::default() }.place(&stage.ringing), [404], "{name}");
+        // 484: it might be the beginning of something longer
+        assert_eq!(Calls { did: name, ..Calls::default() }.place(&stage.ringing), [484], "{name}");
     }
     assert_eq!(stage.database.value("SELECT count(*) FROM call_logs WHERE incoming_did_number = 'unknown'"), before);
+}
+
+#[test]
+fn what_is_no_number_is_recorded_as_it_was_dialled() {
+    let (stage, _turn) = stage();
+    for (dialled, recorded) in [("anonymous", "anonymous"), ("*72#x", "*72#x"), ("Some;x=1.Body", "Somex1.Body")] {
+        let count = format!("SELECT count(*) FROM call_logs WHERE incoming_did_number = '{recorded}'");
+        let before: usize = stage.database.value(&count).parse().expect("a number");
+        assert_eq!(Calls { did: dialled, ..Calls::default() }.place(&stage.ringing), [404], "{dialled}");
+        wait_for(&format!("a record of {dialled}"), || stage.database.value(&count).parse() == Ok(before + 1));
+    }
+    let statuses =
+        "SELECT DISTINCT call_status FROM call_logs WHERE incoming_did_number IN ('anonymous', '*72#x', 'Somex1.Body')";
+    assert_eq!(stage.database.query(statuses), ["REJECTED_DID_NOT_FOUND"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The spool cannot be written either: the record is still recoverable, and the message says how.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -138,4 +138,50 @@ fn an_env_file_with_a_secret_that_everybody_can_read_is_refused() {
         assert!(!said.contains("secret"), "{said}");
         assert_eq!(said.contains("chmod 640"), code == 6, "{said}");
     }
+}
+
+#[test]
+fn root_replays_as_who_owns_the_spool() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    let folder = Folder::new();
+    let spool = folder.path.join("spool");
+    fs::create_dir(&spool).expect("own folder");
+    // nobody's, as Asterisk's is asterisk's; an ordinary user has no other user
+    let owner = if is_root() { 65534 } else { fs::metadata(&spool).expect("there").uid() };
+    std::os::unix::fs::chown(&spool, Some(owner), Some(owner).filter(|_| is_root())).expect("ours to give");
+    fs::set_permissions(&folder.path, fs::Permissions::from_mode(0o755)).expect("own folder");
+    // where another user can run it
+    let copy = folder.path.join("capconduit");
+    fs::copy(program("capconduit"), &copy).expect("own folder");
+    let replay = |as_owner: bool| {
+        let mut command = if as_owner && is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&copy);
+            command
+        } else {
+            Command::new(&copy)
+        };
+        command.env("DATABASE_URL", &database.url).env("CAPCONDUIT_ENV_FILE", "/dev/null");
+        command.env("CAPCONDUIT_SPOOL_DIR", &spool).args(["call", "replay", "--json"]);
+        serde_json::from_str::<serde_json::Value>(&run(&mut command)).expect("JSON")
+    };
+    for (n, as_owner) in [false, true, false, true].into_iter().enumerate() {
+        let call = format!("owner-1.{n}");
+        assert_eq!(
+            database
+                .value(&format!("SELECT status FROM cc_route('{}', '{call}', '', 't', '', '', NULL, NULL)", site.did)),
+            "proceed"
+        );
+        let url = format!("postgresql://u@127.0.0.1:{}/x", free_port("127.0.0.1"));
+        let mut logger = agi::command("cdr_logger", &url, &folder.path);
+        logger.env("CAPCONDUIT_SPOOL_DIR", &spool);
+        agi::run(&mut logger, &agi::answered(&call, &site.did, site.settings[0]));
+        for entry in fs::read_dir(&spool).expect("there").flatten() {
+            std::os::unix::fs::chown(entry.path(), Some(owner), None).expect("ours to give");
+        }
+        assert_eq!(replay(as_owner)["delivered"], 1, "{call}");
+        assert_eq!(fs::metadata(spool.join(".lock")).expect("there").uid(), owner);
+    }
+    assert_eq!(site.records("call_status"), ["ANSWERED"; 4]);
 }

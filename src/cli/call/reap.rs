@@ -55,10 +55,18 @@ impl Reap {
             reap::forget_endings(&mut tx)?;
             tx.commit()?;
         }
+        let empty = match open.len() {
+            0 => "No attempt is open.".to_owned(),
+            n if server.is_none() => format!(
+                "No lease is over. {n} open: whether their calls are up, only Asterisk knows, and ASTERISK_ARI_URL is \
+                 not set."
+            ),
+            _ => "No attempt to close.".to_owned(),
+        };
         Output::list(
             &closed,
             &["id", "asterisk_uniqueid", "system_name", "client_identifier", "claimed_at", "release_reason"],
-            "No attempt to close.",
+            &empty,
         )
     }
 }

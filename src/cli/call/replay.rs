@@ -1,6 +1,8 @@
 //! `capconduit call replay`: delivers what the logger had to spool.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -22,7 +24,7 @@ const PROGRESS_EVERY: u32 = 500;
 /// `call replay`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Safe from cron, and twice at once: a record is written and counted once. Exit code 0 when nothing
+Root goes on as who owns the spool, which is Asterisk's user. Safe from cron, and twice at once: a record is written and counted once. Exit code 0 when nothing
 is left to do, 75 when records remain, 1 when some were refused for good or are damaged: those are
 in `failed` and `damaged` of the spool folder.")]
 pub(in crate::cli) struct Replay {
@@ -56,6 +58,9 @@ struct Summary {
 impl Replay {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let spool = Spool::new(env.config.spool_dir());
+        if self.file.is_none() {
+            as_the_owner_of(&env.config.spool_dir())?;
+        }
         let mut run = Run::new(env.config, &spool)?;
         if let Some(file) = &self.file {
             let text = read(file, env)?;
@@ -84,6 +89,20 @@ impl Replay {
         }
         run.finish()
     }
+}
+
+/// Root goes on as who owns the spool: what root leaves in it, a lock or a record that is kept aside,
+/// Asterisk's user could not use, and what that user plants in it must not be opened by root.
+fn as_the_owner_of(dir: &Path) -> Result<()> {
+    let Ok(folder) = fs::metadata(dir) else { return Ok(()) };
+    if folder.uid() == 0 || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
+    let mut again = std::process::Command::new(program);
+    let error = again.args(std::env::args_os().skip(1)).uid(folder.uid()).gid(folder.gid()).exec();
+    Err(Error::failed(format!("cannot go on as the owner of {}, user {}: {error}", dir.display(), folder.uid()))
+        .hint("Run capconduit call replay as that user."))
 }
 
 fn read(file: &Path, env: &mut Env<'_>) -> Result<String> {
