@@ -41,6 +41,8 @@ pub enum Decision {
         call_status: String,
         /// Q.850 cause for Hangup().
         hangup_cause: i32,
+        /// The campaign's links and why none could get the call; None where it did not come to them.
+        passed_over: Option<String>,
     },
 }
 
@@ -112,6 +114,9 @@ pub struct CallRecord {
     pub client_id: Option<i32>,
     /// The link.
     pub campaign_client_setting_id: Option<i32>,
+    /// What came with a rejection: the campaign's links and why none could get the call.
+    #[serde(default)]
+    pub passed_over: Option<String>,
 }
 
 /// What the channel says at hangup.

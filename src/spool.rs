@@ -303,6 +303,7 @@ mod tests {
                 did_id: None,
                 client_id: None,
                 campaign_client_setting_id: Some(7),
+                passed_over: Some("acme concurrency_cap 5/5, b total_cap 9/9 (2 in flight)".into()),
             },
             posted: false,
             spooled_at: at,
@@ -371,6 +372,20 @@ mod tests {
         let file = serde_json::to_string(&entry("1.2")).expect("JSON");
         assert_eq!(parse_lines(&file, now).expect("an entry"), [entry("1.2")]);
         assert!(parse_lines("x {\"a\":1}", now).is_err());
+    }
+
+    #[test]
+    fn what_an_older_program_spooled_is_an_entry() {
+        let (_dir, spool) = spool();
+        let path = spool.put(&entry("1.2")).expect("written");
+        let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("readable")).expect("JSON");
+        for field in ["passed_over", "user_id", "campaign_id", "did_id", "client_id"] {
+            json["record"].as_object_mut().expect("an object").remove(field).expect("it was there");
+        }
+        fs::write(&path, json.to_string()).expect("own folder");
+        let mut expected = entry("1.2");
+        expected.record.passed_over = None;
+        assert_eq!(spool.read(&path).expect("readable").expect("there").entry, Some(expected));
     }
 
     proptest! {

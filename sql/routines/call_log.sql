@@ -4,15 +4,18 @@
 
 DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
     integer, text, text, text, text, integer);
+DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
+    integer, text, text, text, text, integer, text);
 
 -- Times are UTC; p_answered is the client's answer, null when no client answered; seconds are whole.
 -- p_setting_id: the link the call was with as the channel knows it; the ledger's last attempt goes
--- before it. already_logged: the record was there before.
+-- before it. p_passed_over: what cc_route said of the rejection. already_logged: the record was there before.
 CREATE FUNCTION cc_log_call(
     p_did text, p_caller_id_num text, p_caller_id_name text,
     p_start timestamptz, p_answered timestamptz, p_end timestamptz, p_duration integer, p_billsec integer,
     p_call_status text, p_cause_code integer, p_cause_text text,
     p_uniqueid text, p_linkedid text, p_dial_status text, p_setting_id integer,
+    p_passed_over text DEFAULT NULL,
     OUT call_log_id bigint, OUT already_logged boolean
 ) LANGUAGE plpgsql VOLATILE
 -- Longer than any claim takes. Where an administrator's open transaction holds the link for longer,
@@ -69,12 +72,12 @@ BEGIN
         user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
         incoming_did_number, caller_id_num, caller_id_name, timestamp_start, timestamp_answered, timestamp_end,
         duration_seconds, billsec_seconds, call_status, hangup_cause_code, hangup_cause_text,
-        asterisk_uniqueid, asterisk_linkedid)
+        asterisk_uniqueid, asterisk_linkedid, passed_over)
     VALUES (
         link.user_id, link.campaign_id, link.did_id, link.client_id, link.setting_id,
         p_did, p_caller_id_num, p_caller_id_name, p_start, p_answered, p_end,
         p_duration, p_billsec, p_call_status, p_cause_code, p_cause_text,
-        p_uniqueid, p_linkedid)
+        p_uniqueid, p_linkedid, p_passed_over)
     RETURNING id INTO call_log_id;
 
     IF p_call_status = 'ANSWERED' THEN

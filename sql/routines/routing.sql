@@ -6,6 +6,7 @@
 --   cc_resolve_did DID -> campaign, or why not
 --   cc_candidates  the links of a campaign in the order they would be tried, or why not
 --   cc_rejection   what a rejection means: call status and Q.850 cause
+--   cc_passed_over the links that could not get the call, and why, as text
 --
 -- Locks, always taken in this order: the call (bigint advisory lock), then the campaign (two-int
 -- advisory lock). Both end with the transaction, so they hold through PgBouncer in transaction mode,
@@ -15,6 +16,7 @@ DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integ
 DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer, integer);
 DROP FUNCTION IF EXISTS cc_explain(text);
 DROP FUNCTION IF EXISTS cc_rejection(text, cc_candidate[], text);
+DROP FUNCTION IF EXISTS cc_passed_over(cc_candidate[]);
 DROP FUNCTION IF EXISTS cc_candidates(integer, text, timestamptz);
 DROP FUNCTION IF EXISTS cc_resolve_did(text);
 DROP TYPE IF EXISTS cc_candidate;
@@ -76,6 +78,7 @@ CREATE TYPE cc_candidate AS (
     tier                integer,  -- lower tiers are tried first
     weight              integer,
     live_calls          integer,  -- attempts in flight
+    uncounted_calls     integer,  -- answered and over, but not yet in current_total_calls
     max_concurrency     integer,
     current_total_calls integer,
     total_calls_allowed integer,  -- null: unlimited
@@ -112,7 +115,7 @@ LANGUAGE sql STABLE AS $$
         WHERE n.campaign_id = p_campaign_id
     ), link AS MATERIALIZED (
         SELECT s.id AS setting_id, s.client_id, c.client_identifier::text, g.routing_strategy, s.weight,
-               s.max_concurrency, s.current_total_calls, s.total_calls_allowed, coalesce(l.calls, 0) AS calls,
+               s.max_concurrency, s.current_total_calls, s.total_calls_allowed, coalesce(l.calls, 0) AS calls, coalesce(l.uncounted, 0) AS uncounted,
                CASE g.routing_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END AS tier,
                CASE
                    WHEN s.status <> 'active' THEN 'setting_inactive'
@@ -149,21 +152,25 @@ LANGUAGE sql STABLE AS $$
                ELSE 0 END AS fraction
         FROM link LEFT JOIN debt d ON d.tier = link.tier AND d.setting_id = link.setting_id
     ), place AS (
+        -- links that are not eligible have no place: they follow by tier and id
         SELECT share.*,
                -- round_robin: the links after the last one, then the others. A call that fails over
                -- goes on from its own last link, not from where other calls have moved the turn.
-               CASE WHEN routing_strategy <> 'round_robin' THEN 0
+               CASE WHEN reason IS NOT NULL OR routing_strategy <> 'round_robin' THEN 0
                     WHEN setting_id > coalesce((SELECT t.setting_id FROM tried t ORDER BY t.attempt_number DESC LIMIT 1),
                                                last_setting_id, 0) THEN 0
                     ELSE 1 END AS lap,
                -- 18 digits decide, 30 are kept: rounding never decides between two links
-               CASE WHEN routing_strategy = 'round_robin' OR round(owed + fraction, 18) > 0 THEN 0 ELSE 1 END AS ahead,
-               CASE WHEN routing_strategy = 'round_robin' THEN 0 ELSE round((1 - owed) / weight, 18) END AS deadline
+               CASE WHEN reason IS NOT NULL OR routing_strategy = 'round_robin' THEN 0
+                    WHEN round(owed + fraction, 18) > 0 THEN 0
+                    ELSE 1 END AS ahead,
+               CASE WHEN reason IS NOT NULL OR routing_strategy = 'round_robin' THEN 0
+                    ELSE round((1 - owed) / weight, 18) END AS deadline
         FROM share
     )
     SELECT CASE WHEN reason IS NULL THEN
                row_number() OVER (ORDER BY reason IS NOT NULL, tier, lap, ahead, deadline, setting_id)::integer END,
-           setting_id, client_id, client_identifier, reason, tier, weight, calls,
+           setting_id, client_id, client_identifier, reason, tier, weight, calls, uncounted,
            max_concurrency, current_total_calls, total_calls_allowed, owed + fraction
     FROM place
     ORDER BY reason IS NOT NULL, tier, lap, ahead, deadline, setting_id
@@ -209,6 +216,46 @@ BEGIN
     END IF;
 END $$;
 
+-- The links that could not get the call, in the order of the campaign: `acme concurrency_cap 5/5, borealis
+-- total_cap 999/1000 (1 in flight), dormant client_inactive`. Null where every link could. It travels in
+-- an AGI command of at most 2000 bytes: what would make it longer than 900 becomes `and 3 more`, and of
+-- identifiers, in which v3.0 allows anything, only what cannot be taken for anything else is kept.
+--
+-- A loop without a statement, since it runs under the campaign's lock.
+CREATE FUNCTION cc_passed_over(p_candidates cc_candidate[]) RETURNS text
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    c    cc_candidate;
+    link text;
+    said text;
+    more integer := 0;
+BEGIN
+    FOREACH c IN ARRAY p_candidates LOOP
+        CONTINUE WHEN c.reason IS NULL;
+        link := regexp_replace(c.client_identifier, '[^A-Za-z0-9_.@-]', '?', 'g') || ' ' || c.reason;
+        IF c.reason = 'concurrency_cap' THEN
+            link := link || ' ' || c.live_calls || '/' || c.max_concurrency;
+        ELSIF c.reason = 'total_cap' THEN
+            link := link || ' ' || c.current_total_calls || '/' || c.total_calls_allowed;
+            IF c.live_calls + c.uncounted_calls > 0 THEN
+                link := link || ' (' || concat_ws(' + ', nullif(c.live_calls, 0) || ' in flight',
+                                                  nullif(c.uncounted_calls, 0) || ' to be counted') || ')';
+            END IF;
+        END IF;
+        IF said IS NULL THEN
+            said := link;
+        ELSIF more = 0 AND length(said) + length(link) < 880 THEN
+            said := said || ', ' || link;
+        ELSE
+            more := more + 1;
+        END IF;
+    END LOOP;
+    IF more > 0 THEN
+        said := said || ' and ' || more || ' more';
+    END IF;
+    RETURN said;
+END $$;
+
 -- One routing attempt, one round trip. p_did: E.164 with +. p_dial_status, p_hangup_cause: how the
 -- call's previous attempt ended; null on the first. status is proceed or reject.
 --
@@ -222,7 +269,7 @@ CREATE FUNCTION cc_route(
     OUT status text, OUT reason text, OUT call_status text, OUT hangup_cause integer,
     OUT setting_id integer, OUT client_identifier text, OUT campaign_id integer, OUT user_id integer,
     OUT did_id integer, OUT client_id integer, OUT dial_timeout integer, OUT max_call_seconds integer,
-    OUT attempt_number integer
+    OUT attempt_number integer, OUT passed_over text
 ) LANGUAGE plpgsql VOLATILE
 -- A claim that cannot be decided in this time fails; the caller must not wait in silence.
 SET lock_timeout = '2s'
@@ -258,9 +305,9 @@ BEGIN
     IF EXISTS (SELECT FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
                    AND a.attempt_number > p_known_attempt AND a.released_at IS NULL) THEN
         SELECT a.campaign_client_setting_id, c.client_identifier, a.campaign_id, a.user_id, a.did_id, a.client_id,
-               least(g.dial_timeout_seconds, 86400), g.max_call_seconds, a.attempt_number
+               least(g.dial_timeout_seconds, 86400), g.max_call_seconds, a.attempt_number, a.passed_over
         INTO setting_id, client_identifier, campaign_id, user_id, did_id, client_id, dial_timeout, max_call_seconds,
-             attempt_number
+             attempt_number, passed_over
         FROM call_attempts a
         JOIN campaign_client_settings s ON s.id = a.campaign_client_setting_id
         JOIN clients c ON c.id = a.client_id
@@ -292,6 +339,10 @@ BEGIN
         -- a variable, since a volatile argument keeps PostgreSQL from making one plan of the two
         SELECT array_agg(c) INTO candidates FROM cc_candidates(campaign_id, p_uniqueid, looked_at) c;
         SELECT c.* INTO chosen FROM unnest(candidates) c WHERE c.try_order = 1;
+        -- those that cannot get it come last: where all can, there is nothing to write
+        IF (candidates[cardinality(candidates)]).reason IS NOT NULL THEN
+            passed_over := cc_passed_over(candidates);
+        END IF;
     END IF;
     IF chosen.setting_id IS NULL THEN
         SELECT r.reason, r.call_status, r.hangup_cause INTO reason, call_status, hangup_cause
@@ -327,12 +378,15 @@ BEGIN
     INSERT INTO call_attempts (
         asterisk_uniqueid, asterisk_linkedid, system_name, attempt_number,
         user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
-        incoming_did_number, caller_id_num, caller_id_name, claimed_at, lease_expires_at)
+        incoming_did_number, caller_id_num, caller_id_name, claimed_at, lease_expires_at,
+        routing_strategy, forwarding_priority, passed_over)
     VALUES (
         p_uniqueid, p_linkedid, p_system_name, cc_route.attempt_number,
         cc_route.user_id, cc_route.campaign_id, cc_route.did_id, chosen.client_id, chosen.setting_id,
         p_did, p_caller_id_num, p_caller_id_name, claimed,
-        claimed + make_interval(secs => dial_timeout + target.max_call_seconds) + grace);
+        claimed + make_interval(secs => dial_timeout + target.max_call_seconds) + grace,
+        target.routing_strategy, CASE target.routing_strategy WHEN 'priority' THEN chosen.tier END,
+        cc_route.passed_over);
 
     status := 'proceed';
     setting_id := chosen.setting_id;

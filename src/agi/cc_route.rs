@@ -60,12 +60,18 @@ pub(super) fn attend<R: BufRead, W: Write>(
     });
     match decision.and_then(check) {
         Ok(Decision::Proceed(attempt)) => proceed(session, &attempt),
-        Ok(Decision::Reject { reason, call_status, hangup_cause }) => session.set_variables(&[
-            ("CC_STATUS", "reject"),
-            ("CC_REASON", &reason),
-            ("CC_CALL_STATUS", &call_status),
-            ("CC_HANGUP_CAUSE", &hangup_cause.to_string()),
-        ]),
+        Ok(Decision::Reject { reason, call_status, hangup_cause, passed_over }) => {
+            // first, since the dialplan may act on the others at once
+            if let Some(passed_over) = passed_over {
+                session.set_text("CC_PASSED_OVER", &passed_over)?;
+            }
+            session.set_variables(&[
+                ("CC_STATUS", "reject"),
+                ("CC_REASON", &reason),
+                ("CC_CALL_STATUS", &call_status),
+                ("CC_HANGUP_CAUSE", &hangup_cause.to_string()),
+            ])
+        }
         Err(error) => {
             log::error!("{PROGRAM}: no decision: {}", error.message);
             session.set_variables(&[
@@ -190,6 +196,25 @@ mod tests {
         assert_eq!(asked.did, "+18005550101");
         assert_eq!(asked.caller_id_name.as_deref(), Some("\"O'Brien\",):1:2"));
         assert_eq!((asked.dial_status, asked.hangup_cause, asked.known_attempt), (None, None, Some(0)));
+    }
+
+    #[test]
+    fn a_rejection_says_whom_it_passed_over() {
+        let reject = |passed_over: Option<&str>| {
+            Ok(Decision::Reject {
+                reason: "no_eligible_clients_available".into(),
+                call_status: "REJECTED_CC".into(),
+                hangup_cause: 34,
+                passed_over: passed_over.map(str::to_owned),
+            })
+        };
+        let set = "SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_CALL_STATUS,CC_HANGUP_CAUSE)\" \
+                   \"reject,no_eligible_clients_available,REJECTED_CC,34\"\n";
+        assert_eq!(session(reject(None)).0, set);
+        let (sent, ok, _) = session(reject(Some("acme concurrency_cap 5/5, b total_cap 9/9")));
+        assert!(ok);
+        let text = "SET VARIABLE \"CC_PASSED_OVER\" \"acme concurrency_cap 5/5, b total_cap 9/9\"\n";
+        assert_eq!(sent, format!("{text}{set}"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::channel::Channel;
-use super::session::{AgiError, Session};
+use super::session::{self, AgiError, Session};
 use crate::call::{self, CallRecord, Ending};
 use crate::config::{self, Config};
 use crate::delivery::{Sink, Undelivered, Work};
@@ -24,7 +24,7 @@ use crate::{Error, Result, store, syslog, text};
 const PROGRAM: &str = "cdr_logger.agi";
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 16] = [
+const WANTED: [(&str, &str); 17] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("did", "CC_DID"),
     ("start", "CC_START"),
@@ -41,6 +41,7 @@ const WANTED: [(&str, &str); 16] = [
     ("client_id", "CLIENT_ID"),
     ("uniqueid", "UNIQUEID"),
     ("answered_ms", "CC_ANSWERED_MS"),
+    ("passed_over", "CC_PASSED_OVER"),
 ];
 
 /// Runs the program on this process's streams.
@@ -130,10 +131,7 @@ fn run<R: BufRead, W: Write>(
         Kept::Lost(reason, spool) => {
             // The record must not be lost with the process.
             let why = format!("{PROGRAM}: call not recorded: {}; and not spooled: {}", reason.message, spool.message);
-            let line = format!(
-                "ERROR {PROGRAM}: unrecorded call (capconduit call replay --file takes it): {}",
-                to_line(&record)
-            );
+            let line = last_line(record);
             log::error!("{why}");
             syslog::error(PROGRAM, &why);
             syslog::error(PROGRAM, &line);
@@ -144,9 +142,15 @@ fn run<R: BufRead, W: Write>(
     }
 }
 
-/// The record as one line of JSON.
-fn to_line(record: &CallRecord) -> String {
-    serde_json::to_string(record).unwrap_or_else(|e| format!("(unprintable: {e})"))
+/// A record for Asterisk's log, in one line of AGI: what has no room there is why it was rejected, which
+/// nobody is billed by.
+fn last_line(record: CallRecord) -> String {
+    let line = |record: &CallRecord| {
+        let json = serde_json::to_string(record).unwrap_or_else(|e| format!("(unprintable: {e})"));
+        format!("ERROR {PROGRAM}: unrecorded call (capconduit call replay --file takes it): {json}")
+    };
+    let whole = line(&record);
+    if session::fits(&whole) { whole } else { line(&CallRecord { passed_over: None, ..record }) }
 }
 
 /// The record of the call that this channel was. `now` stands in for times the dialplan did not set.
@@ -193,6 +197,8 @@ fn record(
         did_id: channel.number("did_id"),
         client_id: channel.number("client_id"),
         campaign_client_setting_id: channel.number("setting_id"),
+        // of this call's last decision only, should a dialplan of another kind have asked again
+        passed_over: channel.text("passed_over", 1000).filter(|_| ending.cc_status == "reject"),
     }
 }
 
@@ -273,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn a_rejection_keeps_whom_it_passed_over() {
+        let said =
+            |status| format!("node-1.2&18005550101&&&&{status}&REJECTED_CC&&34&&&&&&&&acme%20concurrency_cap%205%2F5");
+        let (record, ..) = session(&said("reject"), Kept::Delivered);
+        assert_eq!(record.passed_over.as_deref(), Some("acme concurrency_cap 5/5"));
+        assert_eq!(session(&said("proceed"), Kept::Delivered).0.passed_over, None);
+    }
+
+    #[test]
     fn a_spooled_call_is_mentioned_and_safe() {
         let spooled = Kept::Spooled(Error::new(Kind::Unreachable, "away"), "/spool/node-1.2.json".into());
         let (_, sent, ok) = session("node-1.2&18005550101", spooled);
@@ -297,13 +312,15 @@ mod tests {
     proptest! {
         /// Nothing that a caller sends makes the record too long for one VERBOSE line.
         #[test]
-        fn every_record_fits_a_line_of_the_log(name in "[\\x01-\\x09\\x0b-\\x0c\\x0e-\\x1f\"\\\\]{100,120}", number in "\\PC{0,60}", did in "\\PC{0,60}") {
+        fn every_record_fits_a_line_of_the_log(name in "[\\x01-\\x09\\x0b-\\x0c\\x0e-\\x1f\"\\\\]{100,120}", number in "\\PC{0,60}", did in "\\PC{0,60}", passed_over in "\\PC{0,1200}") {
             let encode = |s: &str| s.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
-            let channel = format!("{}&{}", "x".repeat(60), encode(&did));
+            let rejected = "&&&&reject&REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID&&34&&&&&&&&";
+            let channel = format!("{}&{}{rejected}{}", "x".repeat(60), encode(&did), encode(&passed_over));
             let lost = Kept::Lost(Error::failed("x"), Error::failed("y"));
             let (record, sent, _) = session_from(&number, &name, &channel, lost);
             prop_assert!(sent.lines().last().expect("two lines").ends_with("}\" \"0\""), "{}", sent);
             prop_assert!(record.caller_id_name.is_some());
+            prop_assert_eq!(record.passed_over.is_some(), !passed_over.is_empty());
         }
     }
 }

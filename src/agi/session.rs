@@ -137,6 +137,16 @@ impl<R: BufRead, W: Write> Session<R, W> {
         Ok(())
     }
 
+    /// Sets one channel variable to a text of any content. Control characters are replaced, and what is
+    /// too long for one line is cut.
+    ///
+    /// # Errors
+    /// See [`AgiError`].
+    pub fn set_text(&mut self, name: &str, text: &str) -> Result<(), AgiError> {
+        self.command(&["SET", "VARIABLE"], &[name, &one_line(text)])?;
+        Ok(())
+    }
+
     /// Writes a line to Asterisk's log at a level that every installation keeps: `ERROR`, `WARNING`,
     /// `NOTICE`. For our own words: what the application's argument parser would take for syntax is
     /// replaced.
@@ -156,12 +166,7 @@ impl<R: BufRead, W: Write> Session<R, W> {
     /// # Errors
     /// See [`AgiError`].
     pub fn verbose(&mut self, message: &str, level: u8) -> Result<(), AgiError> {
-        let mut line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        // an escape may double every byte
-        while escape(&line).len() > MAX_COMMAND - 32 {
-            line = text::truncate(&line, line.chars().count() * 9 / 10).to_owned();
-        }
-        self.command(&["VERBOSE"], &[&line, &level.to_string()])?;
+        self.command(&["VERBOSE"], &[&one_line(message), &level.to_string()])?;
         Ok(())
     }
 
@@ -235,6 +240,24 @@ impl<R: BufRead, W: Write> Session<R, W> {
         }
         AgiError::Protocol("a 520 reply has no end")
     }
+}
+
+/// Room for the words of a command and its other arguments.
+const MAX_TEXT: usize = MAX_COMMAND - 40;
+
+/// Whether a text is sent whole, as [`Session::verbose`] and [`Session::set_text`] send it.
+pub(super) fn fits(text: &str) -> bool {
+    escape(text).len() <= MAX_TEXT
+}
+
+/// A text without control characters, cut to what one command can carry.
+fn one_line(text: &str) -> String {
+    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // an escape may double every byte
+    while !fits(&line) {
+        line = text::truncate(&line, line.chars().count() * 9 / 10).to_owned();
+    }
+    line
 }
 
 fn escape(argument: &str) -> String {
@@ -368,6 +391,24 @@ mod tests {
             s.verbose(&message, 1).expect("sent");
             prop_assert!(s.writer.len() <= MAX_COMMAND);
             prop_assert_eq!(s.writer.iter().filter(|&&b| b == b'\n').count(), 1);
+        }
+
+        /// Asterisk takes the quotes off an argument as it is read here (main/utils.c, and parse_args of res_agi.c).
+        #[test]
+        fn a_text_of_any_content_arrives_in_its_variable(text in "(\\PC|[\\x00-\\x1f\"\\\\,$(){}&]){0,2500}") {
+            let mut s = session(b"\n200 result=1\n").expect("valid");
+            s.set_text("CC_PASSED_OVER", &text).expect("sent");
+            let line = String::from_utf8(s.writer).expect("UTF-8");
+            prop_assert!(line.len() <= MAX_COMMAND + 1);
+            let quoted = line.strip_prefix("SET VARIABLE \"CC_PASSED_OVER\" \"").and_then(|l| l.strip_suffix("\"\n"));
+            let (mut arrived, mut characters) = (String::new(), quoted.expect("quoted").chars());
+            while let Some(c) = characters.next() {
+                prop_assert!(!c.is_control() && c != '"', "{}", line);
+                arrived.push(if c == '\\' { characters.next().expect("an escaped character") } else { c });
+            }
+            let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            prop_assert!(plain.starts_with(&arrived), "{}", line);
+            prop_assert_eq!(arrived.len() == plain.len(), fits(&plain));
         }
     }
 }

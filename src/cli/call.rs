@@ -195,6 +195,7 @@ const ATTEMPTS: Tables = &[(
         "release_reason",
         "dial_status",
         "hangup_cause_code",
+        "passed_over",
     ],
 )];
 

@@ -53,6 +53,8 @@ row! {
         pub hangup_cause_code: Option<i32>,
         /// Its text.
         pub hangup_cause_text: Option<String>,
+        /// A rejection: the campaign's links and why none could get the call.
+        pub passed_over: Option<String>,
         /// Names the call.
         pub asterisk_uniqueid: Option<String>,
         /// Joins the legs of the call.
@@ -107,6 +109,12 @@ row! {
         pub dial_status: Option<String>,
         /// Q.850 cause.
         pub hangup_cause_code: Option<i32>,
+        /// The campaign's strategy, which chose the link; null before this was kept, as the two below.
+        pub routing_strategy: Option<String>,
+        /// Strategy priority: the link's at the time.
+        pub forwarding_priority: Option<i32>,
+        /// The links that could not get the call and why; null where every link could.
+        pub passed_over: Option<String>,
     }
 }
 

@@ -44,13 +44,13 @@ impl History {
                      user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
                      incoming_did_number, caller_id_num, caller_id_name, timestamp_start, timestamp_answered,
                      timestamp_end, duration_seconds, billsec_seconds, call_status, hangup_cause_code,
-                     hangup_cause_text, asterisk_uniqueid, asterisk_linkedid)
+                     hangup_cause_text, asterisk_uniqueid, asterisk_linkedid, passed_over)
                  SELECT u.id, g.id, d.id, c.id, s.id,
                      r->>'incoming_did_number', r->>'caller_id_num', r->>'caller_id_name',
                      (r->>'timestamp_start')::timestamptz, (r->>'timestamp_answered')::timestamptz,
                      (r->>'timestamp_end')::timestamptz, (r->>'duration_seconds')::integer,
                      (r->>'billsec_seconds')::integer, r->>'call_status', (r->>'hangup_cause_code')::integer,
-                     r->>'hangup_cause_text', r->>'asterisk_uniqueid', r->>'asterisk_linkedid'
+                     r->>'hangup_cause_text', r->>'asterisk_uniqueid', r->>'asterisk_linkedid', r->>'passed_over'
                  FROM jsonb_array_elements($1::text::jsonb) WITH ORDINALITY x (r, n)
                  LEFT JOIN users u ON u.username = r->>'username'
                  LEFT JOIN campaigns g ON g.user_id = u.id AND g.name = r->>'campaign_name'

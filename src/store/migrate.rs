@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     step!("migrations", "0004_audit", false),
     step!("migrations", "0005_access", false),
     step!("migrations", "0006_pjsip_options", false),
+    step!("migrations", "0008_decisions", false),
     // before what it secures
     step!("routines", "access", true),
     step!("routines", "routing", true),

@@ -22,7 +22,7 @@ pub struct Logged {
 pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logged> {
     let row = client
         .row(
-            "SELECT * FROM cc_log_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "SELECT * FROM cc_log_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             args![
                 record.incoming_did_number,
                 record.caller_id_num,
@@ -39,6 +39,7 @@ pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logge
                 record.asterisk_linkedid,
                 record.dial_status,
                 record.campaign_client_setting_id,
+                record.passed_over,
             ],
         )?
         .ok_or_else(|| Error::failed("database: cc_log_call returned no row"))?;

@@ -180,6 +180,7 @@ impl Worker {
             did_id: Some(attempt.did_id),
             client_id: Some(attempt.client_id),
             campaign_client_setting_id: Some(attempt.setting_id),
+            passed_over: None,
         };
         let log = clock(|| {
             store::record::log(&mut self.client, &record).expect("logged");

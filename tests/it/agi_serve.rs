@@ -163,7 +163,8 @@ fn calls_are_routed_and_logged_without_a_process() {
         site.settings[0]
     ));
     place(&site, Then::HangUpAfter(100), &[503]);
-    assert_eq!(site.wait_for_records(1, "call_status"), ["REJECTED_TOTAL"]);
+    let expected = format!("REJECTED_TOTAL|{} total_cap 0/0", site.clients[0]);
+    assert_eq!(site.wait_for_records(1, "call_status, passed_over"), [expected]);
 
     let ringing = Centre::start(Behaviour::Ring);
     let site = in_order(&[ringing.contact()]);

@@ -184,7 +184,7 @@ fn ten_thousand_dids_are_imported_at_once() {
 const RECORDS: &str =
     "SELECT incoming_did_number, caller_id_num, caller_id_name, timestamp_start, timestamp_answered, timestamp_end,
         duration_seconds, billsec_seconds, call_status, hangup_cause_code, hangup_cause_text, asterisk_uniqueid,
-        asterisk_linkedid, u.username, g.name, d.number, c.client_identifier, s.id IS NOT NULL
+        asterisk_linkedid, passed_over, u.username, g.name, d.number, c.client_identifier, s.id IS NOT NULL
     FROM call_logs l LEFT JOIN users u ON u.id = l.user_id LEFT JOIN campaigns g ON g.id = l.campaign_id
     LEFT JOIN dids d ON d.id = l.did_id LEFT JOIN clients c ON c.id = l.client_id
     LEFT JOIN campaign_client_settings s ON s.id = l.campaign_client_setting_id ORDER BY asterisk_uniqueid";
@@ -196,8 +196,8 @@ fn calls_go_out_and_come_back_and_are_not_counted_again() {
     for (n, text) in HOSTILE.iter().enumerate() {
         let text = text.replace('\'', "''");
         database.execute(&format!(
-            "INSERT INTO call_logs (incoming_did_number, caller_id_num, caller_id_name, timestamp_start, call_status, asterisk_uniqueid)
-             VALUES ('{text}', '{text}', E'two\\nlines ' || '{text}', now() - interval '0.123456 s', 'REJECTED_DID_NOT_FOUND', 'h-{n}')"
+            "INSERT INTO call_logs (incoming_did_number, caller_id_num, caller_id_name, passed_over, timestamp_start, call_status, asterisk_uniqueid)
+             VALUES ('{text}', '{text}', E'two\\nlines ' || '{text}', '{text}, acme no_contact', now() - interval '0.123456 s', 'REJECTED_DID_NOT_FOUND', 'h-{n}')"
         ));
     }
     let csv = database.capconduit(&["call", "export"]);

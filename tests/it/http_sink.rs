@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -104,10 +104,15 @@ fn serve(mut stream: TcpStream, answer: Answer, seen: &Mutex<Vec<String>>) {
 fn log(database: &Database, site: &Site, call: &str, port: u16, spool: &Path) -> Output {
     let status = format!("SELECT status FROM cc_route('{}', '{call}', '', 't', '', '', NULL, NULL)", site.did);
     assert_eq!(database.value(&status), "proceed");
+    agi::run(&mut logger(database, port, spool), &agi::answered(call, &site.did, site.settings[0]))
+}
+
+/// cdr_logger.agi with a back end.
+fn logger(database: &Database, port: u16, spool: &Path) -> Command {
     let mut command = agi::command("cdr_logger", &database.url, spool);
     command.env("INTERNAL_API_URL", format!("http://127.0.0.1:{port}/log_call")).env("INTERNAL_API_TOKEN", TOKEN);
     command.env("RUST_LOG", "trace").env("http_proxy", "http://127.0.0.1:1").stderr(std::process::Stdio::piped());
-    agi::run(&mut command, &agi::answered(call, &site.did, site.settings[0]))
+    command
 }
 
 fn replay(database: &Database, port: u16, spool: &Path, arguments: &[&str]) -> (Option<i32>, Value, String) {
@@ -214,6 +219,16 @@ fn the_body_is_the_contracts() {
         "billsecSeconds": 3, "hangupCauseCode": 16, "hangupCauseText": "Normal Clearing", "asteriskLinkedid": "http-2.1",
     });
     assert_eq!(body, expected);
+
+    // what the contract does not know stays here
+    let said = format!("http-2.2&{}&&&&reject&REJECTED_CC&&34&&&&&&http-2.2&&acme%20concurrency_cap%205%2F5", site.did);
+    let mut command = logger(&database, back_end.port, folder.path());
+    assert!(agi::run(&mut command, &agi::said("http-2.2", &said)).status.success());
+    let requests = back_end.requests();
+    let body: Value = serde_json::from_str(requests[1].split_once("\r\n\r\n").expect("a request").1).expect("JSON");
+    assert_eq!(body["callStatus"], "REJECTED_CC");
+    let names = |body: &Value| body.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&body), names(&expected));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::thread;
 
 use crate::harness::postgres::{Database, Postgres};
+use crate::harness::wait_for;
 
 const V3: &str = include_str!("v3.sql");
 
@@ -212,6 +213,31 @@ fn migrating_again_changes_nothing_and_two_at_once_do_it_once() {
         let output = database.command().args(["db", "migrate"]).output().expect("it runs");
         assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn a_call_that_is_routed_meanwhile_is_not_refused_for_new_columns() {
+    let database = Postgres::shared().database();
+    database.execute(
+        "ALTER TABLE call_attempts DROP routing_strategy, DROP forwarding_priority, DROP passed_over;
+         ALTER TABLE call_logs DROP passed_over; DELETE FROM capconduit_migrations WHERE name = '0008_decisions'",
+    );
+    // it has looked at one of the tables, and will look at the other
+    let mut call = database.connect();
+    call.batch_execute("BEGIN; SELECT FROM call_logs").expect("nobody is in its way");
+    let mut command = database.command();
+    let migration = thread::spawn(move || command.args(["db", "migrate"]).output().expect("it runs"));
+    wait_for("the migration to wait for the call", || {
+        let waits = "SELECT FROM pg_locks WHERE relation = 'call_logs'::regclass AND NOT granted";
+        !call.query(waits, &[]).expect("it is asked").is_empty()
+    });
+    call.batch_execute("SELECT FROM call_attempts; COMMIT").expect("the call goes on");
+    let output = migration.join().expect("it ended");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("0008_decisions: ") && said.contains("Nothing was changed; try again."), "{said}");
+    database.capconduit(&["db", "migrate"]);
+    assert_eq!(database.value("SELECT count(passed_over) FROM call_logs"), "0");
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn record(line: &Line) -> Result<Map<String, Value>, Vec<String>> {
         ("hangup_cause_text", 50),
         ("asterisk_uniqueid", 50),
         ("asterisk_linkedid", 50),
+        ("passed_over", usize::MAX),
         ("username", usize::MAX),
         ("campaign_name", usize::MAX),
         ("client_identifier", usize::MAX),
