@@ -1,5 +1,6 @@
 //! `capconduit call`: records, attempts, and what is up now.
 
+mod explain;
 mod export;
 mod import;
 mod reap;
@@ -25,6 +26,7 @@ Examples:
   capconduit call list --status ANSWERED,BUSY --limit 200 --offset 200 --json
   capconduit call list --status 'REJECTED*'
   capconduit call show 1721555999.42
+  capconduit call explain 1721555999.42
   capconduit call active
   capconduit call export --user alice --from 2026-07-01 july.csv
   capconduit call import history.csv
@@ -38,6 +40,8 @@ pub(super) enum Verb {
     List(Box<List>),
     /// Show a call record with its attempts
     Show(Show),
+    /// Tell what became of a call, and why
+    Explain(explain::Explain),
     /// List the attempts in flight: what counts against the caps now
     Active(Active),
     /// Write call records as CSV, oldest first
@@ -55,6 +59,7 @@ impl Verb {
         match self {
             Verb::List(verb) => verb.run(env),
             Verb::Show(verb) => verb.run(env),
+            Verb::Explain(verb) => verb.run(env),
             Verb::Active(verb) => verb.run(env),
             Verb::Export(verb) => verb.run(env),
             Verb::Import(verb) => verb.run(env),
@@ -175,6 +180,18 @@ pub(super) fn called_number(db: &mut impl GenericClient, config: &Config, did: S
     Ok(known.map(|did| did.number).or(number).unwrap_or(did))
 }
 
+/// All that is known of a call, by its uniqueid or its record's id: a call that is up has no record, a
+/// rejected one may have no attempts.
+fn known(db: &mut impl GenericClient, name: &str) -> Result<(Option<Call>, Vec<Attempt>)> {
+    let call = call::find(db, name)?;
+    let uniqueid = call.as_ref().map_or(Some(name), |call| call.asterisk_uniqueid.as_deref());
+    let attempts = uniqueid.map_or_else(|| Ok(Vec::new()), |uniqueid| call::attempts(db, uniqueid))?;
+    if call.is_none() && attempts.is_empty() {
+        return Err(Error::not_found("call", name));
+    }
+    Ok((call, attempts))
+}
+
 /// `call show`
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -218,17 +235,9 @@ struct Unrecorded<'a> {
 
 impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let mut db = env.connect()?;
-        if let Some(call) = call::find(&mut db, &self.call)? {
-            let attempts = match &call.asterisk_uniqueid {
-                Some(uniqueid) => call::attempts(&mut db, uniqueid)?,
-                None => Vec::new(),
-            };
+        let (call, attempts) = known(&mut env.connect()?, &self.call)?;
+        if let Some(call) = call {
             return Output::detail(&Whole { call, attempts }, ATTEMPTS);
-        }
-        let attempts = call::attempts(&mut db, &self.call)?;
-        if attempts.is_empty() {
-            return Err(Error::not_found("call", &self.call));
         }
         Output::detail(&Unrecorded { id: None, call_status: None, asterisk_uniqueid: &self.call, attempts }, ATTEMPTS)
     }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::confirm::{self, Confirmed, Whom};
 use crate::{Result, store};
 
+mod advice;
 mod agi;
 mod asterisk;
 mod audit;

@@ -133,6 +133,7 @@ const SHAPES: &[Shape] = &[
     array("call list", &[Row(Call::FIELDS)]),
     object("call show", &[Row(Call::FIELDS), ATTEMPTS]),
     Shape { when: Some("the call is up and has no record yet"), ..object("call show", &[Row(UNRECORDED), ATTEMPTS]) },
+    object("call explain", STORY),
     array("call active", &[Row(Attempt::FIELDS)]),
     text("call export", "CSV"),
     Shape {
@@ -195,6 +196,34 @@ const CAMPAIGN: &[Part] =
     &[Row(Campaign::FIELDS), List("settings", "The clients that get its calls.", &[Row(Setting::FIELDS)])];
 
 const ATTEMPTS: Part = List("attempts", "What was tried, in order.", &[Row(Attempt::FIELDS)]);
+
+const STORY: &[Part] = &[
+    Row(fields! {
+        id: Option<i64> = "The record; null: the call has none yet.",
+        asterisk_uniqueid: Option<String> = "Names the call.",
+        call_status: Option<String> = "As in the record.",
+        timestamp_start: DateTime<Utc> = "The call came in; the first attempt, where there is no record.",
+        arrival: String = "From whom and on what it came in, for people, as all that is told here.",
+    }),
+    List(
+        "attempts",
+        "What was tried, in order.",
+        &[Row(fields! {
+            attempt_number: i32 = "1 for the call's first.",
+            claimed_at: DateTime<Utc> = "When it was claimed.",
+            client_identifier: Option<String> = "The client; null where removed since.",
+            chosen: String = "Why this client.",
+            passed_over: Vec<String> = "Each link that could not get the call, and why.",
+            outcome: String = "How it ended.",
+        })],
+    ),
+    Row(fields! {
+        timestamp_end: Option<DateTime<Utc>> = "The call ended.",
+        ending: String = "How the call ended, and why.",
+        passed_over: Vec<String> = "A rejection: each link of the campaign, and why it could not get the call.",
+        advice: Option<String> = "A rejection: what a call would meet now, and the command that would change it.",
+    }),
+];
 
 const UNRECORDED: &[Field] = fields! {
     id: Option<i64> = "Null.",

@@ -533,6 +533,13 @@ fn a_seller_sees_and_changes_only_what_is_his() {
         );
     }
     assert_eq!(alice.value("SELECT count(id) FROM clients"), "4");
+    // what became of a call, and why
+    assert!(alice.capconduit(&["call", "explain", "a-1"]).contains("The call is up."));
+    assert!(alice.capconduit(&["call", "explain", "sample-4"]).contains("A call would go to acme now."));
+    for other in ["b-1", "sample-5"] {
+        let ran = alice.command().args(["call", "explain", other]).output().expect("it runs");
+        assert_eq!(ran.status.code(), Some(3), "{other}");
+    }
 
     // another's rows are not there to be changed
     let mut session = alice.connect();

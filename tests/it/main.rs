@@ -21,6 +21,7 @@ mod install;
 mod killed;
 mod manual;
 mod migrate;
+mod passed_over;
 mod pooler;
 mod realtime;
 mod report;

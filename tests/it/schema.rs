@@ -197,6 +197,7 @@ fn every_command_prints_what_is_documented() {
         checks.run_when(database, Some(&format!("--by {key}")), &["report", "--by", key]);
     }
     checks.run(database, &["call", "show", "node-2"]);
+    checks.run(database, &["call", "explain", "node-2"]);
     checks.run_when(database, Some("the call is up and has no record yet"), &["call", "show", "node-1"]);
     checks.run(database, &["call", "reap"]);
     checks.run(database, &["call", "replay"]);
