@@ -1,7 +1,9 @@
 //! cc-route.agi run as Asterisk would run it, for a number that no DID has: it asks the database,
-//! claims nothing and writes nothing.
+//! claims nothing and writes nothing. And the same asked of `capconduit agi serve`, where Asterisk does.
 
 use std::fs::Metadata;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,6 +15,8 @@ use super::identity::{Access, Identity};
 use super::process::Process;
 use super::{Area, State};
 use crate::config::DEFAULT_ENV_FILE;
+use crate::env_file::EnvFile;
+use crate::{Result, store};
 
 /// Longer than the program's own limits.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -20,11 +24,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const NO_DID: &str = "capconduit-asterisk-check";
 
 /// Looks at what the AGI programs need besides themselves, and lets one of them ask the database.
-/// `astspooldir` is handed to them as Asterisk does.
+/// `astspooldir` is handed to them as Asterisk does; `served` is where Asterisk asks a server first.
 #[must_use]
-pub fn check(installation: &Installation, process: Option<&Process>, astspooldir: &Path) -> Area {
+pub fn check(installation: &Installation, process: Option<&Process>, astspooldir: &Path, served: Option<&str>) -> Area {
     let mut area = Area::new("agi");
     env_file(&mut area, installation, process);
+    if let Some(address) = served {
+        server(&mut area, address);
+    }
     let program = installation.agi_dir.join("cc-route.agi");
     if !program.is_file() {
         area.not_looked_at("database", "cc-route.agi is missing");
@@ -60,11 +67,28 @@ fn environment(process: Option<&Process>) -> Vec<(String, String)> {
     }
 }
 
+/// Where the programs connect to.
+///
+/// # Errors
+/// The env file cannot be read, or the URL does not parse.
+pub fn database_login(process: Option<&Process>) -> Result<postgres::Config> {
+    let environment = environment(process);
+    let file = EnvFile::read(&env_file_path(&environment))?;
+    let value = |name: &str| {
+        let own = environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+        own.or_else(|| file.get(name)).filter(|value| !value.is_empty())
+    };
+    let url = value("DATABASE_URL").or_else(|| value("DATABASE_URI"));
+    store::config_of(url.as_deref(), "capconduit")
+}
+
+fn env_file_path(environment: &[(String, String)]) -> PathBuf {
+    let named = environment.iter().find(|(name, _)| name == "CAPCONDUIT_ENV_FILE");
+    named.map_or_else(|| PathBuf::from(DEFAULT_ENV_FILE), |(_, path)| PathBuf::from(path))
+}
+
 fn env_file(area: &mut Area, installation: &Installation, process: Option<&Process>) {
-    let path = environment(process)
-        .into_iter()
-        .find(|(name, _)| name == "CAPCONDUIT_ENV_FILE")
-        .map_or_else(|| PathBuf::from(DEFAULT_ENV_FILE), |(_, path)| PathBuf::from(path));
+    let path = env_file_path(&environment(process));
     let shown = path.display();
     match installation.user.as_ref().map(|user| (user, user.may(Access::Read, &path))) {
         Some((_, Ok(true))) => area.ok("env file", format!("{shown} can be read by Asterisk's programs")),
@@ -112,14 +136,8 @@ fn start(program: &Path, own: Option<&Identity>, user: Option<&Identity>) -> Res
 }
 
 fn ask(area: &mut Area, command: &mut Command, runs_as: &str) {
-    // what Asterisk answers: the channel's variables, then done, done, done
-    let id = format!("{NO_DID}-{}", std::process::id());
-    let said = format!(
-        "agi_uniqueid: {id}\nagi_extension: s\n\n200 result=1 ({id}&&{NO_DID}&&0)\n{}",
-        "200 result=1\n".repeat(4)
-    );
     let begun = Instant::now();
-    match console::run(command, said.as_bytes(), TIMEOUT) {
+    match console::run(command, said().as_bytes(), TIMEOUT) {
         Ok(answer) => {
             let (state, message) = decision(&answer);
             let message = format!("{message} (cc-route.agi as {runs_as}, {} ms)", begun.elapsed().as_millis());
@@ -134,6 +152,51 @@ fn ask(area: &mut Area, command: &mut Command, runs_as: &str) {
         }
         Err(e) => area.error("database", e.message, "Check that Asterisk's user may run it."),
     }
+}
+
+/// What Asterisk would say: the channel's variables, then done, done, done.
+fn said() -> String {
+    let id = format!("{NO_DID}-{}", std::process::id());
+    format!("agi_uniqueid: {id}\nagi_extension: s\n\n200 result=1 ({id}&&{NO_DID}&&0)\n{}", "200 result=1\n".repeat(4))
+}
+
+/// A server that is away costs no call: the programs stand in for it, later than they would without it.
+fn server(area: &mut Area, address: &str) {
+    let answer = ask_server(address)
+        .map_err(|e| e.to_string())
+        .map(|text| decision(&Answer { text, complaint: "it decides nothing".to_owned(), success: true }));
+    match answer {
+        Ok((State::Ok, _)) => area.ok("server", format!("capconduit agi serve at {address} asks the database")),
+        Ok((_, why)) | Err(why) => area.warning(
+            "server",
+            format!("CC_AGI_SERVER is {address}, but each call has to start the programs: {why}"),
+            "systemctl start capconduit-agi.socket (its log: journalctl -u capconduit-agi), or do without: \
+             capconduit asterisk install --agi-server '' --force",
+        ),
+    }
+}
+
+fn ask_server(address: &str) -> std::io::Result<String> {
+    // the longest that Asterisk waits
+    const TIME: Duration = Duration::from_secs(5);
+    let address: SocketAddr = address.parse().map_err(|_| std::io::Error::other("it is not an address and a port"))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIME)?;
+    stream.set_write_timeout(Some(TIME))?;
+    write!(stream, "agi_network: yes\nagi_network_script: route\n{}", said())?;
+    let begun = Instant::now();
+    let (mut text, mut part) = (Vec::new(), [0; 4096]);
+    while text.len() < 64 << 10 {
+        let left = TIME.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part)? {
+            0 => break,
+            read => text.extend_from_slice(&part[..read]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// What the program has decided, and whether it is what it should be.
@@ -154,7 +217,7 @@ fn decision(answer: &Answer) -> (State, String) {
         (Some(status @ ("reject" | "proceed")), reason) => {
             (State::Error, format!("an unknown number is answered with {status}, {}", reason.unwrap_or_default()))
         }
-        _ => (State::Error, format!("cc-route.agi does not run: {}", first_line(&answer.complaint))),
+        _ => (State::Error, format!("no decision: {}", first_line(&answer.complaint))),
     }
 }
 
@@ -178,7 +241,7 @@ mod tests {
         );
         let expected = "cc-route.agi makes no decision: no decision: away".to_owned();
         assert_eq!(decision(&answer(&failed, false)), (State::Error, expected));
-        let expected = "cc-route.agi does not run: setpriv: failed".to_owned();
+        let expected = "no decision: setpriv: failed".to_owned();
         assert_eq!(decision(&answer("", false)), (State::Error, expected));
     }
 

@@ -1,5 +1,7 @@
 //! The database: its schema, clock and room, and Asterisk's own login to it.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -13,16 +15,16 @@ use crate::{Error, Kind, Result, store};
 /// Calls are short transactions, but each of their programs has a connection of its own.
 const FEW_CONNECTIONS: i64 = 20;
 
-/// Looks at the database that this program is configured for. `port` is the one asked for.
+/// Looks at the database that this program is configured for.
 #[must_use]
-pub fn check(db: &mut Client, port: u16) -> Area {
+pub fn check(db: &mut Client) -> Area {
     let mut area = Area::new("database");
     schema(&mut area, db);
     let before = Utc::now();
     match health::health(db) {
         Ok(Some(health)) => {
             let middle = before + (Utc::now() - before) / 2;
-            server(&mut area, &health, port);
+            server(&mut area, &health);
             clock(&mut area, health.now, middle);
         }
         Ok(None) => area.unknown("server", "it says nothing of itself", "Ask again."),
@@ -59,7 +61,7 @@ fn schema(area: &mut Area, db: &mut Client) {
     }
 }
 
-fn server(area: &mut Area, health: &Health, port: u16) {
+fn server(area: &mut Area, health: &Health) {
     area.info("server", format!("PostgreSQL {}", health.version));
     if health.read_only {
         area.error(
@@ -79,19 +81,13 @@ fn server(area: &mut Area, health: &Health, port: u16) {
             "ALTER DATABASE ... SET default_transaction_isolation = 'read committed'; also for the roles.",
         );
     }
-    // Checks of the recommended production layout, with a pooler in front, belong here.
-    if health.port == i32::from(port) {
-        area.info("pooler", "none: the programs of each call connect to PostgreSQL itself");
-    } else {
-        area.info("pooler", format!("port {port} leads to PostgreSQL's port {}: a pooler is in front", health.port));
-    }
     let free = i64::from(health.max_connections) - health.connections;
     let room = format!("{} of {} connections are in use", health.connections, health.max_connections);
     if free < FEW_CONNECTIONS {
         area.warning(
             "connections",
             format!("{room}: with few left, calls fail when many come at once"),
-            "Put PgBouncer in front (transaction mode), or raise max_connections.",
+            "Put PgBouncer in front (asterisk/pgbouncer.ini of this release), or raise max_connections.",
         );
     } else {
         area.ok("connections", room);
@@ -119,10 +115,63 @@ pub fn unreachable(error: &Error) -> Area {
     let mut area = Area::new("database");
     let remedy = error.hint.clone().unwrap_or_else(|| "Check DATABASE_URL.".to_owned());
     area.error("connection", error.message.clone(), remedy);
-    for name in ["schema", "writing", "isolation", "pooler", "connections", "clock"] {
+    for name in ["schema", "writing", "isolation", "connections", "clock"] {
         area.not_looked_at(name, "the database does not answer");
     }
     area
+}
+
+/// What is between the programs of each call and PostgreSQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pooling {
+    /// Each session has a process of the server.
+    None,
+    /// Sessions have one for as long as they last.
+    Sessions,
+    /// Sessions share them.
+    Transactions,
+}
+
+/// Looks with the AGI programs' own login, which may lead another way than this program's. How large the
+/// pools are is for the pooler's administrator to see, not for such a login.
+pub fn pooler(area: &mut Area, login: Result<postgres::Config>, timeout: Duration) {
+    match login.and_then(|login| pooling(login, timeout)) {
+        Ok(Pooling::Transactions) => area.ok("pooler", "the programs of each call share the server's processes"),
+        Ok(Pooling::Sessions) => area.warning(
+            "pooler",
+            "the pooler in front keeps a server process for each session: few programs at once, and calls wait",
+            "pool_mode = transaction in pgbouncer.ini: asterisk/pgbouncer.ini of this release has it all.",
+        ),
+        Ok(Pooling::None) => area.advice(
+            "pooler",
+            "none: PostgreSQL starts a process for each program of each call, which takes about 5 ms",
+            "Put PgBouncer in between: asterisk/pgbouncer.ini of this release says how. capconduit agi serve needs none.",
+        ),
+        // the programs' own look at the database says more
+        Err(e) => area.not_looked_at("pooler", &format!("the AGI programs' login: {}", e.message)),
+    }
+}
+
+fn pooling(mut login: postgres::Config, timeout: Duration) -> Result<Pooling> {
+    login.application_name("capconduit").tcp_user_timeout(Duration::from_secs(10));
+    let mut one = store::connect_to(&login, timeout)?;
+    let behind = health::health(&mut one)?.map(|health| health.port);
+    let pooled = behind != Some(login.get_ports().first().map_or(5432, |port| i32::from(*port)));
+    let (sender, receiver) = mpsc::channel();
+    // where sessions are pooled there may be no place for a second one: it would wait for the first
+    thread::spawn(move || {
+        let shared =
+            store::connect_to(&login, timeout).and_then(|mut other| health::share_a_process(&mut one, &mut other));
+        // nobody listens any more where the time is up
+        let _ = sender.send(shared);
+    });
+    match receiver.recv_timeout(timeout * 2) {
+        Ok(Ok(true)) => Ok(Pooling::Transactions),
+        _ if pooled => Ok(Pooling::Sessions),
+        Ok(Ok(false)) => Ok(Pooling::None),
+        Ok(Err(e)) => Err(e),
+        Err(_) => Err(Error::new(Kind::Unreachable, "no answer to a second session")),
+    }
 }
 
 /// Logs in as Asterisk's realtime does, and reads what it reads; `active` is how many endpoints there
@@ -205,7 +254,7 @@ mod tests {
             max_connections: 100,
             connections: 97,
         };
-        let found = found(|area| server(area, &health, 6432));
+        let found = found(|area| server(area, &health));
         let problems: Vec<&str> =
             found.iter().filter(|(_, s)| *s >= crate::check::State::Warning).map(|(c, _)| c.as_str()).collect();
         assert_eq!(problems, ["writing", "isolation", "connections"]);

@@ -90,6 +90,11 @@ impl Area {
         self.add(State::Info, check, message.into(), None);
     }
 
+    /// It works, and could be better: `remedy` says how.
+    pub fn advice(&mut self, check: &str, message: impl Into<String>, remedy: impl Into<String>) {
+        self.add(State::Info, check, message.into(), Some(remedy.into()));
+    }
+
     /// It could not be looked at, and why; `remedy` says how it can be.
     pub fn unknown(&mut self, check: &str, message: impl Into<String>, remedy: impl Into<String>) {
         self.add(State::Unknown, check, message.into(), Some(remedy.into()));
@@ -110,6 +115,10 @@ impl Area {
         self.add(State::Error, check, message.into(), Some(remedy.into()));
     }
 }
+
+/// The remedy for what Asterisk's unit lacks.
+const DROP_IN: &str = "Copy asterisk/systemd/asterisk.service.d/capconduit.conf of this release to \
+                       /etc/systemd/system/asterisk.service.d, systemctl daemon-reload, and restart Asterisk";
 
 /// `a, b, c and 4 more`: names without end would hide what else is found.
 fn some_of<S: AsRef<str>>(names: &[S]) -> String {

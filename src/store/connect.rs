@@ -205,7 +205,11 @@ pub fn name_login(config: &Config, mut error: Error) -> Error {
     error
 }
 
-fn config_of(url: Option<&str>, application_name: &str) -> Result<postgres::Config> {
+/// The settings that a URL stands for; without one, the local socket.
+///
+/// # Errors
+/// As [`database_config`].
+pub fn config_of(url: Option<&str>, application_name: &str) -> Result<postgres::Config> {
     let mut database = match url {
         Some(url) => parse_url(url)?,
         None => postgres::Config::new(),

@@ -43,6 +43,26 @@ pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
     )?)
 }
 
+/// Whether two sessions that do nothing in between come to share a process of the server: a pooler is in
+/// front that gives it to each for a transaction. Others may take it from them, and so it is tried often.
+///
+/// # Errors
+/// The database's.
+pub fn share_a_process(one: &mut impl GenericClient, other: &mut impl GenericClient) -> Result<bool> {
+    const TRIES: usize = 20;
+    for _ in 0..TRIES {
+        if process_id(one)? == process_id(other)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn process_id(db: &mut impl GenericClient) -> Result<Option<i32>> {
+    let row = db.row("SELECT pg_backend_pid()", args![])?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
 /// Reads each view that Asterisk reads (no row, and so no password), as Asterisk's login; returns how many endpoints it sees.
 ///
 /// # Errors

@@ -35,7 +35,8 @@ pub mod verify;
 pub mod zone;
 
 pub use connect::{
-    Kept, accepts, asterisk_config, connect, connect_to, database_config, name_login, parse_url, with_deadline,
+    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, name_login, parse_url,
+    with_deadline,
 };
 
 /// A Rust type and the PostgreSQL type that it is sent as.

@@ -262,6 +262,12 @@ impl Asterisk {
         path
     }
 
+    /// What is mapped into its memory.
+    pub fn maps(&self) -> String {
+        let pid = self.server().as_ref().expect("it runs").pid();
+        std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs")
+    }
+
     /// How much memory it has, in MB.
     pub fn resident_mb(&self) -> u64 {
         let pid = self.server().as_ref().expect("it runs").pid();

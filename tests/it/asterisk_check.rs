@@ -2,6 +2,7 @@
 //! and named with its remedy.
 
 use std::fs::{self, File, Permissions};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -9,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::harness::agi::AgiServer;
 use crate::harness::asterisk::{Asterisk, Options};
-use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
-use crate::harness::wait_for;
+use crate::harness::{free_port, wait_for};
 
 /// The password of the database login; no output may have it.
 const PASSWORD: &str = "right-Pa55";
@@ -277,6 +278,22 @@ fn server(system: &System) {
         &[expect("server", "transports", "error", "pjsip.conf says 127.0.0.1:5999", "restart")],
         || system.restore("etc/pjsip.conf"),
     );
+    let port = free_port("127.0.0.1");
+    let set = |value: &str| cli(&format!("dialplan set global CC_AGI_SERVER {value}"));
+    let where_it_is = format!("127.0.0.1:{port}");
+    system.finds(
+        &[],
+        || drop(set(&where_it_is)),
+        &[expect("agi", "server", "warning", &where_it_is, "capconduit-agi.socket")],
+        || {},
+    );
+    // a socket without a server, as systemd keeps it
+    let silent = TcpListener::bind(&where_it_is).expect("free");
+    system.finds(&[], || {}, &[expect("agi", "server", "warning", "has to start the programs", "")], || drop(silent));
+    let server = AgiServer::start(system.database.command(), port, &[]);
+    system.finds(&[], || {}, &[expect("agi", "server", "ok", &where_it_is, "")], || {});
+    drop(server);
+    cli("dialplan reload");
     system.finds(
         &["--agi-dir", "/nonexistent"],
         || {},
@@ -354,11 +371,6 @@ fn database_and_spool(system: &System) {
         &[expect("database", "isolation", "error", "serializable", "read committed")],
         || isolation("read committed"),
     );
-    let pooler = PgBouncer::start(&system.postgres, &system.database);
-    let mut through_it = system.command();
-    let (found, code) = findings(&run(through_it.env("DATABASE_URL", &pooler.database.url), &["--json", "--strict"]));
-    expect("database", "pooler", "info", "a pooler is in front", "").among(&found);
-    assert_eq!(code, Some(0), "{found:#?}");
     let spool = system.path("spool/capconduit");
     let record = spool.join("1.2.json");
     system.finds(

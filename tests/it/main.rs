@@ -19,6 +19,7 @@ mod database_away;
 mod http_sink;
 mod install;
 mod killed;
+mod layout;
 mod manual;
 mod migrate;
 mod passed_over;

@@ -16,7 +16,7 @@ use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
 use crate::cli::Env;
 use crate::cli::output::{self, Output};
 use crate::store::pjsip;
-use crate::{Error, Kind, Result, store};
+use crate::{Error, Kind, Result};
 
 /// `asterisk check`
 #[derive(Debug, Args)]
@@ -100,7 +100,10 @@ impl Check {
         areas.push(clients);
         let login = files::realtime_login(&self.etc_dir);
         database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
-        areas.push(agi::check(&installation, process.as_ref(), &astspooldir));
+        database::pooler(&mut database, agi::database_login(process.as_ref()), env.config.connect_timeout()?);
+        let globals = console.ask("dialplan show globals").unwrap_or_default();
+        let served = asterisk::setting(&globals, "CC_AGI_SERVER").filter(|address| !address.is_empty());
+        areas.push(agi::check(&installation, process.as_ref(), &astspooldir, served));
         areas.push(database);
         let spool_dir =
             process.as_ref().and_then(|process| process.variable("CAPCONDUIT_SPOOL_DIR")).map(PathBuf::from);
@@ -156,18 +159,15 @@ impl Check {
 
 /// What the database says, its clients, how many endpoints Asterisk is to see, and whether it is away.
 fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Option<i64>, bool) {
-    let opened = store::database_config(env.config, "capconduit")
-        .map(|settings| settings.get_ports().first().copied().unwrap_or(5432))
-        .and_then(|port| Ok((env.connect()?, port)));
-    let (mut db, port) = match opened {
-        Ok(opened) => opened,
+    let mut db = match env.connect() {
+        Ok(db) => db,
         Err(e) => {
             let mut clients = Area::new("clients");
             clients.not_looked_at("definitions", "the database does not answer");
             return (database::unreachable(&e), clients, None, true);
         }
     };
-    let area = database::check(&mut db, port);
+    let area = database::check(&mut db);
     match pjsip::list(&mut db, None) {
         Ok(list) => {
             let active = list.iter().filter(|client| client.status == "active" && client.endpoint.is_some()).count();
