@@ -123,10 +123,11 @@ impl Roles {
         for login in &logins {
             let (Some(password), Some(file)) = (&login.password, files.get_mut(&login.file)) else { continue };
             let before = file.get(login.variable);
-            if let Some(url) = before.filter(|url| !names(url, &login.role)) {
-                displaced = Some(url);
-            }
-            file.set(login.variable, &address.url(&login.role, password, &database))?;
+            let (own, other) = before.into_iter().partition::<Vec<_>, _>(|url| names(url, &login.role));
+            displaced = other.into_iter().next().or(displaced);
+            // the way that somebody has chosen for it, as through PgBouncer, stays
+            let kept = own.first().filter(|_| self.host.is_none()).and_then(|url| with_password(url, password));
+            file.set(login.variable, &kept.unwrap_or_else(|| address.url(&login.role, password, &database)))?;
         }
         if let Some(url) = displaced {
             self.keep_owner(&mut files, &url)?;
@@ -473,6 +474,17 @@ fn names(url: &str, role: &str) -> bool {
     store::parse_url(url).is_ok_and(|c| c.get_user() == Some(role) && c.get_password().is_some())
 }
 
+/// The URL with another password; None where it is written in a way that does not show where that stands.
+fn with_password(url: &str, password: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (login, place) = rest.split_once('@')?;
+    let (user, _) = login.split_once(':')?;
+    let changed = format!("{scheme}://{user}:{}@{place}", encoded(password));
+    let (old, new) = (store::parse_url(url).ok()?, store::parse_url(&changed).ok()?);
+    let same = new.get_password() == Some(password.as_bytes()) && new.get_hosts() == old.get_hosts();
+    same.then_some(changed)
+}
+
 fn database_of(url: &str) -> Option<String> {
     store::parse_url(url).ok()?.get_dbname().map(str::to_owned)
 }
@@ -552,6 +564,10 @@ mod tests {
         let config = store::parse_url(&url).expect("valid");
         assert_eq!(config.get_password(), Some("p@ß:/ w".as_bytes()));
         assert_eq!((config.get_dbname(), config.get_ports()), (Some("c c"), &[1, 2][..]));
+        let changed = with_password(&url, "x@y").expect("it has one");
+        assert_eq!(changed, url.replace("p%40%C3%9F%3A%2F%20w", "x%40y"));
+        assert_eq!(with_password("postgresql://u:a@b@h/d", "x"), None);
+        assert_eq!(with_password("host=h user=u password=p", "x"), None);
         assert!(names(&url, "cc_agi") && !names(&url, "cc_admin") && !names("postgresql://cc_agi@h/d", "cc_agi"));
     }
 }
