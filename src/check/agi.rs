@@ -16,7 +16,7 @@ use super::process::Process;
 use super::{Area, State};
 use crate::config::DEFAULT_ENV_FILE;
 use crate::env_file::EnvFile;
-use crate::{Result, store};
+use crate::{Error, Result, store};
 
 /// Longer than the program's own limits.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -67,11 +67,11 @@ fn environment(process: Option<&Process>) -> Vec<(String, String)> {
     }
 }
 
-/// Where the programs connect to.
+/// Where the programs connect to. None: nothing says so, and it is PostgreSQL's own socket.
 ///
 /// # Errors
-/// The env file cannot be read, or the URL does not parse.
-pub fn database_login(process: Option<&Process>) -> Result<postgres::Config> {
+/// The env file or Asterisk's environment cannot be read, or the URL does not parse.
+pub fn database_login(process: Option<&Process>) -> Result<Option<postgres::Config>> {
     let environment = environment(process);
     let file = EnvFile::read(&env_file_path(&environment))?;
     let value = |name: &str| {
@@ -79,7 +79,10 @@ pub fn database_login(process: Option<&Process>) -> Result<postgres::Config> {
         own.or_else(|| file.get(name)).filter(|value| !value.is_empty())
     };
     let url = value("DATABASE_URL").or_else(|| value("DATABASE_URI"));
-    store::config_of(url.as_deref(), "capconduit")
+    if url.is_none() && process.is_some_and(|process| process.environment.is_none()) {
+        return Err(Error::failed("Asterisk's environment cannot be read"));
+    }
+    url.map(|url| store::config_of(Some(&url), "capconduit")).transpose()
 }
 
 fn env_file_path(environment: &[(String, String)]) -> PathBuf {

@@ -134,8 +134,8 @@ enum Pooling {
 
 /// Looks with the AGI programs' own login, which may lead another way than this program's. How large the
 /// pools are is for the pooler's administrator to see, not for such a login.
-pub fn pooler(area: &mut Area, login: Result<postgres::Config>, timeout: Duration) {
-    match login.and_then(|login| pooling(login, timeout)) {
+pub fn pooler(area: &mut Area, login: Result<Option<postgres::Config>>, timeout: Duration) {
+    match login.and_then(|login| login.map_or(Ok(Pooling::None), |login| pooling(login, timeout))) {
         Ok(Pooling::Transactions) => area.ok("pooler", "the programs of each call share the server's processes"),
         Ok(Pooling::Sessions) => area.warning(
             "pooler",
