@@ -52,6 +52,7 @@ fn settled(text: &str, database: &Database, folder: &Path) -> String {
     let mut text = text.replace(&folder.display().to_string(), "FOLDER").replace(&database.name, "DATABASE");
     for (pattern, stands_for) in [
         (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "YYYY-MM-DDThh:mm:ssZ"),
+        (r"\b(after|for) \d+ s\b", "$1 N s"),
         (r#""milliseconds": \d+"#, r#""milliseconds": N"#),
         (r#""login": "[^"]*""#, r#""login": "LOGIN""#),
     ] {
