@@ -2,12 +2,21 @@
 -- end's and psql's are all in it. What calls do (records, attempts, counting) is not configuration.
 
 -- Makes a function run with its owner's rights, with names looked up only where the platform's tables
--- are, and callable only by whom it is granted to.
+-- are (pg_temp is named, or it would go first), and callable only by whom it is granted to: also what
+-- ALTER DEFAULT PRIVILEGES gave is taken away.
 CREATE FUNCTION cc_as_owner(p_function regproc) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    grantee text;
 BEGIN
     EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = %I, pg_temp',
                    p_function::regprocedure, current_schema());
-    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', p_function::regprocedure);
+    FOR grantee IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.oid = p_function AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', p_function::regprocedure, grantee);
+    END LOOP;
 END $$;
 
 -- Takes a table from everybody but its owner, also what ALTER DEFAULT PRIVILEGES gave.
@@ -79,6 +88,16 @@ CREATE FUNCTION cc_audit_masked(p_row jsonb) RETURNS jsonb LANGUAGE sql IMMUTABL
     FROM jsonb_each(p_row) r
 $$;
 
+-- Of a trigger function that runs as its owner: whoever could attach it to a table of his own would have
+-- it record, or run, what he likes.
+CREATE FUNCTION cc_audit_guard(p_schema text) RETURNS void LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF p_schema <> current_schema() THEN
+        RAISE EXCEPTION 'the audit is of the tables in schema %, not of those in %', current_schema(), p_schema
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END $$;
+
 CREATE FUNCTION cc_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     -- bookkeeping, which says nothing that `at` does not
@@ -88,6 +107,7 @@ DECLARE
     known   jsonb := coalesce(to_jsonb(NEW), to_jsonb(OLD));
     changed text[];
 BEGIN
+    PERFORM cc_audit_guard(TG_TABLE_SCHEMA);
     IF TG_OP = 'UPDATE' THEN
         SELECT array_agg(n.key) INTO changed FROM jsonb_each(new_row) n WHERE old_row -> n.key IS DISTINCT FROM n.value;
         IF changed IS NULL THEN
@@ -113,6 +133,7 @@ CREATE FUNCTION cc_audit_removal() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     gone_rows jsonb;
 BEGIN
+    PERFORM cc_audit_guard(TG_TABLE_SCHEMA);
     IF TG_OP = 'DELETE' THEN
         SELECT jsonb_build_object('rows', count(*), 'from', min(g.timestamp_start), 'to', max(g.timestamp_start))
         INTO gone_rows FROM gone g;

@@ -65,6 +65,14 @@ DECLARE
     thing  text;
     seller_group text;
 BEGIN
+    -- Who may attach a trigger function that runs as its owner to a table of his own is the owner. A
+    -- trigger that is there needs no such right to fire.
+    FOR thing IN SELECT p.oid::regprocedure || ' FROM ' || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
+                 FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+                 WHERE p.pronamespace = schema::regnamespace AND p.proname ~ '^cc_' AND p.prorettype = 'trigger'::regtype
+                   AND a.grantee <> p.proowner LOOP
+        EXECUTE 'REVOKE ALL ON FUNCTION ' || thing || ' CASCADE';
+    END LOOP;
     FOR role IN
         SELECT d.role_name, d.purpose, quote_ident(d.role_name) AS name FROM database_roles d
         JOIN pg_roles r ON r.rolname = d.role_name
@@ -96,7 +104,8 @@ BEGIN
         ELSIF role.purpose = 'agi' THEN
             PERFORM cc_grant_functions('^cc_(route|log_call|release_call)$', role.name);
         ELSIF role.purpose = 'admin' THEN
-            PERFORM cc_grant_functions('^cc_', role.name);
+            PERFORM cc_grant_functions(
+                '^cc_(route|log_call|release_call|explain|password_set|seller_user_id|is_seller)$', role.name);
             FOREACH thing IN ARRAY tables LOOP
                 EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO %s', thing, role.name);
                 PERFORM cc_grant_sequence(thing, role.name);
@@ -159,7 +168,8 @@ DECLARE
     thing text;
 BEGIN
     FOR thing IN SELECT p.oid::regprocedure FROM pg_proc p
-                 WHERE p.pronamespace = current_schema()::regnamespace AND p.proname ~ p_names LOOP
+                 WHERE p.pronamespace = current_schema()::regnamespace AND p.proname ~ p_names
+                   AND p.prorettype <> 'trigger'::regtype LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', thing, p_role);
     END LOOP;
 END $$;

@@ -500,6 +500,53 @@ fn the_admin_login_has_all_rows_and_no_hand_in_the_audit() {
 }
 
 #[test]
+fn the_audit_s_functions_do_nobody_else_s_work() {
+    let access = Access::new("forge");
+    let before = access.owner.value("SELECT count(*) FROM audit_log");
+    for login in access.purposes() {
+        let mut session = login.connect();
+        for function in access.owner.query(
+            "SELECT proname FROM pg_proc WHERE prorettype = 'trigger'::regtype AND pronamespace = 'public'::regnamespace",
+        ) {
+            session.batch_execute("CREATE TEMP TABLE IF NOT EXISTS users (id int, username text)").expect("his own");
+            let attached = format!("CREATE TRIGGER a AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION {function}()");
+            denied_in(&mut session, &attached);
+        }
+    }
+    // also who was given one by mistake, or attached it before, is neither the owner nor recorded
+    access.owner.execute("GRANT EXECUTE ON FUNCTION cc_audit(), cc_audit_removal() TO forge_admin");
+    let admin = access.login("admin.env", "DATABASE_URL");
+    let mut session = admin.connect();
+    session
+        .batch_execute(
+            "CREATE FUNCTION pg_temp.e() RETURNS timestamptz LANGUAGE plpgsql AS
+                 $$ BEGIN EXECUTE 'GRANT ALL ON public.audit_log TO forge_admin'; RETURN now(); END $$;
+             CREATE TEMP VIEW gone AS SELECT pg_temp.e() timestamp_start;
+             GRANT SELECT ON gone TO PUBLIC;
+             CREATE TEMP TABLE t (x int);
+             CREATE TRIGGER a AFTER DELETE ON t EXECUTE FUNCTION cc_audit_removal();
+             CREATE TEMP TABLE users (id int, username text);
+             CREATE TRIGGER a AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION cc_audit()",
+        )
+        .expect("his own");
+    for sql in ["DELETE FROM t", "INSERT INTO users VALUES (1, 'forged')", "DELETE FROM audit_log"] {
+        denied_in(&mut session, sql);
+    }
+    assert_eq!(access.owner.value("SELECT count(*) FROM audit_log"), before);
+    // the next run takes it back
+    access.roles(&[]);
+    let mut session = admin.connect();
+    session.batch_execute("CREATE TEMP TABLE t (x int)").expect("his own");
+    denied_in(&mut session, "CREATE TRIGGER a AFTER DELETE ON t EXECUTE FUNCTION cc_audit_removal()");
+    // what runs as the owner looks into the temporary schema last
+    let elsewhere = access.owner.query(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef
+           AND NOT coalesce(proconfig @> '{\"search_path=public, pg_temp\"}', false)",
+    );
+    assert_eq!(elsewhere, [""; 0]);
+}
+
+#[test]
 fn a_seller_sees_and_changes_only_what_is_his() {
     let access = Access::new("sell");
     access.owner.execute(
