@@ -2,6 +2,7 @@
 --
 --   cc_seller_user_id  the seller that this session is, by its login
 --   cc_is_seller       whether it is a seller's at all
+--   cc_remove_own      a seller's removal of what is his
 --   cc_password_set    whether a user has a password, for who may not see the hash
 --   cc_grant_access    applies all of it again: after each step of a migration, and by `db roles`
 
@@ -20,6 +21,39 @@ CREATE OR REPLACE FUNCTION cc_is_seller() RETURNS boolean LANGUAGE sql STABLE AS
           AND NOT pg_has_role(session_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'database_roles'::regclass), 'USAGE'))
 $$;
 SELECT cc_as_owner('cc_is_seller');
+
+-- Removes a seller's own did, campaign or campaign_client_settings row, or a DID's link to his campaign
+-- (campaign_dids: the campaign's id and the DID's). Returns how many rows went.
+--
+-- Sellers have no DELETE: on any table it permits LOCK TABLE, in modes that stop all calls. A function
+-- locks what it removes. UPDATE and INSERT are theirs on columns, which permits no LOCK either.
+CREATE OR REPLACE FUNCTION cc_remove_own(p_table text, p_id integer, p_did_id integer DEFAULT NULL)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    me   constant integer := cc_seller_user_id();
+    gone bigint;
+BEGIN
+    IF me IS NULL THEN
+        RAISE EXCEPTION 'login % is not an active seller''s', session_user USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    CASE p_table
+        WHEN 'dids' THEN
+            DELETE FROM dids d WHERE d.id = p_id AND d.user_id = me;
+        WHEN 'campaigns' THEN
+            DELETE FROM campaigns g WHERE g.id = p_id AND g.user_id = me;
+        WHEN 'campaign_client_settings' THEN
+            DELETE FROM campaign_client_settings s USING campaigns g
+            WHERE s.id = p_id AND g.id = s.campaign_id AND g.user_id = me;
+        WHEN 'campaign_dids' THEN
+            DELETE FROM campaign_dids k USING campaigns g
+            WHERE k.campaign_id = p_id AND k.did_id = p_did_id AND g.id = k.campaign_id AND g.user_id = me;
+        ELSE
+            RAISE EXCEPTION 'a seller removes nothing from %', p_table USING ERRCODE = 'insufficient_privilege';
+    END CASE;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    RETURN gone;
+END $$;
+SELECT cc_as_owner('cc_remove_own');
 
 CREATE OR REPLACE FUNCTION cc_password_set(p_user_id integer) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT u.password_hash LIKE '$2%' FROM users u
@@ -123,13 +157,13 @@ BEGIN
             END LOOP;
         ELSIF role.purpose = 'seller_group' THEN
             seller_group := role.role_name;
-            PERFORM cc_grant_functions('^cc_(explain|password_set|seller_user_id|is_seller)$', role.name);
+            PERFORM cc_grant_functions('^cc_(explain|password_set|remove_own|seller_user_id|is_seller)$', role.name);
             PERFORM cc_grant_columns('SELECT', 'users', role.name,
                 '{id,username,email,role,status,full_name,company_name,created_at,updated_at}');
             PERFORM cc_grant_columns('UPDATE', 'users', role.name,
                 '{email,password_hash,full_name,company_name,updated_at}');
             PERFORM cc_grant_columns('SELECT', 'clients', role.name, '{id,client_identifier,name,department,status}');
-            EXECUTE format('GRANT SELECT, DELETE ON dids, campaigns, campaign_dids, campaign_client_settings TO %s', role.name);
+            EXECUTE format('GRANT SELECT ON dids, campaigns, campaign_dids, campaign_client_settings TO %s', role.name);
             EXECUTE format('GRANT SELECT ON call_logs, call_attempts TO %s', role.name);
             PERFORM cc_grant_columns('INSERT, UPDATE', 'dids', role.name, '{number,user_id,status,description,updated_at}');
             PERFORM cc_grant_columns('INSERT, UPDATE', 'campaigns', role.name,

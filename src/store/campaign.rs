@@ -156,6 +156,9 @@ pub fn add_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64>
 /// # Errors
 /// The database's.
 pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
+    if super::only_own(db, "campaign_dids")? {
+        return super::rows_removed(db.row("SELECT cc_remove_own('campaign_dids', $1, $2)", args![id, did_id])?);
+    }
     db.run("DELETE FROM campaign_dids WHERE campaign_id = $1 AND did_id = $2", args![id, did_id])
 }
 
@@ -181,5 +184,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    db.run("DELETE FROM campaigns WHERE id = $1", args![id])
+    super::remove(db, "campaigns", id)
 }

@@ -173,5 +173,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    db.run("DELETE FROM dids WHERE id = $1", args![id])
+    super::remove(db, "dids", id)
 }

@@ -119,6 +119,30 @@ fn column<T: for<'r> postgres::types::FromSql<'r>>(rows: &[Row]) -> Result<Vec<T
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
+/// Removes the row with this id.
+fn remove(db: &mut impl GenericClient, table: &str, id: i32) -> Result<u64> {
+    if only_own(db, table)? {
+        return rows_removed(db.row("SELECT cc_remove_own($1, $2)", args![table, id])?);
+    }
+    db.run(&format!("DELETE FROM {table} WHERE id = $1"), args![id])
+}
+
+/// Whether the login may not DELETE, but remove what is its own with `cc_remove_own`: a seller's.
+fn only_own(db: &mut impl GenericClient, table: &str) -> Result<bool> {
+    let row = db.row(
+        "SELECT 1 WHERE NOT has_table_privilege($1, 'DELETE')
+           AND has_function_privilege('cc_remove_own(text, integer, integer)', 'EXECUTE')",
+        args![table],
+    )?;
+    Ok(row.is_some())
+}
+
+/// What `cc_remove_own` says.
+fn rows_removed(row: Option<Row>) -> Result<u64> {
+    let rows: i64 = row.ok_or_else(|| Error::failed("database: no answer"))?.try_get(0)?;
+    Ok(rows.unsigned_abs())
+}
+
 /// The id that a name may be: things are named by natural key or id.
 fn as_id(name: &str) -> Option<i32> {
     if name.bytes().all(|b| b.is_ascii_digit()) { name.parse().ok() } else { None }

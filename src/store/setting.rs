@@ -177,5 +177,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    db.run("DELETE FROM campaign_client_settings WHERE id = $1", args![id])
+    super::remove(db, "campaign_client_settings", id)
 }

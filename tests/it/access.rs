@@ -593,15 +593,15 @@ fn a_seller_sees_and_changes_only_what_is_his() {
     for sql in [
         "UPDATE users SET full_name = 'x' WHERE id = 4",
         "UPDATE dids SET status = 'inactive' WHERE id = 3",
-        "DELETE FROM dids WHERE id = 3",
         "UPDATE campaigns SET status = 'paused' WHERE id = 3",
-        "DELETE FROM campaigns WHERE id = 3",
-        "DELETE FROM campaign_dids WHERE campaign_id = 3",
         "UPDATE campaign_client_settings SET max_concurrency = 1 WHERE campaign_id = 3",
-        "DELETE FROM campaign_client_settings WHERE campaign_id = 3",
-        "WITH x AS (DELETE FROM dids WHERE number = '+18005550103' RETURNING 1) SELECT FROM x",
     ] {
         assert_eq!(changed(&mut session, sql), 0, "{sql}");
+    }
+    let bob_s = access.owner.value("SELECT min(id) FROM campaign_client_settings WHERE campaign_id = 3");
+    let bob_s = format!("'campaign_client_settings', {bob_s}");
+    for call in ["'dids', 3", "'campaigns', 3", "'campaign_dids', 3, 3", &bob_s] {
+        assert_eq!(alice.value(&format!("SELECT cc_remove_own({call})")), "0", "{call}");
     }
     let mut session = alice.connect();
     for sql in [
@@ -625,6 +625,11 @@ fn a_seller_sees_and_changes_only_what_is_his() {
         "UPDATE users SET id = 1",
         "INSERT INTO users (username, email, password_hash) VALUES ('x', 'x', 'x')",
         "DELETE FROM users",
+        "DELETE FROM dids",
+        "DELETE FROM campaigns",
+        "DELETE FROM campaign_dids",
+        "DELETE FROM campaign_client_settings",
+        "SELECT cc_remove_own('users', 3)",
         "UPDATE campaign_client_settings SET current_total_calls = 0",
         "UPDATE campaign_client_settings SET total_calls_base = 0",
         "INSERT INTO campaign_client_settings (campaign_id, client_id, current_total_calls) VALUES (1, 4, 5)",
@@ -693,10 +698,11 @@ fn a_seller_sees_and_changes_only_what_is_his() {
         ("UPDATE dids SET description = 'x'", 2),
         ("INSERT INTO dids (number, user_id) VALUES ('+1999', 3)", 1),
         ("INSERT INTO campaign_dids SELECT 1, id FROM dids WHERE number = '+1999'", 1),
-        ("DELETE FROM dids WHERE number = '+1999'", 1),
+        ("SELECT cc_remove_own('campaign_dids', 1, id) FROM dids WHERE number = '+1999'", 1),
+        ("SELECT cc_remove_own('dids', id) FROM dids WHERE number = '+1999'", 1),
         ("INSERT INTO campaigns (user_id, name) VALUES (3, 'Third')", 1),
         ("UPDATE campaign_client_settings SET max_concurrency = 4, total_calls_allowed = 9 WHERE campaign_id = 1", 3),
-        ("DELETE FROM campaigns WHERE name = 'Third'", 1),
+        ("SELECT cc_remove_own('campaigns', id) FROM campaigns WHERE name = 'Third'", 1),
     ] {
         assert_eq!(changed(&mut session, sql), rows, "{sql}");
     }
@@ -705,6 +711,54 @@ fn a_seller_sees_and_changes_only_what_is_his() {
     assert_eq!(alice.value("SELECT cc_explain('+18005550103') ->> 'user_id' IS NULL"), "t");
     assert_eq!(alice.value("SELECT cc_explain('+18005550101') ->> 'status'"), "proceed");
     assert_eq!(alice.value("SELECT concat(cc_password_set(3), cc_password_set(4))"), "t");
+}
+
+#[test]
+fn no_seller_s_lock_stands_in_a_call_s_way() {
+    let access = Access::new("locks");
+    let alice = access.alice();
+    let tables = access
+        .owner
+        .query("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')");
+    let (mut modes, mut session) = (0, alice.connect());
+    for table in tables {
+        for mode in [
+            "ROW SHARE",
+            "ROW EXCLUSIVE",
+            "SHARE UPDATE EXCLUSIVE",
+            "SHARE",
+            "SHARE ROW EXCLUSIVE",
+            "EXCLUSIVE",
+            "ACCESS EXCLUSIVE",
+        ] {
+            // NOWAIT: a lock that is refused for want of a right is refused before anybody waits
+            let sql = format!("BEGIN; LOCK TABLE {table} IN {mode} MODE NOWAIT");
+            denied_in(&mut session, &sql);
+            session.batch_execute("ROLLBACK").expect("an end");
+            modes += 1;
+        }
+    }
+    assert!(modes > 100, "{modes}");
+    // what he can hold: the least of locks on his tables, and his own rows but those that a call counts on
+    let mut session = alice.connect();
+    session
+        .batch_execute(
+            "BEGIN; LOCK TABLE dids, campaigns, campaign_dids, campaign_client_settings, call_logs IN ACCESS SHARE MODE;
+             SELECT id FROM dids FOR UPDATE; SELECT id FROM campaigns FOR UPDATE;
+             SELECT id FROM campaign_client_settings FOR UPDATE; UPDATE users SET full_name = 'x';
+             INSERT INTO dids (number, user_id) VALUES ('+1777', 3); SELECT cc_remove_own('dids', 2)",
+        )
+        .expect("his own");
+    for (did, call) in [("+18005550101", "l-1"), ("+18005550103", "l-2")] {
+        let route = format!("SELECT status FROM cc_route('{did}', '{call}', '', 'n', '', '', NULL, NULL)");
+        assert_eq!(access.agi().value(&route), "proceed", "{did}");
+    }
+    // another seller's call is recorded meanwhile
+    let setting =
+        access.owner.value("SELECT campaign_client_setting_id FROM call_attempts WHERE asterisk_uniqueid = 'l-2'");
+    access.agi().execute(&format!(
+        "SELECT cc_log_call('+18005550103', '', '', now(), now(), now(), 1, 1, 'ANSWERED', 16, '', 'l-2', '', '', {setting})"
+    ));
 }
 
 #[test]
