@@ -107,6 +107,14 @@ BEGIN
                    AND a.grantee <> p.proowner LOOP
         EXECUTE 'REVOKE ALL ON FUNCTION ' || thing || ' CASCADE';
     END LOOP;
+    -- A trigger of somebody else's would run as the owner, in his functions.
+    FOR thing IN SELECT format('%s FROM %s', c.oid::regclass, a.grantee)
+                 FROM pg_class c, LATERAL (
+                     SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
+                     FROM aclexplode(c.relacl) a WHERE a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner) a
+                 WHERE c.relnamespace = schema::regnamespace AND c.relname = ANY (tables || own || views) LOOP
+        EXECUTE format('REVOKE TRIGGER ON %s CASCADE', thing);
+    END LOOP;
     FOR role IN
         SELECT d.role_name, d.purpose, quote_ident(d.role_name) AS name FROM database_roles d
         JOIN pg_roles r ON r.rolname = d.role_name

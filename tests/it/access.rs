@@ -877,6 +877,31 @@ fn a_login_that_v3_was_given_sees_all_rows_as_before() {
 }
 
 #[test]
+fn a_login_with_all_rights_on_the_tables_makes_no_trigger() {
+    let access = Access::new("trig");
+    let tables = "users, clients, dids, campaigns, campaign_client_settings, call_logs, call_attempts";
+    access.owner.execute(&format!(
+        "CREATE ROLE trig_web LOGIN PASSWORD 'web'; GRANT ALL ON {tables} TO trig_web WITH GRANT OPTION;
+         GRANT TRIGGER ON dids TO PUBLIC"
+    ));
+    access.roles(&[]);
+    let url = access.owner.url.replace("owner:owner@", "trig_web:web@");
+    let web = Database { url, name: access.owner.name.clone() };
+    let mut session = web.connect();
+    session
+        .batch_execute(
+            "CREATE FUNCTION pg_temp.e() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN EXECUTE 'GRANT owner TO trig_web'; RETURN NULL; END $$",
+        )
+        .expect("his own");
+    for table in tables.split(", ") {
+        denied_in(&mut session, &format!("CREATE TRIGGER a AFTER UPDATE ON {table} EXECUTE FUNCTION pg_temp.e()"));
+    }
+    // the rest of what he was given stays
+    web.execute("UPDATE dids SET description = 'x'; DELETE FROM call_attempts; TRUNCATE call_logs");
+}
+
+#[test]
 fn rights_survive_an_upgrade() {
     let access = Access::new("upgr");
     access
