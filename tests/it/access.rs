@@ -416,6 +416,34 @@ fn realtime_reads_three_views() {
 }
 
 #[test]
+fn realtime_learns_nothing_of_an_inactive_client() {
+    let access = Access::new("leak");
+    access.owner.execute(
+        "INSERT INTO pjsip_auths (id, client_id, username, password) VALUES ('dormant', 4, 'u', 'hidden-password')
+         ON CONFLICT (id) DO UPDATE SET password = 'hidden-password'",
+    );
+    assert_eq!(access.owner.value("SELECT status FROM clients WHERE id = 4"), "inactive");
+    let asterisk = access.login("admin.env", "ASTERISK_DATABASE_URL");
+    asterisk.execute(
+        "CREATE TEMP TABLE seen (what text);
+         CREATE FUNCTION pg_temp.look(text) RETURNS boolean COST 0.0000001 LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO seen VALUES ($1); RETURN true; END $$;
+         SELECT * FROM ps_auths WHERE pg_temp.look(password);
+         DO $$ BEGIN
+             IF EXISTS (SELECT FROM seen WHERE what = 'hidden-password') THEN RAISE 'seen'; END IF;
+             IF NOT EXISTS (SELECT FROM seen WHERE what = 'sample-password') THEN RAISE 'not called'; END IF;
+         END $$",
+    );
+    // Asterisk's look at one object is one at an index
+    for view in ["ps_endpoints", "ps_aors", "ps_auths"] {
+        let plan =
+            access.owner.query(&format!("SET enable_seqscan = off; EXPLAIN SELECT * FROM {view} WHERE id = 'acme'"));
+        let table = view.replace("ps_", "pjsip_");
+        assert!(plan.iter().any(|line| line.contains(&format!("{table}_pkey"))), "{plan:?}");
+    }
+}
+
+#[test]
 fn the_report_login_reads_no_secret() {
     let access = Access::new("rep");
     let login = access.login("report.env", "DATABASE_URL");
