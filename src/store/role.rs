@@ -47,20 +47,26 @@ pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
     Ok(())
 }
 
-/// Whether the cluster has the role; None where it has not, else what of its attributes is more than
-/// a login's: `SUPERUSER`, the tables.
+/// Whether the cluster has the role; None where it has not, else what it has that no grant of ours
+/// binds: `SUPERUSER`, the tables, a membership in another role than `group`.
 ///
 /// # Errors
 /// The database's.
-pub fn attributes(db: &mut impl GenericClient, name: &str) -> Result<Option<String>> {
+pub fn attributes(db: &mut impl GenericClient, name: &str, group: &str) -> Result<Option<String>> {
     let row = db.row(
         "SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
                 CASE WHEN rolcreatedb THEN 'CREATEDB' END, CASE WHEN rolbypassrls THEN 'BYPASSRLS' END,
                 CASE WHEN rolreplication THEN 'REPLICATION' END,
                 CASE WHEN EXISTS (SELECT FROM pg_class c WHERE c.relowner = r.oid AND c.oid = to_regclass('users'))
-                     THEN 'the tables as its own' END)
+                     THEN 'the tables as its own' END,
+                CASE WHEN EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) a
+                                  WHERE n.nspname = current_schema() AND a.grantee = r.oid AND a.privilege_type = 'CREATE')
+                     THEN 'CREATE on schema ' || current_schema() END,
+                (SELECT 'membership in ' || string_agg(g.rolname, ', ' ORDER BY g.rolname)
+                 FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                 WHERE m.member = r.oid AND g.rolname <> $2))
          FROM pg_roles r WHERE rolname = $1",
-        args![name],
+        args![name, group],
     )?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
@@ -69,8 +75,29 @@ pub fn attributes(db: &mut impl GenericClient, name: &str) -> Result<Option<Stri
 ///
 /// # Errors
 /// The database's: creating roles takes CREATEROLE.
-pub fn create_login(tx: &mut impl GenericClient, name: &str, password: &str) -> Result<()> {
-    Ok(tx.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD '{}'", ident(name)?, verifier(password)))?)
+pub fn create_login(tx: &mut impl GenericClient, name: &str, purpose: &str, password: &str) -> Result<()> {
+    tx.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD '{}'", ident(name)?, verifier(password)))?;
+    limit(tx, name, purpose)
+}
+
+/// How many sessions people's logins may have, and how long one may keep others waiting. A session can
+/// lift its own times: they are for accidents.
+fn limit(tx: &mut impl GenericClient, name: &str, purpose: &str) -> Result<()> {
+    let (connections, statement_timeout) = match purpose {
+        "seller" => (5, Some("1min")),
+        "report" => (10, Some("10min")),
+        "asterisk" => (10, None),
+        _ => (-1, None),
+    };
+    let role = ident(name)?;
+    tx.batch_execute(&format!("ALTER ROLE {role} CONNECTION LIMIT {connections}"))?;
+    if let Some(time) = statement_timeout {
+        tx.batch_execute(&format!(
+            "ALTER ROLE {role} SET statement_timeout = '{time}'; ALTER ROLE {role} SET lock_timeout = '5s';
+             ALTER ROLE {role} SET idle_in_transaction_session_timeout = '1min'"
+        ))?;
+    }
+    Ok(())
 }
 
 /// A role that nobody logs in as.
@@ -81,12 +108,45 @@ pub fn create_group(tx: &mut impl GenericClient, name: &str) -> Result<()> {
     Ok(tx.batch_execute(&format!("CREATE ROLE {} NOLOGIN", ident(name)?))?)
 }
 
-/// Another password, of which the server gets the verifier only.
+/// Another password, of which the server gets the verifier only; what the old one's holder has set for
+/// his sessions goes. Those that he has open do not: [`end_sessions`].
 ///
 /// # Errors
 /// The database's.
-pub fn set_password(tx: &mut impl GenericClient, name: &str, password: &str) -> Result<()> {
-    Ok(tx.batch_execute(&format!("ALTER ROLE {} PASSWORD '{}'", ident(name)?, verifier(password)))?)
+pub fn set_password(tx: &mut impl GenericClient, name: &str, purpose: &str, password: &str) -> Result<()> {
+    let (_, database) = place(tx)?;
+    let (role, database) = (ident(name)?, database.replace('"', "\"\""));
+    tx.batch_execute(&format!(
+        "ALTER ROLE {role} LOGIN PASSWORD '{}'; ALTER ROLE {role} RESET ALL;
+         ALTER ROLE {role} IN DATABASE \"{database}\" RESET ALL",
+        verifier(password)
+    ))?;
+    limit(tx, name, purpose)
+}
+
+/// Ends a login's sessions. Who may make roles may make himself a member of one, which it takes.
+///
+/// # Errors
+/// The database's: where this is not permitted.
+pub fn end_sessions(tx: &mut impl GenericClient, name: &str) -> Result<()> {
+    let is_member = enter(tx, name)?;
+    tx.rows(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND pid <> pg_backend_pid()",
+        args![name],
+    )?;
+    if !is_member {
+        tx.batch_execute(&format!("REVOKE {} FROM CURRENT_USER", ident(name)?))?;
+    }
+    Ok(())
+}
+
+/// Makes this session's user a member of a role; returns whether he was one.
+fn enter(tx: &mut impl GenericClient, name: &str) -> Result<bool> {
+    let is_member = tx.row("SELECT 1 WHERE pg_has_role($1::text, 'USAGE')", args![name])?.is_some();
+    if !is_member {
+        tx.batch_execute(&format!("GRANT {} TO CURRENT_USER", ident(name)?))?;
+    }
+    Ok(is_member)
 }
 
 /// Makes a login a member of a group, if it is not one.
@@ -104,17 +164,32 @@ pub fn join(tx: &mut impl GenericClient, login: &str, group: &str) -> Result<()>
     Ok(tx.batch_execute(&format!("GRANT {} TO {}", ident(group)?, ident(login)?))?)
 }
 
-/// Removes a login from the cluster and from this database's record. Returns whether there was one.
+/// Ends what a seller's login may do, and forgets it. Its sessions go on: [`end_sessions`].
 ///
 /// # Errors
-/// The database's: also where another database has given it rights.
-pub fn drop(tx: &mut impl GenericClient, name: &str, _: &Confirmed) -> Result<bool> {
-    let recorded = tx.run("DELETE FROM database_roles WHERE role_name = $1", args![name])? > 0;
-    let there = attributes(tx, name)?.is_some();
-    if there {
-        tx.batch_execute(&format!("DROP ROLE {}", ident(name)?))?;
+/// The database's.
+pub fn disable(tx: &mut impl GenericClient, name: &str, group: &str, _: &Confirmed) -> Result<()> {
+    tx.run("DELETE FROM database_roles WHERE role_name = $1", args![name])?;
+    if attributes(tx, name, group)?.is_none() {
+        return Ok(());
     }
-    Ok(recorded || there)
+    tx.batch_execute(&format!("ALTER ROLE {} NOLOGIN", ident(name)?))?;
+    if attributes(tx, group, "")?.is_some() {
+        tx.batch_execute(&format!("REVOKE {} FROM {}", ident(group)?, ident(name)?))?;
+    }
+    Ok(())
+}
+
+/// Removes a login from the cluster, with what it has made in this database.
+///
+/// # Errors
+/// The database's: also where it has made or been given something in another database.
+pub fn drop(tx: &mut impl GenericClient, name: &str, _: &Confirmed) -> Result<()> {
+    if attributes(tx, name, "")?.is_none() {
+        return Ok(());
+    }
+    enter(tx, name)?;
+    Ok(tx.batch_execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", ident(name)?))?)
 }
 
 /// Records what a role is for; one that is recorded stays.
@@ -148,17 +223,82 @@ pub fn place(db: &mut impl GenericClient) -> Result<(String, String)> {
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// The schema of the tables, if everybody may create things in it: functions that run as their owner
-/// look names up there.
+/// Takes CREATE on the schema of the tables from everybody: functions that run as their owner look names
+/// up there. Returns the schema where it was open.
+///
+/// # Errors
+/// [`crate::Kind::Conflict`] where this login cannot: the schema is another's, as in databases made by
+/// PostgreSQL 14 and older.
+pub fn close_schema(tx: &mut impl GenericClient) -> Result<Option<String>> {
+    let row = tx.row(
+        "SELECT n.nspname::text, quote_ident(n.nspname), quote_ident(current_user),
+                pg_has_role(n.nspowner, 'USAGE')
+         FROM pg_namespace n
+         WHERE n.nspname = current_schema() AND has_schema_privilege('public', n.oid, 'CREATE')",
+        args![],
+    )?;
+    let Some(row) = row else { return Ok(None) };
+    let (name, schema, user): (String, String, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    if !row.try_get::<_, bool>(3)? {
+        return Err(Error::conflict(format!(
+            "everybody may create things in schema {name}, and functions that run as their owner would find them"
+        ))
+        .hint(format!(
+            "Nothing was changed. The schema's owner, or a superuser, runs in this database: \
+             REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC; GRANT CREATE ON SCHEMA {schema} TO {user}"
+        )));
+    }
+    tx.batch_execute(&format!("REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"))?;
+    Ok(Some(name))
+}
+
+/// What everybody has been granted on the platform's tables: no login is bound to its own rights then.
 ///
 /// # Errors
 /// The database's.
-pub fn open_schema(db: &mut impl GenericClient) -> Result<Option<String>> {
-    let row = db.row(
-        "SELECT current_schema()::text WHERE has_schema_privilege('public', current_schema(), 'CREATE')",
+pub fn open_tables(db: &mut impl GenericClient) -> Result<Vec<String>> {
+    super::column(&db.rows(
+        "SELECT quote_ident(c.relname)
+         FROM pg_class c LEFT JOIN pg_attribute t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
+         WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'v', 'p')
+           AND c.relname IN ('users', 'clients', 'pjsip_endpoints', 'pjsip_aors', 'pjsip_auths', 'dids', 'campaigns',
+               'campaign_dids', 'campaign_client_settings', 'call_logs', 'call_attempts', 'call_endings',
+               'routing_turns', 'audit_log', 'database_roles', 'capconduit_migrations',
+               'ps_endpoints', 'ps_aors', 'ps_auths')
+           AND (EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)
+                OR EXISTS (SELECT FROM aclexplode(t.attacl) a WHERE a.grantee = 0))
+         GROUP BY c.relname ORDER BY 1",
+        args![],
+    )?)
+}
+
+/// Lets only the owner of the functions and this login take advisory locks: those that calls wait for
+/// are such. Returns what a superuser must run for it, where this login is none and everybody may.
+///
+/// # Errors
+/// The database's.
+pub fn guard_advisory_locks(tx: &mut impl GenericClient, admin: &str) -> Result<Option<String>> {
+    let row = tx.row(
+        "SELECT (SELECT pg_get_userbyid(p.proowner)::text FROM pg_proc p
+                 WHERE p.pronamespace = current_schema()::regnamespace AND p.proname = 'cc_route'),
+                (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+         WHERE has_function_privilege('public', 'pg_advisory_lock(bigint)', 'EXECUTE')",
         args![],
     )?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
+    let Some(row) = row else { return Ok(None) };
+    // a superuser is to run it: a name that would have to be quoted in it is not worth the risk
+    let Ok(owner) = ident(&row.try_get::<_, String>(0)?) else { return Ok(None) };
+    let sql = format!(
+        "DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
+         AND proname ~ '^pg_(try_)?advisory_(xact_)?lock' LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %1$s FROM PUBLIC; \
+         GRANT EXECUTE ON FUNCTION %1$s TO {owner}, {}', f); END LOOP; END $$",
+        ident(admin)?
+    );
+    if !row.try_get::<_, bool>(1)? {
+        return Ok(Some(sql));
+    }
+    tx.batch_execute(&sql)?;
+    Ok(None)
 }
 
 /// What the server stores instead of a password: it and its logs never see the password itself.

@@ -631,7 +631,7 @@ fn a_seller_sees_and_changes_only_what_is_his() {
     for call in ["'dids', 3", "'campaigns', 3", "'campaign_dids', 3, 3", &bob_s] {
         assert_eq!(alice.value(&format!("SELECT cc_remove_own({call})")), "0", "{call}");
     }
-    let mut session = alice.connect();
+    session = alice.connect();
     for sql in [
         // another's name on a row, and another's rows attached to his
         "INSERT INTO dids (number, user_id) VALUES ('+1999', 4)",
@@ -713,14 +713,14 @@ fn a_seller_sees_and_changes_only_what_is_his() {
     let tricks = "SET ROLE sell_seller; SET row_security = on; SET search_path = pg_temp, public;
                   CREATE TEMP TABLE database_roles (role_name text, purpose text, user_id int);
                   INSERT INTO database_roles VALUES (session_user, 'seller', 4)";
-    let mut session = alice.connect();
+    session = alice.connect();
     session.batch_execute(tricks).expect("allowed, and no use");
     let numbers: i64 = session.query_one("SELECT count(*) FROM dids WHERE user_id <> 3", &[]).expect("read").get(0);
     assert_eq!(numbers, 0);
     denied(&alice, "SET row_security = off; SELECT 1 FROM dids");
 
     // what is his
-    let mut session = alice.connect();
+    session = alice.connect();
     for (sql, rows) in [
         ("UPDATE users SET full_name = 'Alice A.', email = 'a@a', password_hash = '$2b$12$new'", 1),
         ("UPDATE dids SET description = 'x'", 2),
@@ -768,7 +768,6 @@ fn no_seller_s_lock_stands_in_a_call_s_way() {
     }
     assert!(modes > 100, "{modes}");
     // what he can hold: the least of locks on his tables, and his own rows but those that a call counts on
-    let mut session = alice.connect();
     session
         .batch_execute(
             "BEGIN; LOCK TABLE dids, campaigns, campaign_dids, campaign_client_settings, call_logs IN ACCESS SHARE MODE;
@@ -909,8 +908,7 @@ fn a_login_with_all_rights_on_the_tables_makes_no_trigger() {
     let access = Access::new("trig");
     let tables = "users, clients, dids, campaigns, campaign_client_settings, call_logs, call_attempts";
     access.owner.execute(&format!(
-        "CREATE ROLE trig_web LOGIN PASSWORD 'web'; GRANT ALL ON {tables} TO trig_web WITH GRANT OPTION;
-         GRANT TRIGGER ON dids TO PUBLIC"
+        "CREATE ROLE trig_web LOGIN PASSWORD 'web'; GRANT ALL ON {tables} TO trig_web WITH GRANT OPTION"
     ));
     access.roles(&[]);
     let url = access.owner.url.replace("owner:owner@", "trig_web:web@");
@@ -953,6 +951,162 @@ fn rights_survive_an_upgrade() {
     access.owner.capconduit(&["db", "migrate"]);
     denied(&access.agi(), "SELECT 1 FROM users");
     assert_eq!(access.owner.value("SELECT has_table_privilege('upgr_other', 'users', 'SELECT')"), "t");
+}
+
+#[test]
+fn a_password_that_another_seller_had_is_worth_nothing() {
+    let access = Access::new("reuse");
+    access
+        .owner
+        .execute("INSERT INTO users (username, email, password_hash, status) VALUES ('carl.x', 'c@x', 'x', 'active')");
+    access.roles(&["--seller", "carl.x"]);
+    let old = access.login("seller-carl_x.env", "DATABASE_URL");
+    old.execute(
+        "ALTER ROLE reuse_seller_carl_x SET search_path = nowhere; ALTER ROLE reuse_seller_carl_x SET work_mem = '1GB'",
+    );
+    access.owner.execute(
+        "DELETE FROM users WHERE username = 'carl.x';
+         INSERT INTO users (username, email, password_hash, status) VALUES ('carl_x', 'c@x', 'x', 'active')",
+    );
+    let refused = access.command(&["--seller", "carl_x"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("not recorded as carl_x's") && said.contains("--rotate=reuse_seller_carl_x"), "{said}");
+    let mut open = old.connect();
+    access.roles(&["--seller", "carl_x", "--rotate=reuse_seller_carl_x"]);
+    assert!(Client::connect(&old.url, NoTls).is_err());
+    assert!(open.batch_execute("SELECT 1").is_err(), "the old session is over");
+    let new = access.login("seller-carl_x.env", "DATABASE_URL");
+    assert_eq!(new.value("SELECT username FROM users"), "carl_x");
+    assert_eq!(new.value("SHOW search_path"), "\"$user\", public");
+    assert_ne!(new.value("SHOW work_mem"), "1GB");
+}
+
+#[test]
+fn what_is_open_to_everybody_is_refused() {
+    let access = Access::new("open");
+    let server = Database { url: server_url(&access), name: access.owner.name.clone() };
+    let refused = |expected: &[&str]| {
+        let output = access.command(&["--rotate"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{said}");
+        for text in expected {
+            assert!(said.contains(text), "{text}: {said}");
+        }
+        assert_eq!(access.agi().value("SELECT 1"), "1", "nothing was changed");
+    };
+    // memberships and attributes, of logins and of the group
+    for (give, take, text) in [
+        (
+            "GRANT owner TO open_report",
+            "REVOKE owner FROM open_report",
+            "\"open_report\" is there with membership in owner",
+        ),
+        ("GRANT open_admin TO open_seller_bob", "REVOKE open_admin FROM open_seller_bob", "membership in open_admin"),
+        (
+            "ALTER ROLE open_seller BYPASSRLS",
+            "ALTER ROLE open_seller NOBYPASSRLS",
+            "\"open_seller\" is there with BYPASSRLS",
+        ),
+        (
+            "GRANT CREATE ON SCHEMA public TO open_agi",
+            "REVOKE CREATE ON SCHEMA public FROM open_agi",
+            "CREATE on schema public",
+        ),
+        ("GRANT SELECT ON users TO PUBLIC", "REVOKE ALL ON users FROM PUBLIC", "REVOKE ALL ON users FROM PUBLIC"),
+        (
+            "GRANT SELECT (password) ON pjsip_auths TO PUBLIC",
+            "REVOKE ALL ON pjsip_auths FROM PUBLIC",
+            "everybody has rights on pjsip_auths",
+        ),
+    ] {
+        server.execute(give);
+        refused(&[text]);
+        server.execute(take);
+    }
+    // a schema that is another's, as in a database from PostgreSQL 14
+    server.execute("ALTER SCHEMA public OWNER TO postgres; GRANT CREATE ON SCHEMA public TO PUBLIC");
+    refused(&["schema public", "REVOKE CREATE ON SCHEMA public FROM PUBLIC; GRANT CREATE ON SCHEMA public TO owner"]);
+    server.execute("ALTER SCHEMA public OWNER TO owner");
+    access.roles(&["--rotate"]);
+    denied(&access.alice(), "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    // rights that come by default
+    server.execute(
+        "ALTER DEFAULT PRIVILEGES FOR ROLE owner GRANT EXECUTE ON FUNCTIONS TO open_seller, open_report;
+         ALTER DEFAULT PRIVILEGES FOR ROLE owner GRANT ALL ON TABLES TO open_seller;
+         UPDATE capconduit_migrations SET checksum = 'old' WHERE name IN ('routing', 'call_log')",
+    );
+    access.owner.capconduit(&["db", "migrate"]);
+    denied(&access.alice(), "SELECT cc_route('+18005550101', 'o-1', '', '', '', '', NULL, NULL)");
+    denied(&access.login("report.env", "DATABASE_URL"), "SELECT cc_release_call('o-1', '', 16, false)");
+}
+
+#[test]
+fn logins_have_limits_and_a_superuser_closes_the_advisory_locks() {
+    let access = Access::new("limit");
+    let limits = "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE 'limit\\_%' ORDER BY 1";
+    assert_eq!(
+        access.owner.query(limits),
+        [
+            "limit_admin|-1",
+            "limit_agi|-1",
+            "limit_asterisk|10",
+            "limit_report|10",
+            "limit_seller|-1",
+            "limit_seller_alice|5",
+            "limit_seller_bob|5"
+        ]
+    );
+    let alice = access.alice();
+    assert_eq!(alice.value("SHOW statement_timeout"), "1min");
+    assert_eq!(alice.value("SHOW idle_in_transaction_session_timeout"), "1min");
+    assert_eq!(access.login("report.env", "DATABASE_URL").value("SHOW lock_timeout"), "5s");
+    alice.execute("SELECT pg_advisory_lock(1)");
+    let said = String::from_utf8_lossy(&access.command(&[]).stderr).into_owned();
+    let sql = said.split("in this database: ").nth(1).expect("the note").trim();
+    assert!(sql.starts_with("DO $$"), "{said}");
+    // by what the note says, and by a superuser's run
+    let server = Database { url: server_url(&access), name: access.owner.name.clone() };
+    let closed = || {
+        for sql in ["pg_advisory_lock(1)", "pg_try_advisory_lock(1)", "pg_advisory_xact_lock_shared(1, 1)"] {
+            denied(&alice, &format!("SELECT {sql}"));
+        }
+        access.login("admin.env", "DATABASE_URL").execute("SELECT pg_advisory_xact_lock(1)");
+        access.agi().execute("SELECT cc_route('+18005550101', 'm-1', '', '', '', '', NULL, NULL)");
+        access.owner.capconduit(&["db", "migrate"]);
+    };
+    server.execute(sql);
+    closed();
+    server.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pg_catalog TO PUBLIC");
+    alice.execute("SELECT pg_advisory_lock(1)");
+    let mut command = server.command();
+    command.args(["db", "roles", "--env-dir"]).arg(access.folder.path());
+    let output = command.output().expect("it runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    closed();
+}
+
+#[test]
+fn a_login_that_cannot_be_dropped_is_dead_all_the_same() {
+    let access = Access::new("dead");
+    let (alice, bob) = (access.alice(), access.login("seller-bob.env", "DATABASE_URL"));
+    // something of hers here goes with her
+    alice.execute("SELECT lo_create(0)");
+    let mut open = alice.connect();
+    access.roles(&["--remove-seller", "alice", "--yes"]);
+    assert!(open.batch_execute("SELECT 1").is_err() && Client::connect(&alice.url, NoTls).is_err());
+    assert_eq!(access.owner.value("SELECT count(*) FROM pg_roles WHERE rolname = 'dead_seller_alice'"), "0");
+    // something in another database is not this database's owner's to remove
+    let elsewhere = server().empty_database();
+    Database { url: bob.url.replace(&access.owner.name, &elsewhere.name), name: elsewhere.name }
+        .execute("SELECT lo_create(0)");
+    let output = access.command(&["--remove-seller", "bob", "--yes", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\"disabled\""), "{output:?}");
+    assert!(Client::connect(&bob.url, NoTls).is_err() && !access.file("seller-bob.env").exists());
+    assert_eq!(access.owner.value("SELECT count(*) FROM database_roles WHERE purpose = 'seller'"), "0");
+    let member = "SELECT pg_has_role('dead_seller_bob', 'dead_seller', 'MEMBER')";
+    assert_eq!(access.owner.value(member), "f");
 }
 
 #[test]

@@ -76,6 +76,8 @@ enum State {
     Rotated,
     Missing,
     Removed,
+    /// To be removed, but what it has elsewhere keeps it.
+    Disabled,
 }
 
 /// A role as it is shown.
@@ -105,18 +107,28 @@ struct Login {
 impl Roles {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let recorded = role::recorded(&mut db)?;
         if self.list {
+            let recorded = role::recorded(&mut db)?;
             return Output::list(&recorded.iter().map(of_record).collect::<Vec<_>>(), COLUMNS, "No roles.");
         }
-        let prefix = self.prefix(&recorded)?;
         if !self.remove_sellers.is_empty() {
+            let recorded = role::recorded(&mut db).map_err(explain)?;
+            let prefix = self.prefix(&recorded)?;
             return self.remove(env, &mut db, &recorded, &prefix);
         }
-        let (server_port, database) = role::place(&mut db)?;
-        let mut logins = self.logins(&mut db, &recorded, &prefix)?;
+        let mut tx = env.begin(&mut db)?;
+        // before anything is looked at: of two runs at once, each would make up its own passwords
+        role::lock(&mut tx).map_err(explain)?;
+        let recorded = role::recorded(&mut tx).map_err(explain)?;
+        let prefix = self.prefix(&recorded)?;
+        let group = format!("{prefix}_seller");
+        let (server_port, database) = role::place(&mut tx)?;
+        let closed = role::close_schema(&mut tx)?;
+        refuse_grants_to_everybody(&mut tx)?;
+        refuse_unbound(&mut tx, &recorded, &group)?;
+        let mut logins = self.logins(&mut tx, &recorded, &prefix)?;
         let mut files = BTreeMap::new();
-        self.decide(env, &mut db, &mut logins, &mut files, &database)?;
+        self.decide(env, &mut tx, &recorded, &group, &mut logins, &mut files, &database)?;
 
         let address = self.address(env, &server_port)?;
         let mut displaced = None;
@@ -140,9 +152,8 @@ impl Roles {
             .collect();
         files.retain(|path, _| changed.contains(path));
 
-        let group = format!("{prefix}_seller");
-        let mut tx = env.begin(&mut db)?;
         change(&mut tx, &logins, &group).map_err(explain)?;
+        let left_to_do = role::guard_advisory_locks(&mut tx, &format!("{prefix}_admin"))?;
         if !files.is_empty() {
             let folder = fs::DirBuilder::new().recursive(true).mode(0o755).create(&self.env_dir);
             folder.map_err(|e| Error::io("create", &self.env_dir, &e))?;
@@ -153,14 +164,19 @@ impl Roles {
         let installed: Vec<Result<()>> = prepared.into_iter().map(Prepared::install).collect();
         installed.into_iter().collect::<Result<()>>()?;
 
+        for login in logins.iter().filter(|login| login.state == State::Rotated) {
+            end_sessions(env, &mut db, &login.role);
+        }
+        if let Some(schema) = closed {
+            env.progress(&format!("Nobody but its owner creates things in schema {schema} any more."));
+        }
+        if let Some(sql) = left_to_do {
+            env.progress(&format!(
+                "Any login can hold up calls by taking locks of theirs. A superuser may end that, in this database: {sql}"
+            ));
+        }
         if logins.iter().any(|login| login.purpose == "asterisk" && login.password.is_some()) {
             env.progress("capconduit asterisk install --force gives Asterisk's realtime its new login.");
-        }
-        if let Some(schema) = role::open_schema(&mut db)? {
-            env.progress(&format!(
-                "warning: everybody may create things in schema {schema}, and functions that run as its owner would find \
-                 them: REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
-            ));
         }
         let mut shown: Vec<Shown> = logins.into_iter().map(of_login).collect();
         let named = |role: &str, shown: &[Shown]| shown.iter().any(|s| s.role == role);
@@ -195,7 +211,7 @@ impl Roles {
     }
 
     /// All logins that are to be there.
-    fn logins(&self, db: &mut Client, recorded: &[Role], prefix: &str) -> Result<Vec<Login>> {
+    fn logins(&self, db: &mut impl GenericClient, recorded: &[Role], prefix: &str) -> Result<Vec<Login>> {
         let login = |purpose, file: &str, variable| Login {
             role: format!("{prefix}_{purpose}"),
             purpose,
@@ -233,11 +249,14 @@ impl Roles {
         Ok(logins)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all that a run has found out")]
     /// What is to be done to each login. All that stands in the way is found before anything is changed.
     fn decide(
         &self,
         env: &mut Env<'_>,
-        db: &mut Client,
+        db: &mut impl GenericClient,
+        recorded: &[Role],
+        group: &str,
         logins: &mut [Login],
         files: &mut BTreeMap<PathBuf, EnvFile>,
         database: &str,
@@ -270,10 +289,21 @@ impl Roles {
                 ))
                 .hint("Nothing was changed. Give each database files and roles of its own: --env-dir and --prefix."));
             }
-            let attributes = role::attributes(db, &login.role)?;
-            if let Some(more) = attributes.as_deref().filter(|more| !more.is_empty()) {
-                return Err(Error::conflict(format!("role \"{}\" is there with {more}", login.role))
-                    .hint("Nothing was changed. Such a role is bound by no grant: use another --prefix."));
+            let attributes = role::attributes(db, &login.role, if login.user.is_some() { group } else { "" })?;
+            refuse_more(&login.role, attributes.as_deref())?;
+            let is_his =
+                |(id, _): &(i32, String)| recorded.iter().any(|r| r.role_name == login.role && r.user_id == Some(*id));
+            if let Some((_, username)) = login.user.as_ref().filter(|user| attributes.is_some() && !is_his(user))
+                && !rotated(login)
+            {
+                return Err(Error::conflict(format!(
+                    "role \"{}\" is there, but not recorded as {username}'s: somebody else may know its password",
+                    login.role
+                ))
+                .hint(format!(
+                    "Nothing was changed. --rotate={} gives it a new one and makes it {username}'s.",
+                    login.role
+                )));
             }
             let asks = self.ask_passwords;
             login.state = match (attributes.is_some(), url) {
@@ -356,7 +386,7 @@ impl Roles {
                 None => format!("{prefix}_seller_{}", sanitised(name)),
             };
             let others = recorded.iter().any(|r| r.role_name == role && r.username.as_deref() != Some(name));
-            if others || role::attributes(db, &role)?.is_none() && of_user.is_none() {
+            if others || role::attributes(db, &role, "")?.is_none() && of_user.is_none() {
                 return Err(
                     Error::new(Kind::NotFound, format!("user \"{name}\" has no login")).hint("Nothing was changed.")
                 );
@@ -365,19 +395,28 @@ impl Roles {
         }
         let names = roles.iter().map(|(role, _)| format!("\"{role}\"")).collect::<Vec<_>>().join(", ");
         let confirmed = env.confirm(&format!("Remove database login {names}?"))?;
+        // first what ends the login, whatever hinders the rest
+        let group = format!("{prefix}_seller");
         let mut tx = env.begin(db)?;
         for (role, _) in &roles {
-            role::drop(&mut tx, role, &confirmed).map_err(explain)?;
+            role::disable(&mut tx, role, &group, &confirmed).map_err(explain)?;
         }
         tx.commit()?;
         let mut shown = Vec::new();
         for (role, username) in roles {
+            end_sessions(env, db, &role);
+            let mut tx = env.begin(db)?;
+            let dropped = role::drop(&mut tx, &role, &confirmed).and_then(|()| Ok(tx.commit()?));
+            if let Err(error) = &dropped {
+                env.progress(&format!("warning: {role} can log in no more, but stays: {}", error.message));
+            }
             let file = self.env_dir.join(format!("{}.env", file_stem(prefix, &role)));
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &file, &e)),
                 Ok(()) | Err(_) => {}
             }
-            let (purpose, state) = ("seller".to_owned(), State::Removed);
+            let state = if dropped.is_ok() { State::Removed } else { State::Disabled };
+            let purpose = "seller".to_owned();
             shown.push(Shown { role, purpose, username: Some(username), state, file: None });
         }
         Output::done(format!("Removed database login {names}."), &json!(shown))
@@ -400,16 +439,58 @@ impl Address {
     }
 }
 
+/// Rights of everybody are also those of each login that is to have none of them.
+fn refuse_grants_to_everybody(tx: &mut impl GenericClient) -> Result<()> {
+    let open = role::open_tables(tx)?.join(", ");
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("everybody has rights on {open}, and so would each login")).hint(format!(
+        "Nothing was changed. Grant to those who need it instead, then REVOKE ALL ON {open} FROM PUBLIC"
+    )))
+}
+
+/// All roles that are there must be bound by what they are granted here: also the group, and the
+/// logins that this run does not touch.
+fn refuse_unbound(tx: &mut impl GenericClient, recorded: &[Role], group: &str) -> Result<()> {
+    refuse_more(group, role::attributes(tx, group, "")?.as_deref())?;
+    for role in recorded {
+        let may_be_in = if role.purpose == "seller" { group } else { "" };
+        refuse_more(&role.role_name, role::attributes(tx, &role.role_name, may_be_in)?.as_deref())?;
+    }
+    Ok(())
+}
+
+fn refuse_more(role: &str, attributes: Option<&str>) -> Result<()> {
+    match attributes {
+        Some(more) if !more.is_empty() => Err(Error::conflict(format!("role \"{role}\" is there with {more}")).hint(
+            "Nothing was changed. Such a role is bound by no grant: take that from it, or use another --prefix.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Ends the sessions of a login, where this is permitted.
+fn end_sessions(env: &mut Env<'_>, db: &mut Client, role: &str) {
+    let attempt = |db: &mut Client| {
+        let mut tx = db.transaction()?;
+        role::end_sessions(&mut tx, role)?;
+        Ok::<_, Error>(tx.commit()?)
+    };
+    if let Err(error) = attempt(db) {
+        env.progress(&format!("warning: sessions that {role} has open go on: {}", error.message));
+    }
+}
+
 fn change(tx: &mut impl GenericClient, logins: &[Login], group: &str) -> Result<()> {
-    role::lock(tx)?;
-    if role::attributes(tx, group)?.is_none() {
+    if role::attributes(tx, group, "")?.is_none() {
         role::create_group(tx, group)?;
     }
     role::record(tx, group, "seller_group", None)?;
     for login in logins {
         match (login.state, &login.password) {
-            (State::Created, Some(password)) => role::create_login(tx, &login.role, password)?,
-            (State::Rotated, Some(password)) => role::set_password(tx, &login.role, password)?,
+            (State::Created, Some(password)) => role::create_login(tx, &login.role, login.purpose, password)?,
+            (State::Rotated, Some(password)) => role::set_password(tx, &login.role, login.purpose, password)?,
             _ => {}
         }
         role::record(tx, &login.role, login.purpose, login.user.as_ref().map(|(id, _)| *id))?;
@@ -424,8 +505,8 @@ fn change(tx: &mut impl GenericClient, logins: &[Login], group: &str) -> Result<
 pub(super) fn explain(error: Error) -> Error {
     match error.kind {
         Kind::Permission => error.hint(
-            "Nothing was changed. This takes the owner of the tables: CAPCONDUIT_ENV_FILE=/etc/capconduit/owner.env, where \
-             capconduit db roles has put his URL. Roles also take CREATEROLE: ALTER ROLE capconduit CREATEROLE.",
+            "Nothing was changed. This takes the owner of the tables: root reaches him by /etc/capconduit/owner.env, which \
+             capconduit db roles has written, others set DATABASE_URL. Roles also take CREATEROLE: ALTER ROLE owner CREATEROLE.",
         ),
         _ => error,
     }
