@@ -19,6 +19,9 @@ pub const DEFAULT_ENV_FILE: &str = "/etc/capconduit/capconduit.env";
 /// The admin CLI's own, beside it: Asterisk's user cannot read it.
 const ADMIN_ENV_FILE: &str = "admin.env";
 
+/// Beside both: how the owner of the tables is reached, for what only he may do.
+pub const OWNER_ENV_FILE: &str = "owner.env";
+
 /// The settings of one run.
 #[derive(Clone, Default)]
 pub struct Config {
@@ -66,6 +69,37 @@ impl Config {
             return Config::load();
         }
         Config::admin_beside(Path::new(DEFAULT_ENV_FILE), Config::load)
+    }
+
+    /// As [`Config::load_for_admin`], for what only the owner of the tables may do: the database that
+    /// `owner.env` names goes before that of the other files, and after the environment's.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_for_owner() -> Result<Self> {
+        let config = Config::load_for_admin()?;
+        if env::var_os("CAPCONDUIT_ENV_FILE").is_some() {
+            return Ok(config);
+        }
+        config.owned_beside(Path::new(DEFAULT_ENV_FILE))
+    }
+
+    fn owned_beside(mut self, shared_file: &Path) -> Result<Self> {
+        let path = shared_file.with_file_name(OWNER_ENV_FILE);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
+                return Ok(self);
+            }
+            Err(e) => return Err(Error::io("read", &path, &e)),
+        };
+        let owner = Self::from_env_file(&text, &path)?;
+        owner.refuse_open_secrets(&path)?;
+        if let Some(url) = ["DATABASE_URL", "DATABASE_URI"].iter().find_map(|name| owner.from_file.get(*name)) {
+            self.from_file.remove("DATABASE_URI");
+            self.from_file.insert("DATABASE_URL".to_owned(), url.clone());
+        }
+        Ok(self)
     }
 
     fn admin_beside(shared_file: &Path, shared: impl FnOnce() -> Result<Self>) -> Result<Self> {
@@ -127,7 +161,12 @@ impl Config {
     /// `DATABASE_URL`, or v3.0's `DATABASE_URI`. None: the local socket, database `capconduit`.
     #[must_use]
     pub fn database_url(&self) -> Option<String> {
-        self.get("DATABASE_URL").or_else(|| self.get("DATABASE_URI"))
+        let of_environment = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        // whatever its name, the environment's goes before a file's
+        of_environment("DATABASE_URL")
+            .or_else(|| of_environment("DATABASE_URI"))
+            .or_else(|| self.get("DATABASE_URL"))
+            .or_else(|| self.get("DATABASE_URI"))
     }
 
     /// Whether the env file names the database, and so also for programs that Asterisk starts.
@@ -205,6 +244,11 @@ mod tests {
         assert_eq!(config.get("CC_TEST_D").as_deref(), Some("admin"));
         assert_eq!(config.get("CC_TEST_E").as_deref(), Some("both"));
         assert!(!config.is_database_in_file(), "the programs that Asterisk starts read the other file");
+        let owner_file = folder.path().join("owner.env");
+        std::fs::write(&owner_file, "DATABASE_URL='host=/s user=o dbname=d'\nCC_TEST_E=x\n").expect("written");
+        let owned = config.clone().owned_beside(&shared_file).expect("all three");
+        assert_eq!(owned.from_file["DATABASE_URL"], "host=/s user=o dbname=d");
+        assert_eq!(owned.from_file["CC_TEST_E"], "both", "only the database is another");
         mode(0o644);
         let error = Config::admin_beside(&shared_file, shared).err().expect("open to all");
         assert_eq!(error.kind, Kind::Permission);

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// An env file as it is to be.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ pub struct EnvFile {
     text: String,
     /// Owner and group of the file that is there.
     owner: Option<(u32, u32)>,
+    changed: bool,
 }
 
 impl EnvFile {
@@ -31,7 +32,7 @@ impl EnvFile {
             Err(e) => return Err(failed(e)),
         };
         values(&text, path)?;
-        Ok(EnvFile { path: path.to_owned(), text, owner })
+        Ok(EnvFile { path: path.to_owned(), text, owner, changed: false })
     }
 
     /// Where it is.
@@ -46,21 +47,40 @@ impl EnvFile {
         values(&self.text, &self.path).ok()?.remove(name).filter(|value| !value.is_empty())
     }
 
+    /// Whether it is to be another than the one that is there.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.changed
+    }
+
     /// Sets a variable; all other lines stay as they are.
     ///
     /// # Errors
     /// The variable's line cannot be told from the rest (a value over several lines), or the value cannot
     /// be written.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        // what a shell would take apart stands in quotes, too
+        let plain = !value.contains(|c: char| c.is_whitespace() || "$#\"'\\`&;".contains(c));
+        let line = if plain { format!("{name}={value}\n") } else { format!("{name}='{value}'\n") };
+        self.replace(name, Some((value, line)))
+    }
+
+    /// Removes a variable; all other lines stay as they are.
+    ///
+    /// # Errors
+    /// The variable's line cannot be told from the rest.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        self.replace(name, None)
+    }
+
+    fn replace(&mut self, name: &str, new: Option<(&str, String)>) -> Result<()> {
         let is_it = |line: &str| {
             let line = line.trim_start();
             let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
             line.strip_prefix(name).is_some_and(|rest| rest.trim_start().starts_with('='))
         };
-        let plain = !value.contains(|c: char| c.is_whitespace() || "$#\"'\\`".contains(c));
-        let new = if plain { format!("{name}={value}\n") } else { format!("{name}='{value}'\n") };
         let mut text = String::new();
-        let mut pending = Some(&new);
+        let mut pending = new.as_ref().map(|(_, line)| line);
         for line in self.text.split_inclusive('\n') {
             if is_it(line) {
                 // a second one goes: which of them counts is nobody's guess
@@ -75,12 +95,16 @@ impl EnvFile {
         text.push_str(pending.map_or("", String::as_str));
 
         let mut expected = values(&self.text, &self.path)?;
-        expected.insert(name.to_owned(), value.to_owned());
+        match &new {
+            Some((value, _)) => expected.insert(name.to_owned(), (*value).to_owned()),
+            None => expected.remove(name),
+        };
         if values(&text, &self.path).ok() != Some(expected) {
             let path = self.path.display();
             return Err(Error::invalid(format!("{path}: the line of {name} cannot be replaced"))
                 .hint("Nothing was changed. Write each NAME=value on a line of its own."));
         }
+        self.changed |= text != self.text;
         self.text = text;
         Ok(())
     }
@@ -88,7 +112,8 @@ impl EnvFile {
     /// Writes the new file beside the old one, readable by nobody else before mode and group are right.
     ///
     /// # Errors
-    /// The folder cannot be written.
+    /// The folder cannot be written, or is also somebody else's to write; or the file that is there is
+    /// somebody else's: he would go on reading it, whatever its mode.
     pub fn prepare(self, mode: u32, group: Option<u32>) -> Result<Prepared> {
         let mut name = self.path.as_os_str().to_owned();
         name.push(format!(".{}.new", std::process::id()));
@@ -106,6 +131,7 @@ impl EnvFile {
             out.sync_all()
         };
         attempt().map_err(|e| Error::io("write", &prepared.path, &e))?;
+        prepared.refuse_others(self.owner.filter(|_| group.is_none()).map(|(uid, _)| uid), mode)?;
         Ok(prepared)
     }
 }
@@ -125,6 +151,27 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    fn refuse_others(&self, owner: Option<u32>, mode: u32) -> Result<()> {
+        let failed = |e: std::io::Error| Error::io("read", &self.path, &e);
+        let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let of_folder = fs::metadata(folder).map_err(failed)?;
+        // what this process has made is its user's
+        let me = rustix::process::geteuid().as_raw();
+        let refused = |what: &Path, why: &str, how: String| {
+            let message = format!("{} {why}: it is no place for a password", what.display());
+            Err(Error::new(Kind::Permission, message).hint(format!("Nothing was changed. {how}")))
+        };
+        if of_folder.uid() != me && of_folder.uid() != 0 || of_folder.mode() & 0o022 != 0 {
+            let how = format!("chown {me} {0} && chmod go-w {0}", folder.display());
+            return refused(folder, "is a folder that others may write to", how);
+        }
+        if let Some(owner) = owner.filter(|owner| *owner != me && mode & 0o077 == 0) {
+            let how = format!("chown {me} {}, or move it away.", self.path.display());
+            return refused(&self.path, &format!("belongs to another user (uid {owner})"), how);
+        }
+        Ok(())
+    }
+
     /// Puts it in the old one's place.
     ///
     /// # Errors
@@ -152,7 +199,7 @@ mod tests {
     use super::*;
 
     fn file(text: &str) -> EnvFile {
-        EnvFile { path: "/x.env".into(), text: text.to_owned(), owner: None }
+        EnvFile { path: "/x.env".into(), text: text.to_owned(), owner: None, changed: false }
     }
 
     #[test]

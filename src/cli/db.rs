@@ -42,6 +42,11 @@ pub(super) struct Verify {
 }
 
 impl Verb {
+    /// Whether only the owner of the tables may do it, so that his URL goes first.
+    pub(super) fn is_the_owner_s(&self) -> bool {
+        matches!(self, Verb::Migrate | Verb::Status | Verb::Roles(_))
+    }
+
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         match self {
             Verb::Migrate => migrate(env),

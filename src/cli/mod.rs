@@ -213,6 +213,11 @@ impl Noun {
         }
     }
 
+    /// Whether only the owner of the tables may do it.
+    fn is_the_owner_s(&self) -> bool {
+        matches!(self, Noun::Db(verb) if verb.is_the_owner_s())
+    }
+
     /// Whether it speaks of this program only: then whoever may not read the env file may run it.
     fn is_about_the_program(&self) -> bool {
         matches!(self, Noun::Schema(_) | Noun::Completion(_))
@@ -255,7 +260,11 @@ fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 
         Ok(cli) => cli,
         Err(e) => return output::usage(&e, json, stdout, stderr),
     };
-    let config = if cli.noun.is_about_the_program() { Ok(Config::default()) } else { Config::load_for_admin() };
+    let config = match &cli.noun {
+        noun if noun.is_about_the_program() => Ok(Config::default()),
+        noun if noun.is_the_owner_s() => Config::load_for_owner(),
+        _ => Config::load_for_admin(),
+    };
     let result = config.and_then(|config| {
         let mut env = Env {
             config: &config,

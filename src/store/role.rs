@@ -223,6 +223,15 @@ pub fn place(db: &mut impl GenericClient) -> Result<(String, String)> {
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
+/// Whom the server knows this session as.
+///
+/// # Errors
+/// The database's.
+pub fn login(db: &mut impl GenericClient) -> Result<String> {
+    let row = db.row("SELECT session_user::text", args![])?.ok_or_else(|| Error::failed("database: no answer"))?;
+    Ok(row.try_get(0)?)
+}
+
 /// Takes CREATE on the schema of the tables from everybody: functions that run as their owner look names
 /// up there. Returns the schema where it was open.
 ///

@@ -251,6 +251,67 @@ fn files_keep_what_is_in_them_and_the_owner_is_not_lost() {
 }
 
 #[test]
+fn no_owner_s_password_stays_where_asterisk_reads() {
+    let access = Access::new("uri");
+    let folder = tempfile::tempdir().expect("a folder");
+    let shared = folder.path().join("capconduit.env");
+    let run = |arguments: &[&str]| {
+        let mut command = access.owner.command();
+        command.args(["db", "roles", "--env-dir"]).arg(folder.path()).args(arguments).output().expect("it runs")
+    };
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("text");
+    // v3.0's name for the same database, another login, and Asterisk's
+    let others = ["postgresql+psycopg2://web:hush-1@127.0.0.1/x", "postgresql://realtime:hush-2@127.0.0.1/x"];
+    let text = format!("# ours\nDATABASE_URI={}\nASTERISK_DATABASE_URL={}\nRUST_LOG=info\n", others[0], others[1]);
+    std::fs::write(&shared, text).expect("written");
+    let output = run(&["--rotate"]);
+    assert!(output.status.success(), "{output:?}");
+    let (text, owner) = (read("capconduit.env"), read("owner.env"));
+    assert!(!text.contains("hush") && !text.contains("URI") && !text.contains("ASTERISK"), "{text}");
+    assert!(text.starts_with("# ours\nRUST_LOG=info\nDATABASE_URL=postgresql://uri_agi:"), "{text}");
+    let expected = [
+        format!("DATABASE_URL={}\n", access.owner.url),
+        format!("PREVIOUS_DATABASE_URI={}\n", others[0]),
+        format!("PREVIOUS_ASTERISK_DATABASE_URL={}\n", others[1]),
+    ];
+    assert_eq!(owner, expected.concat());
+    // also where it comes back later, and nothing else is to be done
+    std::fs::write(&shared, format!("{text}DATABASE_URI={}\n", access.owner.url)).expect("written");
+    let output = run(&[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!((read("capconduit.env"), read("owner.env")), (text, owner));
+}
+
+#[test]
+fn no_password_goes_where_another_user_reads_or_writes() {
+    let access = Access::new("other");
+    let refused = |expected: &str| {
+        let output = access.command(&["--rotate"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(6), "{said}");
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(access.agi().value("SELECT 1"), "1", "nothing was changed");
+    };
+    let mode =
+        |mode| std::fs::set_permissions(access.folder.path(), PermissionsExt::from_mode(mode)).expect("its mode");
+    for open in [0o777, 0o770] {
+        mode(open);
+        refused("is a folder that others may write to");
+    }
+    mode(0o755);
+    if crate::harness::process::is_root() {
+        let nobody = Some(65534);
+        std::os::unix::fs::chown(access.file("admin.env"), nobody, None).expect("root may");
+        refused("admin.env belongs to another user (uid 65534)");
+        std::os::unix::fs::chown(access.file("admin.env"), Some(0), None).expect("root may");
+        std::os::unix::fs::chown(access.folder.path(), nobody, None).expect("root may");
+        refused("is a folder that others may write to");
+        std::os::unix::fs::chown(access.folder.path(), Some(0), None).expect("root may");
+    }
+    access.roles(&["--rotate"]);
+}
+
+#[test]
 fn passwords_that_are_known_are_asked_for() {
     let access = Access::new("asked");
     let known: Vec<String> = access.purposes()[..4]
@@ -500,6 +561,8 @@ fn the_admin_login_has_all_rows_and_no_hand_in_the_audit() {
     ] {
         login.capconduit(arguments);
     }
+    assert_eq!(login.capconduit(&["db", "migrate"]), "The schema is up to date.\n");
+    access.owner.execute("UPDATE capconduit_migrations SET checksum = 'old' WHERE name = 'routing'");
     let output = login.command().args(["db", "migrate"]).output().expect("it runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(6) && said.contains("owner.env"), "{said}");

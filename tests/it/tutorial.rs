@@ -172,4 +172,14 @@ fn inside() {
     assert_eq!(centres.iter().map(Centre::calls).sum::<usize>(), 2);
     wait_for("both records", || must("capconduit call list --json").matches("\"ANSWERED\"").count() == 2);
     must("capconduit db verify");
+    // what only the owner may do finds him by itself, though the administrator's login has taken over
+    assert_eq!(must("capconduit db migrate"), "The schema is up to date.\n");
+    must("capconduit db roles");
+    must("capconduit db status");
+    must("capconduit db roles --seller alice");
+    assert!(!must("cat /etc/capconduit/capconduit.env").contains("user=root"));
+    assert!(must("cat /etc/capconduit/owner.env").contains("user=root"));
+    let as_alice = "export DATABASE_URL=$(sed -n s/^DATABASE_URL=//p /etc/capconduit/seller-alice.env)";
+    assert!(must(&format!("{as_alice}; capconduit campaign list")).contains("Alice TV"));
+    must("capconduit db roles --remove-seller alice --yes");
 }

@@ -14,13 +14,14 @@ use serde_json::json;
 use crate::cli::input::{known_password, new_password, typeable};
 use crate::cli::output::Output;
 use crate::cli::{Env, user};
+use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::env_file::{EnvFile, Prepared};
 use crate::store::role::{self, Role};
 use crate::{Error, Kind, Result, asterisk, store};
 
 const DEFAULT_PREFIX: &str = "capconduit";
-/// Where the owner's URL goes when another login takes its place.
-const OWNER_FILE: &str = "owner.env";
+/// The one that Asterisk's user reads, too.
+const SHARED_FILE: &str = "capconduit.env";
 /// Of letters and digits: Asterisk's res_pgsql.conf cannot hold others. 190 bits.
 const PASSWORD_LENGTH: usize = 32;
 
@@ -131,26 +132,28 @@ impl Roles {
         self.decide(env, &mut tx, &recorded, &group, &mut logins, &mut files, &database)?;
 
         let address = self.address(env, &server_port)?;
-        let mut displaced = None;
+        let mut displaced = Vec::new();
         for login in &logins {
             let (Some(password), Some(file)) = (&login.password, files.get_mut(&login.file)) else { continue };
             let before = file.get(login.variable);
             let (own, other) = before.into_iter().partition::<Vec<_>, _>(|url| names(url, &login.role));
-            displaced = other.into_iter().next().or(displaced);
+            displaced.extend(other.into_iter().map(|url| (login.variable, url)));
             // the way that somebody has chosen for it, as through PgBouncer, stays
             let kept = own.first().filter(|_| self.host.is_none()).and_then(|url| with_password(url, password));
             file.set(login.variable, &kept.unwrap_or_else(|| address.url(&login.role, password, &database)))?;
         }
-        if let Some(url) = displaced {
-            self.keep_owner(&mut files, &url)?;
+        // Asterisk's user reads this file: it names its own login only
+        if let Some(shared) = files.get_mut(&self.env_dir.join(SHARED_FILE)) {
+            for variable in ["DATABASE_URI", "ASTERISK_DATABASE_URL"] {
+                if let Some(url) = shared.get(variable) {
+                    let ours = logins.iter().any(|login| names(&url, &login.role));
+                    displaced.extend((!ours).then_some((variable, url)));
+                    shared.remove(variable)?;
+                }
+            }
         }
-        let changed: Vec<PathBuf> = logins
-            .iter()
-            .filter(|l| l.password.is_some())
-            .map(|l| l.file.clone())
-            .chain([self.env_dir.join(OWNER_FILE)])
-            .collect();
-        files.retain(|path, _| changed.contains(path));
+        self.keep_owner(env, &mut tx, &mut files, &displaced, &database)?;
+        files.retain(|_, file| file.is_changed());
 
         change(&mut tx, &logins, &group).map_err(explain)?;
         let left_to_do = role::guard_advisory_locks(&mut tx, &format!("{prefix}_admin"))?;
@@ -222,7 +225,7 @@ impl Roles {
             password: None,
         };
         let mut logins = vec![
-            login("agi", "capconduit.env", "DATABASE_URL"),
+            login("agi", SHARED_FILE, "DATABASE_URL"),
             login("admin", "admin.env", "DATABASE_URL"),
             login("asterisk", "admin.env", "ASTERISK_DATABASE_URL"),
             login("report", "report.env", "DATABASE_URL"),
@@ -333,20 +336,42 @@ impl Roles {
         ))
     }
 
-    /// The owner's URL is kept when another takes its place: nothing else may know it.
-    fn keep_owner(&self, files: &mut BTreeMap<PathBuf, EnvFile>, url: &str) -> Result<()> {
+    /// How this run has reached the owner, and the URLs that others have taken the place of: nothing else
+    /// may know them.
+    fn keep_owner(
+        &self,
+        env: &Env<'_>,
+        db: &mut impl GenericClient,
+        files: &mut BTreeMap<PathBuf, EnvFile>,
+        displaced: &[(&str, String)],
+        database: &str,
+    ) -> Result<()> {
         let path = self.env_dir.join(OWNER_FILE);
         let mut file = EnvFile::read(&path)?;
-        match file.get("DATABASE_URL") {
-            Some(there) if there == url => return Ok(()),
-            Some(_) => {
+        if file.get("DATABASE_URL").is_none() {
+            let url = match env.config.database_url() {
+                Some(url) => url,
+                None => format!(
+                    "postgresql:///{}?host=/var/run/postgresql&user={}",
+                    encoded(database),
+                    encoded(&role::login(db)?)
+                ),
+            };
+            file.set("DATABASE_URL", &url)?;
+        }
+        for (variable, url) in displaced {
+            let previous = format!("PREVIOUS_{variable}");
+            if file.get("DATABASE_URL").as_ref() == Some(url) {
+                continue;
+            }
+            if file.get(&previous).is_some_and(|there| there != *url) {
                 return Err(Error::conflict(format!(
-                    "{} has another URL than the one that would go there",
+                    "{} has another {previous} than the one that would go there",
                     path.display()
                 ))
-                .hint("Nothing was changed. Move that file away, or the URLs of other logins out of this folder."));
+                .hint("Nothing was changed. Move that line away, or the URLs of other logins out of this folder."));
             }
-            None => file.set("DATABASE_URL", url)?,
+            file.set(&previous, url)?;
         }
         files.insert(path, file);
         Ok(())
@@ -514,7 +539,7 @@ pub(super) fn explain(error: Error) -> Error {
 
 fn prepare(file: EnvFile) -> Result<Prepared> {
     // Asterisk's user runs the per-call programs, which read this one
-    let for_asterisk = file.path().ends_with("capconduit.env");
+    let for_asterisk = file.path().ends_with(SHARED_FILE);
     let group = if for_asterisk { asterisk::group_id("asterisk") } else { None };
     file.prepare(if for_asterisk { 0o640 } else { 0o600 }, group)
 }
