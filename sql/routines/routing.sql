@@ -262,6 +262,13 @@ END $$;
 -- p_known_attempt: the last attempt that the channel has been told of, 0 before the first. An open
 -- attempt after it is one whose answer was lost on the way (a connection broke, a server died): the
 -- same question gets the same answer, and nothing more is claimed. Null: not known, no such look.
+--
+-- The same question may be asked twice and come late: by a server that is given up, and by the program
+-- that stands in. Only the channel's next question, which knows the attempt, or the call's end closes
+-- an attempt. So whichever comes first claims, and one that comes later
+--   while that attempt is open    gets it again, even in the middle of its call, and closes nothing;
+--   after the channel's next one  knows too little: it gets nothing and changes nothing;
+--   after the logger              is refused as call_ended.
 CREATE FUNCTION cc_route(
     p_did text, p_uniqueid text, p_linkedid text, p_system_name text,
     p_caller_id_num text, p_caller_id_name text, p_dial_status text, p_hangup_cause integer,
@@ -303,25 +310,32 @@ BEGIN
     END IF;
 
     -- looked for first in a statement that costs a new session next to nothing to plan
-    IF EXISTS (SELECT FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
-                   AND a.attempt_number > p_known_attempt AND a.released_at IS NULL) THEN
-        SELECT a.campaign_client_setting_id, c.client_identifier, a.campaign_id, a.user_id, a.did_id, a.client_id,
-               least(g.dial_timeout_seconds, 86400), g.max_call_seconds, a.attempt_number, a.passed_over
-        INTO setting_id, client_identifier, campaign_id, user_id, did_id, client_id, dial_timeout, max_call_seconds,
-             attempt_number, passed_over
-        FROM call_attempts a
-        JOIN campaign_client_settings s ON s.id = a.campaign_client_setting_id
-        JOIN clients c ON c.id = a.client_id
-        JOIN campaigns g ON g.id = a.campaign_id
-        WHERE a.asterisk_uniqueid = p_uniqueid AND a.attempt_number > p_known_attempt AND a.released_at IS NULL
-          -- the lease must still hold the whole call
-          AND a.lease_expires_at
-              > clock_timestamp() + make_interval(secs => least(g.dial_timeout_seconds, 86400) + g.max_call_seconds)
-        ORDER BY a.attempt_number DESC LIMIT 1;
-        IF FOUND THEN
-            status := 'proceed';
-            RETURN;
+    SELECT a.campaign_id, a.attempt_number INTO campaign_id, attempt_number
+    FROM call_attempts a
+    WHERE a.asterisk_uniqueid = p_uniqueid AND a.attempt_number > p_known_attempt
+    ORDER BY a.attempt_number DESC LIMIT 1;
+    IF FOUND THEN
+        -- No other call may take the place of a lease that runs out just now.
+        PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
+        -- from now on, by the campaign as it is now: the lease must hold the whole call
+        UPDATE call_attempts a
+        SET lease_expires_at = greatest(a.lease_expires_at, clock_timestamp() + grace
+                + make_interval(secs => least(g.dial_timeout_seconds, 86400) + g.max_call_seconds))
+        FROM clients c, campaigns g
+        WHERE a.asterisk_uniqueid = p_uniqueid AND a.attempt_number = cc_route.attempt_number
+          AND a.released_at IS NULL AND a.lease_expires_at > clock_timestamp()
+          AND c.id = a.client_id AND g.id = a.campaign_id
+        RETURNING 'proceed', a.campaign_client_setting_id, c.client_identifier, a.user_id, a.did_id, a.client_id,
+                  least(g.dial_timeout_seconds, 86400), g.max_call_seconds, a.passed_over
+        INTO status, setting_id, client_identifier, user_id, did_id, client_id, dial_timeout, max_call_seconds,
+             passed_over;
+        IF NOT FOUND THEN
+            status := 'reject';
+            reason := 'attempt_over';
+            call_status := 'FAILED';
+            hangup_cause := 42;
         END IF;
+        RETURN;
     END IF;
 
     UPDATE call_attempts a

@@ -174,6 +174,111 @@ fn a_call_is_not_routed_after_it_was_logged() {
     assert_eq!(site.open_attempts(), 0);
 }
 
+/// A question of a call that knows an attempt: status, link and attempt.
+fn ask(site: &Site, call: &str, known: u32, dial_status: &str) -> String {
+    site.database.value(&format!(
+        "SELECT concat_ws(' ', status, reason, setting_id, attempt_number)
+         FROM cc_route('{}', '{call}', '{call}', 't', '', '', {dial_status}, NULL, {known})",
+        site.did
+    ))
+}
+
+/// Ends a call and gives the client of its record.
+fn end(site: &Site, call: &str) -> String {
+    site.database.execute(&format!(
+        "SELECT cc_log_call('{}', '', '', now(), now(), now(), 1, 1, 'ANSWERED', 16, '', '{call}', '{call}', 'ANSWER', NULL)",
+        site.did
+    ));
+    let client = "SELECT coalesce(c.client_identifier, '') FROM call_logs l LEFT JOIN clients c ON c.id = l.client_id";
+    site.database.value(&format!("{client} WHERE asterisk_uniqueid = '{call}'"))
+}
+
+#[test]
+fn a_question_that_comes_again_late_closes_nothing_and_its_lease_holds_the_call() {
+    let database = Postgres::shared().database();
+    let links = [1, 2].map(|forwarding_priority| Link {
+        forwarding_priority,
+        max_concurrency: 1,
+        ..Link::to("sip:127.0.0.1:9")
+    });
+    let site = Site::new(&database, "priority", 20, &links);
+    let first = format!("proceed {} 1", site.settings[0]);
+    assert_eq!(ask(&site, "a", 0, "NULL"), first);
+    let lease = "SELECT lease_expires_at >= now() + make_interval(secs => 20 + max_call_seconds + 59)
+                 FROM call_attempts a JOIN campaigns g ON g.id = a.campaign_id WHERE asterisk_uniqueid = 'a'";
+    for change in [
+        "UPDATE call_attempts SET lease_expires_at = lease_expires_at - interval '61 s'",
+        "UPDATE campaigns SET max_call_seconds = 2 * max_call_seconds",
+        "UPDATE call_attempts SET lease_expires_at = now() + interval '10 s'",
+    ] {
+        database.execute(change);
+        assert_eq!(ask(&site, "a", 0, "NULL"), first, "{change}");
+        assert_eq!(database.value(lease), "t", "{change}");
+        // the first link is taken
+        assert_eq!(ask(&site, "b", 0, "NULL"), format!("proceed {} 1", site.settings[1]));
+    }
+    assert_eq!(site.attempts("asterisk_uniqueid, released_at IS NULL"), ["a|t", "b|t"]);
+    assert_eq!(end(&site, "a"), site.clients[0]);
+    // a lease that is over has given its place away: nothing is given again, nothing more is claimed
+    database.execute("UPDATE call_attempts SET lease_expires_at = now() - interval '1 s'");
+    assert_eq!(ask(&site, "c", 0, "NULL"), first);
+    assert_eq!(ask(&site, "b", 0, "NULL"), "reject attempt_over 1");
+    assert_eq!(end(&site, "c"), site.clients[0]);
+}
+
+#[test]
+fn late_questions_in_any_order_change_nothing() {
+    let database = Postgres::shared().database();
+    let links = [1, 2].map(|forwarding_priority| Link {
+        forwarding_priority,
+        max_concurrency: 1,
+        ..Link::to("sip:127.0.0.1:9")
+    });
+    let site = Site::new(&database, "priority", 20, &links);
+    let given = |link: usize| format!("proceed {} {}", site.settings[link], link + 1);
+    // What the channel gets: an attempt, the next after BUSY, an end. The server's own statements for the
+    // two attempts come at any place; it is asked for the second one when the channel knows the first.
+    for zeroth in 0..=3 {
+        for first in 1..=3 {
+            for swapped in [false, true] {
+                let call = format!("{zeroth}-{first}-{swapped}");
+                for step in 0..=3 {
+                    let mut late = vec![];
+                    late.extend((zeroth == step).then_some((0, "NULL")));
+                    late.extend((first == step).then_some((1, "'BUSY'")));
+                    if swapped {
+                        late.reverse();
+                    }
+                    for (known, dial_status) in late {
+                        let said = ask(&site, &call, known, dial_status);
+                        let expected = match step {
+                            3 => vec!["reject call_ended".to_owned()],
+                            2 => vec![given(1)],
+                            _ => vec![given(0), given(1)],
+                        };
+                        assert!(expected.contains(&said), "{call} {step} {known}: {said}");
+                    }
+                    match step {
+                        0 => assert_eq!(ask(&site, &call, 0, "NULL"), given(0), "{call}"),
+                        1 => assert_eq!(ask(&site, &call, 1, "'BUSY'"), given(1), "{call}"),
+                        2 => assert_eq!(end(&site, &call), site.clients[1], "{call}"),
+                        _ => {}
+                    }
+                    assert!(site.open_attempts() <= 1, "{call}");
+                }
+                assert_eq!(site.open_attempts(), 0, "{call}");
+            }
+        }
+    }
+    // every client was tried: what comes late finds the attempt closed, and a link that is free again stays so
+    assert_eq!(ask(&site, "z", 0, "NULL"), given(0));
+    database.execute("UPDATE campaign_client_settings SET status = 'inactive' WHERE forwarding_priority = 2");
+    assert_eq!(ask(&site, "z", 1, "'BUSY'"), "reject no_eligible_clients_available");
+    database.execute("UPDATE campaign_client_settings SET status = 'active'");
+    assert_eq!(ask(&site, "z", 0, "NULL"), "reject attempt_over 1");
+    assert_eq!(site.open_attempts(), 0);
+}
+
 #[test]
 fn two_servers_share_one_cap() {
     let (stage, _turn) = stage_alone();
