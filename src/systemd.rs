@@ -5,7 +5,6 @@ use std::env;
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
 
 use listenfd::ListenFd;
 
@@ -39,11 +38,4 @@ pub fn notify(state: &str) {
         // a systemd that does not listen ends the service, which is its affair
         let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
-}
-
-/// How often systemd wants to hear `WATCHDOG=1`: within half of `WatchdogSec=`. None: it does not ask.
-#[must_use]
-pub fn watchdog() -> Option<Duration> {
-    let microseconds: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
-    (microseconds > 0).then(|| Duration::from_micros(microseconds / 2))
 }

@@ -3,6 +3,7 @@
 pub mod cc_route;
 pub mod cdr_logger;
 pub mod channel;
+pub mod guard;
 pub mod server;
 pub mod session;
 

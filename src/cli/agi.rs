@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
 use super::Env;
 use super::output::Output;
+use crate::agi::guard::{self, Line};
 use crate::agi::server::{self, Limits, Server};
 use crate::config::Config;
 use crate::{Error, Kind, Result, systemd};
@@ -70,24 +71,37 @@ impl Verb {
 impl Serve {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         // before anything else: a signal from here on is one to stop or reload
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-            .map_err(|e| Error::failed(format!("cannot wait for signals: {e}")))?;
-        end_on_panic();
-        let config = load()?;
+        let signals = guard::signals()?;
+        let workers = self.workers.map_or_else(default_workers, usize::from);
+        if let Some((listener, line)) = guard::handed_over()? {
+            return self.serve(env, listener, line, signals, workers);
+        }
+        load()?;
         let listener = self.listener()?;
         let address = address(&listener)?;
-        let workers = self.workers.map_or_else(default_workers, usize::from);
+        let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot tell its own path: {e}")))?;
+        let message = match guard::keep(&listener, &program, signals)? {
+            true => "Stopped.",
+            false => "Stopped; sessions that did not end in time were cut off.",
+        };
+        Output::done(message, &json!({ "listen": address.to_string(), "workers": workers }))
+    }
+
+    /// The server itself, below its guard.
+    fn serve(
+        &self,
+        env: &mut Env<'_>,
+        listener: TcpListener,
+        line: Line,
+        mut signals: Signals,
+        workers: usize,
+    ) -> Result<Output> {
+        end_on_panic();
+        let config = load()?;
+        let address = address(&listener)?;
         let server = Server::start(listener, config, Limits { workers, queue: usize::from(self.queue) })?;
         env.progress(&format!("listening on {address}, {workers} workers"));
-        systemd::notify("READY=1");
-        if let Some(interval) = systemd::watchdog() {
-            thread::spawn(move || {
-                loop {
-                    systemd::notify("WATCHDOG=1");
-                    thread::sleep(interval);
-                }
-            });
-        }
+        line.beat();
         while let Some(SIGHUP) = signals.forever().next() {
             match load() {
                 Ok(config) => {
@@ -98,13 +112,8 @@ impl Serve {
                 Err(error) => log::error!("the configuration stays as it was: {}", error.message),
             }
         }
-        systemd::notify("STOPPING=1");
         env.progress("stopping");
-        let message = match server.stop(PATIENCE) {
-            true => "Stopped.",
-            false => "Stopped; sessions that did not end in time were cut off.",
-        };
-        Output::done(message, &json!({ "listen": address.to_string(), "workers": workers }))
+        Line::end(server.stop(PATIENCE))
     }
 
     fn listener(&self) -> Result<TcpListener> {

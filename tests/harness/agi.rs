@@ -67,6 +67,13 @@ impl AgiServer {
         self.server.signal(signal);
     }
 
+    /// Sends a signal to the process that attends to the sessions, not to its guard.
+    pub fn signal_below_guard(&self, signal: &str) {
+        let guard = self.server.pid();
+        let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).expect("it runs");
+        process::run(Command::new("kill").args(["-s", signal, children.trim()]));
+    }
+
     /// What it wrote.
     pub fn output(&self) -> String {
         self.server.output()

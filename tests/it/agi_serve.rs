@@ -20,6 +20,7 @@ use crate::stage::{stage, stage_alone};
 /// How the server and the program name themselves to the database.
 const SERVER: &str = "capconduit agi serve";
 const PROGRAM: &str = "cc-route.agi";
+const LOGGER: &str = "cdr_logger.agi";
 
 /// An Asterisk that asks a server on this port, and its database, which logs all statements.
 struct Scene {
@@ -236,13 +237,15 @@ fn a_server_that_is_killed_away_full_or_stuck_costs_no_call() {
     assert!(server.output().contains("all workers are busy"), "{}", server.output());
     drop(server);
 
-    // stuck: it accepts and says nothing
+    // stuck, its guard too: it accepts and says nothing
     let server = scene.serve(&[]);
     server.signal("STOP");
+    server.signal_below_guard("STOP");
     assert_eq!(place(2).finish(), [200; 2]);
     assert_eq!(site.wait_for_records(106, "call_status"), ["ANSWERED"; 106]);
     assert_eq!(scene.routed(PROGRAM) - programs, 6);
     assert_eq!(scene.asterisk.log().matches("no decision from the AGI server within 10 s").count(), 2);
+    server.signal_below_guard("CONT");
     server.signal("CONT");
     // what was stuck asks for calls that are over
     assert_eq!(place(1).finish(), [200]);
@@ -250,6 +253,45 @@ fn a_server_that_is_killed_away_full_or_stuck_costs_no_call() {
     assert_eq!(site.attempts("attempt_number, release_reason"), ["1|hangup"; 107]);
     assert_eq!((site.counts(), site.open_attempts()), (vec![107], 0));
     assert_eq!(scene.routed(PROGRAM) - programs, 6);
+    assert_eq!(scene.database.capconduit(&["db", "verify", "--json"]), "[]\n");
+}
+
+#[test]
+fn a_server_that_stands_still_holds_no_hangup() {
+    let (_, _turn) = stage_alone();
+    let (scene, _scene) = scene();
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = Site::new(&scene.database, "priority", 20, &[Link { max_concurrency: 8, ..Link::to(centre.contact()) }]);
+    let server = scene.serve(&[]);
+    let place = |count, seconds: u32| {
+        let then = Then::HangUpAfter(1000 * seconds);
+        Calls { did: &site.did, then, count, per_second: 20, ..Calls::default() }.start(&scene.asterisk)
+    };
+    let logged = (scene.logged(SERVER), scene.logged(LOGGER));
+    // these hang up while their records wait for the link
+    let mut client = scene.database.connect();
+    let early = place(2, 2);
+    let late = place(6, 3);
+    wait_for("eight calls", || centre.peak_and_now() == (8, 8));
+    client.batch_execute("BEGIN; LOCK TABLE call_logs IN EXCLUSIVE MODE").expect("the lock");
+    wait_for("two records to wait", || held_up(&scene.database) == "2");
+    // two sessions have begun, six will wait to be accepted
+    server.signal_below_guard("STOP");
+    client.batch_execute("COMMIT").expect("commit");
+    assert_eq!((early.finish(), late.finish()), (vec![200; 2], vec![200; 6]));
+    assert_eq!(site.wait_for_records(8, "call_status"), ["ANSWERED"; 8]);
+    wait_for("the channels to be gone", || scene.asterisk.channels() == 0);
+    assert_eq!((site.counts(), site.open_attempts()), (vec![8], 0));
+    assert!(server.output().contains("the server stood still for 5 s"), "{}", server.output());
+    assert_eq!(server.output().matches("listening on ").count(), 2);
+    let by = (scene.logged(SERVER) - logged.0, scene.logged(LOGGER) - logged.1);
+    assert_eq!(by, (8, 2), "two were logged again by the program, six by the next server");
+    // one that dies is replaced, too
+    server.signal_below_guard("KILL");
+    wait_for("the next server", || server.output().matches("listening on ").count() == 3);
+    assert_eq!(place(1, 1).finish(), [200]);
+    site.wait_for_records(9, "1");
+    assert_eq!(scene.logged(SERVER) - logged.0, 9);
     assert_eq!(scene.database.capconduit(&["db", "verify", "--json"]), "[]\n");
 }
 
