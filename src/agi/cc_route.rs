@@ -37,9 +37,10 @@ pub fn main() -> ExitCode {
     }
     let config = Config::load();
     let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
-        attend(&mut session, config.as_ref(), |config, request| {
+        let decided = attend(&mut session, config.as_ref(), |config, request| {
             store::with_deadline(config, PROGRAM, move |client| store::route::claim(client, &request))
-        })
+        })?;
+        decided.or_else(|error| tell(&mut session, &error))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,19 +48,20 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// One session: read, decide, set. `decide` is the database.
+/// One session: read, decide, set. `decide` is the database. Its error, where no decision could be
+/// made: nothing is set then.
 pub(super) fn attend<R: BufRead, W: Write>(
     session: &mut Session<R, W>,
     config: Result<&Config, &Error>,
     decide: impl FnOnce(&Config, RouteRequest) -> Result<Decision>,
-) -> Result<(), AgiError> {
+) -> Result<Result<()>, AgiError> {
     let request = ask(session)?;
     let decision = config.map_err(Error::clone).and_then(|config| {
         let request = checked(request, config)?;
         decide(config, request)
     });
     match decision.and_then(check) {
-        Ok(Decision::Proceed(attempt)) => proceed(session, &attempt),
+        Ok(Decision::Proceed(attempt)) => proceed(session, &attempt)?,
         Ok(Decision::Reject { reason, call_status, hangup_cause, passed_over }) => {
             // first, since the dialplan may act on the others at once
             if let Some(passed_over) = passed_over {
@@ -70,19 +72,23 @@ pub(super) fn attend<R: BufRead, W: Write>(
                 ("CC_REASON", &reason),
                 ("CC_CALL_STATUS", &call_status),
                 ("CC_HANGUP_CAUSE", &hangup_cause.to_string()),
-            ])
-        }
-        Err(error) => {
-            log::error!("{PROGRAM}: no decision: {}", error.message);
-            session.set_variables(&[
-                ("CC_STATUS", "error"),
-                ("CC_REASON", error.kind.name()),
-                ("CC_HANGUP_CAUSE", CAUSE_NO_DECISION),
             ])?;
-            session.log("ERROR", &format!("{PROGRAM}: no decision: {}", error.message))?;
-            Err(AgiError::Protocol("no decision"))
         }
+        Err(error) => return Ok(Err(error)),
     }
+    Ok(Ok(()))
+}
+
+/// Says that no decision could be made, and why.
+fn tell<R: BufRead, W: Write>(session: &mut Session<R, W>, error: &Error) -> Result<(), AgiError> {
+    log::error!("{PROGRAM}: no decision: {}", error.message);
+    session.set_variables(&[
+        ("CC_STATUS", "error"),
+        ("CC_REASON", error.kind.name()),
+        ("CC_HANGUP_CAUSE", CAUSE_NO_DECISION),
+    ])?;
+    session.log("ERROR", &format!("{PROGRAM}: no decision: {}", error.message))?;
+    Err(AgiError::Protocol("no decision"))
 }
 
 /// The request that this channel makes, its number as the carrier sent it.
@@ -178,10 +184,11 @@ mod tests {
         let mut output = Vec::new();
         let mut asked = RouteRequest::default();
         let result = Session::start(Cursor::new(input), &mut output).and_then(|mut session| {
-            attend(&mut session, Ok(&Config::default()), |_, request| {
+            let decided = attend(&mut session, Ok(&Config::default()), |_, request| {
                 asked = request;
                 decision
-            })
+            })?;
+            decided.or_else(|error| tell(&mut session, &error))
         });
         let output = String::from_utf8(output).expect("utf-8");
         (output.lines().skip(1).map(|l| format!("{l}\n")).collect(), result.is_ok(), asked)

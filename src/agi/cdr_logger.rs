@@ -62,8 +62,22 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// One session of the server: read and deliver. Its error, where the record is not delivered: nothing
+/// has been spooled then, which is the program's to do.
+pub(super) fn deliver<R: BufRead, W: Write>(
+    session: &mut Session<R, W>,
+    config: &Config,
+    mut database: impl FnMut(&Config, Work) -> Result<Option<Logged>>,
+) -> Result<Result<()>, AgiError> {
+    let record = read(session, Ok(config))?;
+    let delivered = Sink::of(config).and_then(|sink| {
+        sink.deliver(&record, false, &mut |work| database(config, work)).map_err(|undelivered| undelivered.error)
+    });
+    Ok(delivered.map(|_| ()))
+}
+
 /// One session: read, keep, say what is wrong. `database` is the database.
-pub(super) fn attend<R: BufRead, W: Write>(
+fn attend<R: BufRead, W: Write>(
     session: &mut Session<R, W>,
     config: Result<&Config, &Error>,
     mut database: impl FnMut(&Config, Work) -> Result<Option<Logged>>,
@@ -113,11 +127,7 @@ fn run<R: BufRead, W: Write>(
     config: Result<&Config, &Error>,
     keep: impl FnOnce(&CallRecord) -> Kept,
 ) -> Result<(), AgiError> {
-    let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
-    let channel = Channel::ask(session, &WANTED)?;
-    let caller = (session.caller_id("agi_callerid", 50), session.caller_id("agi_calleridname", 100));
-    let rules = config.ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
-    let record = record(uniqueid, caller, &channel, &rules, Utc::now());
+    let record = read(session, config)?;
     match keep(&record) {
         Kept::Delivered => Ok(()),
         Kept::Spooled(reason, path) => {
@@ -151,6 +161,18 @@ fn last_line(record: CallRecord) -> String {
     };
     let whole = line(&record);
     if session::fits(&whole) { whole } else { line(&CallRecord { passed_over: None, ..record }) }
+}
+
+/// The record of this channel.
+fn read<R: BufRead, W: Write>(
+    session: &mut Session<R, W>,
+    config: Result<&Config, &Error>,
+) -> Result<CallRecord, AgiError> {
+    let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
+    let channel = Channel::ask(session, &WANTED)?;
+    let caller = (session.caller_id("agi_callerid", 50), session.caller_id("agi_calleridname", 100));
+    let rules = config.ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
+    Ok(record(uniqueid, caller, &channel, &rules, Utc::now()))
 }
 
 /// The record of the call that this channel was. `now` stands in for times the dialplan did not set.

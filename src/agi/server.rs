@@ -20,7 +20,7 @@ use super::{cc_route, cdr_logger};
 use crate::config::Config;
 use crate::delivery::Sink;
 use crate::store::{self, Kept};
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// How it names itself to the database and in logs.
 const PROGRAM: &str = "capconduit agi serve";
@@ -144,6 +144,16 @@ impl Shared {
         }
     }
 
+    /// The env file may name another login since this configuration was read.
+    fn look_for_another_login(&self, config: &Arc<Config>) {
+        let Ok(new) = Config::load() else { return };
+        let mut current = lock(&self.config);
+        if Arc::ptr_eq(&current, config) && new.database_url() != config.database_url() && check(&new).is_ok() {
+            log::error!("the env file has another DATABASE_URL: it is read again");
+            *current = Arc::new(new);
+        }
+    }
+
     /// Says once, not for each call, that there is more to do than can be done.
     fn note(&self, overloaded: bool) {
         if self.overloaded.swap(overloaded, Ordering::Relaxed) != overloaded {
@@ -173,14 +183,23 @@ fn work(shared: &Shared, _alive: Sender<Infallible>) {
         if !Arc::ptr_eq(&config, &current) {
             (config, database) = (current, Kept::default());
         }
-        if let Err(error) = attend(&stream, &config, &mut database) {
-            log::info!("{error}");
+        match attend(&stream, &config, &mut database) {
+            Ok(Ok(())) => {}
+            // The program stands in, and says so where it fails, too.
+            Ok(Err(error)) => {
+                log::error!("left to the program: {}", error.message);
+                if error.kind == Kind::Permission {
+                    shared.look_for_another_login(&config);
+                }
+            }
+            Err(error) => log::info!("{error}"),
         }
     }
 }
 
-/// One session: the program that the URL names.
-fn attend(stream: &TcpStream, config: &Config, database: &mut Kept) -> Result<(), AgiError> {
+/// One session: the program that the URL names. What is in vain here, for whatever reason, is left
+/// unanswered: it may be this server's own fault (a connection that hangs, a login that has changed).
+fn attend(stream: &TcpStream, config: &Config, database: &mut Kept) -> Result<Result<()>, AgiError> {
     stream.set_nodelay(true)?;
     let deadline = Cell::new(Instant::now() + ENVIRONMENT_TIME);
     let wire = || Wire { stream, deadline: &deadline };
@@ -191,11 +210,14 @@ fn attend(stream: &TcpStream, config: &Config, database: &mut Kept) -> Result<()
             database.run(config, PROGRAM, move |client| store::route::claim(client, &request))
         }),
         Some(b"log") => {
-            cdr_logger::attend(&mut session, Ok(config), |config, work| {
+            let delivered = cdr_logger::deliver(&mut session, config, |config, work| {
                 database.run(config, PROGRAM, move |client| work.clone().run(client))
             })?;
-            // to Asterisk, a server that does nothing is a success: only this says that it is done
-            session.set_variables(&[("CC_LOGGED", "1")])
+            if delivered.is_ok() {
+                // to Asterisk, a server that does nothing is a success: only this says that it is done
+                session.set_variables(&[("CC_LOGGED", "1")])?;
+            }
+            Ok(delivered)
         }
         _ => {
             let line = format!("{PROGRAM}: the URL must end in /route or /log");

@@ -16,6 +16,10 @@ use crate::{Error, Kind, Result};
 /// locks for less.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection that was kept may take before a new one is tried: a claim waits for a lock for
+/// less. With this, a connect and a statement end before the dialplan gives a server up.
+const KEPT_TIMEOUT: Duration = Duration::from_millis(2500);
+
 /// Connects to the configured database, trying each of its hosts in turn, all of them within the
 /// connect timeout: also where one accepts and never answers, or swallows packets.
 ///
@@ -112,8 +116,8 @@ pub struct Kept(Option<Client>);
 impl Kept {
     /// Runs a piece of work, bounded as by [`with_deadline`].
     ///
-    /// A connection that was kept may have died since, and only using it tells. The work is then done
-    /// again on a new one, and whether it was done before is not known: it must be work that is done
+    /// A connection that was kept may have died since, hang, or lead to a server that is a standby by now,
+    /// and only using it tells. The work is then done again on a new one, and whether it was done before is not known: it must be work that is done
     /// once however often it is asked for, as claiming and logging are.
     ///
     /// # Errors
@@ -126,20 +130,21 @@ impl Kept {
     ) -> Result<T> {
         let work = Arc::new(work);
         if let Some(client) = self.0.take() {
-            match self.bounded(client, Arc::clone(&work)) {
+            match self.bounded(client, KEPT_TIMEOUT, Arc::clone(&work)) {
                 Some(Err(error)) if error.kind == Kind::Unreachable => log::debug!("again: {}", error.message),
                 Some(result) => return result,
-                None => return Err(too_slow()),
+                None => log::debug!("again: a kept connection does not answer"),
             }
         }
         let client = connect(config, program)?;
-        self.bounded(client, work).unwrap_or_else(|| Err(too_slow()))
+        self.bounded(client, STATEMENT_TIMEOUT, work).unwrap_or_else(|| Err(too_slow()))
     }
 
     /// None: it takes too long, and nobody waits for it any more.
     fn bounded<T: Send + 'static>(
         &mut self,
         mut client: Client,
+        limit: Duration,
         work: Arc<impl Fn(&mut Client) -> Result<T> + Send + Sync + 'static>,
     ) -> Option<Result<T>> {
         let (results, done) = mpsc::channel();
@@ -150,7 +155,7 @@ impl Kept {
             // nobody listens any more where the time is up
             let _ = results.send((result, client));
         });
-        let (result, client) = done.recv_timeout(STATEMENT_TIMEOUT).ok()?;
+        let (result, client) = done.recv_timeout(limit).ok()?;
         self.0 = client;
         Some(result)
     }
@@ -227,6 +232,17 @@ pub fn config_of(url: Option<&str>, application_name: &str) -> Result<postgres::
     if database.get_tcp_user_timeout().is_none() {
         database.tcp_user_timeout(Duration::from_secs(10));
     }
+    // One that a firewall forgets while it is idle is noticed, and kept from being forgotten. What the
+    // URL says goes first: the library's own figure is two hours.
+    if database.get_keepalives_idle() == Duration::from_secs(2 * 60 * 60) {
+        database.keepalives_idle(Duration::from_secs(30));
+    }
+    if database.get_keepalives_interval().is_none() {
+        database.keepalives_interval(Duration::from_secs(10));
+    }
+    if database.get_keepalives_retries().is_none() {
+        database.keepalives_retries(3);
+    }
     Ok(database)
 }
 
@@ -295,6 +311,12 @@ fn one_host_each(database: &postgres::Config) -> Vec<postgres::Config> {
                 .target_session_attrs(database.get_target_session_attrs())
                 .keepalives(database.get_keepalives())
                 .keepalives_idle(database.get_keepalives_idle());
+            if let Some(interval) = database.get_keepalives_interval() {
+                one.keepalives_interval(interval);
+            }
+            if let Some(retries) = database.get_keepalives_retries() {
+                one.keepalives_retries(retries);
+            }
             one
         })
         .collect()

@@ -221,6 +221,8 @@ impl From<postgres::Error> for Error {
             "08" | "57" | "53" => Kind::Unreachable,
             "28" => Kind::Permission,
             "22" => Kind::Invalid,
+            // a standby, or a primary that is handing over: another server, or this one later
+            _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Kind::Unreachable,
             _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => Kind::Permission,
             _ if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::FOREIGN_KEY_VIOLATION => Kind::Conflict,
             "23" => Kind::Invalid,
@@ -242,6 +244,11 @@ impl From<postgres::Error> for Error {
             Some("Create the database first: createdb capconduit, then capconduit db migrate.".into())
         } else if *code == SqlState::LOCK_NOT_AVAILABLE {
             Some("Another session holds a lock: see pg_stat_activity and pg_blocking_pids(). Nothing was changed; try again.".into())
+        } else if *code == SqlState::READ_ONLY_SQL_TRANSACTION {
+            Some(
+                "This server takes no changes: name all servers in DATABASE_URL, with target_session_attrs=read-write."
+                    .into(),
+            )
         } else if kind == Kind::Unreachable {
             Some("The database is stopping, starting or full: try again.".into())
         } else {

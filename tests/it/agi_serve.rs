@@ -404,31 +404,112 @@ fn what_a_killed_server_was_claiming_is_what_the_program_gets() {
     assert_eq!(site.attempts("attempt_number, release_reason, dial_status"), ["1|failover|BUSY", "2||"]);
 }
 
+/// Whether the server sent its question and no decision: the program is asked then.
+fn is_left_to_the_program(sent: &str) -> bool {
+    sent.starts_with("GET FULL VARIABLE ") && sent.lines().count() == 1
+}
+
 #[test]
-fn while_the_database_is_away_calls_fail_and_records_wait() {
+fn what_the_database_does_not_answer_is_left_to_the_program() {
     let postgres = Postgres::start();
     let database = postgres.database();
     let site = site(&database);
-    let (server, folder) = serve(&database, &[]);
-    assert!(server.ask("route", &agi::dialled("d-1.1", &site.did)).contains("\"proceed,,,"));
+    let (server, folder) = serve(&database, &["--workers", "1"]);
+    let ask = |call: &str| server.ask("route", &agi::dialled(call, &site.did));
+    let log = |call: &str| server.ask("log", &agi::answered(call, &site.did, site.settings[0]));
+    assert!(ask("d-1.1").contains("\"proceed,,,"));
     postgres.stop();
-    let sent = server.ask("route", &agi::dialled("d-1.2", &site.did));
-    assert!(
-        sent.contains("SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_HANGUP_CAUSE)\" \"error,unreachable,42\""),
-        "{sent}"
-    );
-    assert!(sent.contains("EXEC Log \"ERROR,cc-route.agi: no decision: the database"), "{sent}");
-    let sent = server.ask("log", &agi::answered("d-1.1", &site.did, site.settings[0]));
-    assert!(sent.contains("call d-1.1 spooled to ") && sent.contains("\"ARRAY(CC_LOGGED)\" \"1\""), "{sent}");
-    assert!(server.output().contains("call d-1.1 spooled to "), "{}", server.output());
+    for sent in [ask("d-1.2"), log("d-1.1")] {
+        assert!(is_left_to_the_program(&sent), "{sent}");
+    }
+    assert!(!folder.path().join("capconduit").exists(), "to spool is the program's");
+    assert!(server.output().contains("left to the program: the database"), "{}", server.output());
 
     postgres.resume();
-    assert!(server.ask("route", &agi::dialled("d-1.3", &site.did)).contains("\"proceed,,,"));
-    let mut replay = database.command();
-    replay.env("CAPCONDUIT_SPOOL_DIR", folder.path().join("capconduit")).args(["call", "replay"]);
-    assert!(replay.output().expect("it runs").status.success());
-    assert!(!server.ask("log", &agi::answered("d-1.3", &site.did, site.settings[0])).contains("EXEC"));
-    assert_eq!((site.counts(), site.open_attempts()), (vec![2], 0));
+    assert!(ask("d-1.3").contains("\"proceed,,,"));
+    // what it is connected to has become a standby; who connects again gets to the new primary
+    database.execute("ALTER SYSTEM SET default_transaction_read_only = on");
+    database.execute("SELECT pg_reload_conf()");
+    wait_for("a standby", || database.value("SHOW transaction_read_only") == "on");
+    let mut primary = database.connect();
+    for sql in ["SET default_transaction_read_only = off", "ALTER DATABASE {} SET default_transaction_read_only = off"]
+    {
+        primary.batch_execute(&sql.replace("{}", &database.name)).expect("it may");
+    }
+    assert!(ask("d-1.4").contains("\"proceed,,,"), "{}", server.output());
+    for call in ["d-1.1", "d-1.3", "d-1.4"] {
+        assert!(log(call).contains("\"ARRAY(CC_LOGGED)\" \"1\""), "{}", server.output());
+    }
+    assert_eq!((site.counts(), site.open_attempts()), (vec![3], 0));
+}
+
+#[test]
+fn a_kept_connection_that_hangs_is_replaced() {
+    let database = Postgres::shared().database();
+    let site = site(&database);
+    let (server, _folder) = serve(&database, &["--workers", "1"]);
+    for (script, call) in [("route", "h-1.2"), ("log", "h-1.1")] {
+        assert!(server.ask("route", &agi::dialled("h-1.1", &site.did)).contains("\"proceed,,,"));
+        let backend = database.value(&format!(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = '{SERVER}' AND datname = current_database()"
+        ));
+        let signal =
+            |name| assert!(Command::new("kill").args(["-s", name, &backend]).status().expect("kill").success());
+        signal("STOP");
+        let said = match script {
+            "route" => agi::dialled(call, &site.did),
+            _ => agi::answered(call, &site.did, site.settings[0]),
+        };
+        let sent = server.ask(script, &said);
+        signal("CONT");
+        assert!(sent.contains("\"proceed,,,") || sent.contains("\"ARRAY(CC_LOGGED)\" \"1\""), "{script}: {sent}");
+        // the one that hung does what it was asked, or was told to leave it, and goes
+        wait_for("one session", || {
+            database.value(&format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = '{SERVER}' AND datname = current_database()"
+            )) == "1"
+        });
+    }
+    assert_eq!(site.attempts("asterisk_uniqueid, attempt_number, release_reason"), ["h-1.1|1|hangup", "h-1.2|1|"]);
+    assert_eq!(site.counts(), [1]);
+}
+
+#[test]
+fn a_login_that_has_changed_is_looked_for() {
+    let database = Postgres::shared().database();
+    let site = site(&database);
+    let role = |n| format!("{}_login_{n}", database.name);
+    let url = |n| database.url.replace("//postgres@", &format!("//{}@", role(n)));
+    for n in [1, 2] {
+        database.execute(&format!("CREATE ROLE {} LOGIN SUPERUSER", role(n)));
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("capconduit.env");
+    let write = |n| {
+        std::fs::write(&file, format!("DATABASE_URL={}\n", url(n))).expect("own folder");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+        std::fs::set_permissions(&file, mode).expect("own file");
+    };
+    write(1);
+    let mut command = Command::new(program("capconduit"));
+    command.env("CAPCONDUIT_ENV_FILE", &file).env_remove("DATABASE_URL");
+    let server = AgiServer::start(command, free_port("127.0.0.1"), &["--workers", "1"]);
+    let ask = |call: &str| server.ask("route", &agi::dialled(call, &site.did));
+    assert!(ask("l-1.1").contains("\"proceed,,,"));
+    database.execute(&format!(
+        "ALTER ROLE {} NOLOGIN; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{}'",
+        role(1),
+        role(1)
+    ));
+    // nowhere to look yet
+    for call in ["l-1.2", "l-1.3"] {
+        let sent = ask(call);
+        assert!(is_left_to_the_program(&sent), "{sent}");
+    }
+    write(2);
+    assert!(is_left_to_the_program(&ask("l-1.4")));
+    assert!(ask("l-1.5").contains("\"proceed,,,"), "{}", server.output());
+    assert_eq!(server.output().matches("another DATABASE_URL").count(), 1, "{}", server.output());
 }
 
 #[test]
