@@ -5,15 +5,15 @@
 //! is kept. Everything is checked before anything is written.
 
 use std::fs;
-use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use postgres::config::Host;
 use serde::Serialize;
 
+use crate::replace::replace;
 use crate::{Error, Result};
 
 /// Where Asterisk's configuration is on most systems.
@@ -160,7 +160,7 @@ pub fn install(
                 Change::Created | Change::Replaced | Change::Unchanged => None,
             };
             if change != Change::Unchanged || has_other_mode(file) {
-                write(file, group)?;
+                replace(&file.path, &file.content, file.mode, group)?;
             }
             Ok(Installed { path: file.path.clone(), change, backup })
         })
@@ -390,33 +390,6 @@ fn keep_a_copy(path: &Path, stamp: &str) -> Result<PathBuf> {
     let backup = PathBuf::from(name);
     fs::hard_link(path, &backup).map_err(|e| Error::io("keep a copy at", &backup, &e))?;
     Ok(backup)
-}
-
-/// A file beside the target, renamed over it: no reader ever sees half of it, and a running program
-/// keeps its own.
-fn write(file: &File, group: Option<u32>) -> Result<()> {
-    let mut name = file.path.as_os_str().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
-    let temporary = PathBuf::from(name);
-    let attempt = || -> std::io::Result<()> {
-        // A file of our own making, never one that is there: the folder may be another user's. Nobody
-        // else may read it before its owner and mode are right: one of them holds a password.
-        let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        out.write_all(&file.content)?;
-        match fchown(&out, None, group) {
-            // an ordinary user installs for an Asterisk of its own
-            Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => return Err(e),
-            Ok(()) | Err(_) => {}
-        }
-        out.set_permissions(fs::Permissions::from_mode(file.mode))?;
-        out.sync_all()?;
-        fs::rename(&temporary, &file.path)
-    };
-    attempt().map_err(|e| {
-        // the reason is what matters
-        let _ = fs::remove_file(&temporary);
-        Error::io("write", &file.path, &e)
-    })
 }
 
 /// Whether a file is more open, or less, than it should be.

@@ -18,6 +18,7 @@ pub mod env_file;
 pub mod error;
 pub mod number;
 pub mod realtime;
+pub mod replace;
 pub mod spool;
 pub mod store;
 pub mod syslog;

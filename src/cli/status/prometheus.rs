@@ -5,16 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
 use super::Snapshot;
+use crate::Result;
+use crate::replace::replace;
 use crate::store::status::Link;
-use crate::{Error, Result};
 
 const LAST_SUCCESS: &str = "capconduit_last_success_timestamp_seconds";
 
@@ -120,22 +119,8 @@ pub(super) fn write(snapshot: &Snapshot, file: &Path) -> Result<()> {
     let before = fs::read_to_string(file).unwrap_or_default();
     let before = before.lines().find_map(|line| line.strip_prefix(LAST_SUCCESS)?.trim().parse().ok());
     let text = text(snapshot, before);
-    let name = file.file_name().ok_or_else(|| Error::invalid(format!("{} is no file name", file.display())))?;
-    // node_exporter reads what ends in .prom
-    let temporary = file.with_file_name(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
-    let act = || -> io::Result<()> {
-        let mut new = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary)?;
-        // whatever the umask is, node_exporter is another user
-        new.set_permissions(fs::Permissions::from_mode(0o644))?;
-        new.write_all(text.as_bytes())?;
-        new.sync_all()?;
-        fs::rename(&temporary, file)
-    };
-    act().map_err(|e| {
-        // the reason is what matters
-        let _ = fs::remove_file(&temporary);
-        Error::io("write", file, &e)
-    })
+    // whatever the umask is, node_exporter is another user; it reads what ends in .prom
+    replace(file, text.as_bytes(), 0o644, None)
 }
 
 #[cfg(test)]
