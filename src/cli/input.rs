@@ -6,6 +6,10 @@
 use std::io::Read;
 use std::num::{IntErrorKind, ParseIntError};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::SIGINT;
 
 use super::Env;
 use crate::{Error, Kind, Result, text};
@@ -146,8 +150,16 @@ pub(super) fn known_password(env: &Env<'_>, prompt: &str) -> Result<Option<Strin
 }
 
 fn ask(prompt: &str) -> Result<String> {
-    rpassword::prompt_password(format!("{prompt}: "))
-        .map_err(|e| Error::failed(format!("cannot ask for the password: {e}")))
+    let failed = |e: std::io::Error| Error::failed(format!("cannot ask for the password: {e}"));
+    // Ctrl-C would end the program before rpassword has given the terminal its echo back
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let held = signal_hook::flag::register(SIGINT, Arc::clone(&interrupted)).map_err(failed)?;
+    let answer = rpassword::prompt_password(format!("{prompt}: "));
+    signal_hook::low_level::unregister(held);
+    if interrupted.load(Ordering::Relaxed) {
+        signal_hook::low_level::emulate_default_handler(SIGINT).map_err(failed)?;
+    }
+    answer.map_err(failed)
 }
 
 /// A password without what cannot be typed at a prompt: NUL would end it for bcrypt, a line end for

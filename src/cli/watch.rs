@@ -5,6 +5,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
 use crate::{Error, Result};
 
 /// What is to be written, one frame after another; each comes when it is due.
@@ -44,11 +47,14 @@ impl Frames {
     ) -> Result<Frames> {
         let (sender, events) = mpsc::channel();
         let signals = sender.clone();
-        ctrlc::set_handler(move || {
-            // nobody listens any more where the end has come already
-            let _ = signals.send(Event::End(None));
-        })
-        .map_err(|e| Error::failed(format!("cannot wait for signals: {e}")))?;
+        let mut caught = Signals::new([SIGHUP, SIGINT, SIGTERM])
+            .map_err(|e| Error::failed(format!("cannot wait for signals: {e}")))?;
+        thread::spawn(move || {
+            for _ in &mut caught {
+                // nobody listens any more where the end has come already
+                let _ = signals.send(Event::End(None));
+            }
+        });
         // a thread of its own: a database that does not answer must not hold up Ctrl-C
         thread::spawn(move || {
             loop {
