@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::check::identity::Identity;
 use crate::config::Config;
 use crate::confirm::{self, Confirmed, Whom};
 use crate::{Result, store};
@@ -39,6 +40,7 @@ mod status;
 mod user;
 mod uses;
 mod watch;
+mod wording;
 
 use output::Output;
 
@@ -181,7 +183,10 @@ impl Env<'_> {
 /// Who runs this program, as the system knows: behind sudo the person, not root.
 fn operator() -> String {
     let of = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
-    of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_default()
+    // cron and containers set neither
+    let of_process = || Identity::of_process(&std::fs::read_to_string("/proc/self/status").ok()?);
+    let named = of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME"));
+    named.or_else(|| of_process().map(|user| user.name)).unwrap_or_default()
 }
 
 /// The command line without the program's folder, quoted as a shell needs it.
@@ -256,9 +261,14 @@ fn start_logging() {
 fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
     // clap fails before it knows of --json
     let json = args.iter().any(|a| a == "--json");
-    let cli = match Cli::command().try_get_matches_from(args).and_then(|m| Cli::from_arg_matches(&m)) {
+    let parsed = wording::with_synonyms(Cli::command()).try_get_matches_from(args);
+    let cli = match parsed.and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(e) => return output::usage(&e, json, stdout, stderr),
+        Err(e) => {
+            let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
+            let e = wording::advise(e, &wording::with_synonyms(Cli::command()), &words);
+            return output::usage(&e, json, stdout, stderr);
+        }
     };
     let config = match &cli.noun {
         noun if noun.is_about_the_program() => Ok(Config::default()),
@@ -286,6 +296,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        wording::with_synonyms(Cli::command()).debug_assert();
     }
 }

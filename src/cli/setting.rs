@@ -7,10 +7,11 @@ use super::input::{any_integer, integer, nothing_to_change, number};
 use super::listing::Listing;
 use super::names::{exists, shell};
 use super::output::Output;
-use super::uses::Uses;
+use super::uses::{Uses, plural};
 use super::{Env, campaign, client, user};
+use crate::store::campaign::Campaign;
 use crate::store::setting::{self, Changes, Filter, Setting};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, store};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +48,7 @@ impl Verb {
             Verb::List(verb) => verb.run(env),
             Verb::Show(verb) => verb.run(env),
             Verb::Add(verb) => verb.run(env),
-            Verb::Set(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run("set", env),
             Verb::Enable(verb) => verb.run("active", env),
             Verb::Disable(verb) => verb.run("inactive", env),
             Verb::Remove(verb) => verb.run(env),
@@ -68,19 +69,23 @@ struct Named {
 }
 
 impl Named {
-    fn find(&self, db: &mut impl GenericClient) -> Result<Setting> {
+    /// `verb` is what is to be done with it: a hint repeats it.
+    fn find(&self, verb: &str, db: &mut impl GenericClient) -> Result<Setting> {
         let Some(client) = &self.client else {
             let id = self.campaign.parse().map_err(|_| {
-                Error::new(Kind::Usage, format!("\"{}\" is not a setting's id: which client?", self.campaign))
-                    .hint("Name a setting by campaign and client: capconduit setting show 'Alice Priority' acme")
+                Error::new(Kind::Usage, format!("\"{}\" is not a setting's id: which client?", self.campaign)).hint(
+                    format!(
+                        "Name a setting by campaign and client: capconduit setting {verb} {} CLIENT",
+                        shell(&self.campaign)
+                    ),
+                )
             })?;
             return setting::by_id(db, id)?.ok_or_else(|| {
                 Error::new(Kind::NotFound, format!("setting {id} does not exist"))
                     .hint("capconduit setting list shows them all.")
             });
         };
-        let campaign = campaign::find(db, &self.campaign, self.user.as_deref())?;
-        let (client_id, identifier) = client::reference(db, client)?;
+        let (campaign, (client_id, identifier)) = pair(db, verb, &self.campaign, client, self.user.as_deref())?;
         setting::find(db, campaign.id, client_id)?.ok_or_else(|| {
             Error::new(
                 Kind::NotFound,
@@ -89,6 +94,29 @@ impl Named {
             .hint(format!("capconduit setting add {} {} adds it.", campaign.id, shell(&identifier)))
         })
     }
+}
+
+/// The campaign and the client that a setting is named by.
+fn pair(
+    db: &mut impl GenericClient,
+    verb: &str,
+    campaign: &str,
+    client: &str,
+    user: Option<&str>,
+) -> Result<(Campaign, (i32, String))> {
+    let found = campaign::find(db, campaign, user);
+    if let Err(error) = &found
+        && error.kind == Kind::NotFound
+        && let Some((_, identifier)) = store::client::reference(db, campaign)?
+        && campaign::find(db, client, user).is_ok()
+    {
+        return Err(Error { hint: None, ..error.clone() }.hint(format!(
+            "\"{identifier}\" is a client: the campaign comes first. capconduit setting {verb} {} {}",
+            shell(client),
+            shell(&identifier)
+        )));
+    }
+    Ok((found?, client::reference(db, client)?))
 }
 
 /// `setting list`
@@ -146,7 +174,7 @@ pub(super) struct Show {
 
 impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        Output::item(&self.named.find(&mut env.connect()?)?)
+        Output::item(&self.named.find("show", &mut env.connect()?)?)
     }
 }
 
@@ -212,8 +240,8 @@ impl Add {
         let changes = self.fields.changes(Some(self.max_concurrency))?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
-        let campaign = campaign::find(&mut tx, &self.campaign, self.user.as_deref())?;
-        let (client_id, identifier) = client::reference(&mut tx, &self.client)?;
+        let (campaign, (client_id, identifier)) =
+            pair(&mut tx, "add", &self.campaign, &self.client, self.user.as_deref())?;
         let what = format!("{identifier}\" in campaign \"{}", campaign.name);
         if setting::find(&mut tx, campaign.id, client_id)?.is_some() {
             return Err(exists("setting", &what));
@@ -245,7 +273,8 @@ pub(super) struct Set {
 }
 
 impl Set {
-    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+    /// `verb` is what the command line calls it.
+    fn run(self, verb: &str, env: &mut Env<'_>) -> Result<Output> {
         let current = if self.reset_total_calls { Some(0) } else { self.current_total_calls };
         let changes = Changes {
             current_total_calls: number("current_total_calls", current, 0..=i32::MAX)?,
@@ -256,10 +285,15 @@ impl Set {
         }
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
-        let id = self.named.find(&mut tx)?.id;
+        let id = self.named.find(verb, &mut tx)?.id;
         setting::set(&mut tx, id, &changes)?;
         let setting = setting::by_id(&mut tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
         tx.commit()?;
+        if let Some(total) = changes.total_calls_allowed.flatten()
+            && total <= setting.current_total_calls
+        {
+            env.progress(&format!("note: it has had {}: it gets no more", plural(setting.current_total_calls, "call")));
+        }
         Output::done(format!("Setting of {} changed.", what(&setting)), &setting)
     }
 }
@@ -280,7 +314,8 @@ impl Switch {
             reset_total_calls: false,
             fields: SettingFields { status: Some(status.to_owned()), ..SettingFields::default() },
         };
-        Ok(set.run(env)?.saying(|setting| {
+        let verb = if status == "active" { "enable" } else { "disable" };
+        Ok(set.run(verb, env)?.saying(|setting| {
             format!("Setting of {} in campaign {} is {status}.", setting["client_identifier"], setting["campaign_name"])
         }))
     }
@@ -304,7 +339,7 @@ pub(super) struct Remove {
 impl Remove {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let setting = self.named.find(&mut db)?;
+        let setting = self.named.find("remove", &mut db)?;
         let thing = format!("setting of {}", what(&setting));
         let in_use = uses_of(&mut db, &setting)?;
         self.refuse(&thing, &setting, &in_use)?;

@@ -2,6 +2,12 @@
 
 use crate::{Error, Result};
 
+/// `1 call`, `2 calls`
+pub(super) fn plural(count: impl TryInto<i64>, singular: &str) -> String {
+    let count = count.try_into().unwrap_or(i64::MAX);
+    if count == 1 { format!("1 {singular}") } else { format!("{count} {singular}s") }
+}
+
 /// `2 campaigns ("A", "B")`; None where there are none.
 pub(super) fn counted(singular: &str, names: &[String]) -> Option<String> {
     const SHOWN: usize = 5;
@@ -18,20 +24,12 @@ pub(super) fn counted(singular: &str, names: &[String]) -> Option<String> {
 
 /// `3 calls in flight`; None where there are none.
 fn in_flight(calls: i64) -> Option<String> {
-    match calls {
-        0 => None,
-        1 => Some("1 call in flight".to_owned()),
-        n => Some(format!("{n} calls in flight")),
-    }
+    (calls != 0).then(|| format!("{} in flight", plural(calls, "call")))
 }
 
 /// `97 call records`; None where there are none.
 fn recorded(records: i64) -> Option<String> {
-    match records {
-        0 => None,
-        1 => Some("1 call record".to_owned()),
-        n => Some(format!("{n} call records")),
-    }
+    (records != 0).then(|| plural(records, "call record"))
 }
 
 /// What uses a thing.
