@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::harness::agi::{self, AgiServer};
 use crate::harness::postgres::{Database, Postgres};
-use crate::harness::sip::{Behaviour, Calls, Centre};
+use crate::harness::sip::{Behaviour, Calls, Centre, Then};
 use crate::harness::site::{Link, Site};
 use crate::harness::{free_port, wait_for};
 use crate::stage::stage;
@@ -158,7 +158,7 @@ fn a_rejected_call_is_recorded_with_all_that_it_could_not_have() {
                  total_calls_allowed = 1000000 WHERE total_calls_allowed = 0 AND campaign_id = {}",
             site.campaign_id
         ));
-        Calls { did: &site.did, ..Calls::default() }.place(asterisk);
+        Calls { did: &site.did, then: Then::WaitForEnd, ..Calls::default() }.place(asterisk);
         let record = site.wait_for_records(1, "call_status, asterisk_uniqueid, passed_over").remove(0);
         let (status, rest) = record.split_once('|').expect("three columns");
         let (uniqueid, passed_over) = rest.split_once('|').expect("three columns");
