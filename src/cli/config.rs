@@ -30,9 +30,10 @@ Examples:
   capconduit config apply --prune --yes config.json
 
 The document names everything by natural keys. A field that it leaves out stays as it is; the dids
-of a campaign are the whole list. What it does not name stays, but for --prune. A new name is a new
-object: rename with campaign set --name or did set --number first. Where a DID feeds several active
-campaigns, the one that was added first gets its calls: new ones are added in the document's order.
+of a campaign are the whole list, and apply asks before one goes. What it does not name stays, but
+for --prune. A new name is a new object: rename with campaign set --name or did set --number first.
+Where a DID feeds several active campaigns, the one that was added first gets its calls: new ones
+are added in the document's order.
 Counters, call records, ids and times are no part of it.";
 
 /// The verbs of `config`.
@@ -99,14 +100,14 @@ impl Export {
         file::replace(&self.file, self.with_secrets, |out| {
             out.write_all(text.as_bytes()).map_err(|e| Error::io("write", &self.file, &e))
         })?;
-        let count = |name: &str| document[name].as_array().map_or(0, Vec::len);
+        let count = |name: &str, noun| uses::plural(document[name].as_array().map_or(0, Vec::len), noun);
         Output::done(
             format!(
-                "{} users, {} clients, {} DIDs and {} campaigns written to {}.",
-                count("users"),
-                count("clients"),
-                count("dids"),
-                count("campaigns"),
+                "{}, {}, {} and {} written to {}.",
+                count("users", "user"),
+                count("clients", "client"),
+                count("dids", "DID"),
+                count("campaigns", "campaign"),
                 self.file.display()
             ),
             &serde_json::json!({ "file": self.file }),
@@ -181,12 +182,13 @@ impl Diff {
         }
         let error = Error::failed(format!("the database differs from the document: {}", plan.counted()))
             .hint("capconduit config apply makes it so.");
-        Ok(Output::Findings { output: Box::new(Output::done(plan.lines(), &plan.value())?), error })
+        let text = format!("{}\n{}: capconduit config apply makes it so.\n", plan.lines(), plan.counted());
+        Ok(Output::Findings { output: Box::new(Output::Report { value: plan.value(), text }), error })
     }
 }
 
-/// What somebody agreed to remove.
-type Agreed = (BTreeSet<(Noun, config::Key)>, Confirmed);
+/// The lines of what somebody agreed to remove.
+type Agreed = (BTreeSet<String>, Confirmed);
 
 /// `config apply`
 #[derive(Debug, Args)]
@@ -208,57 +210,67 @@ impl Apply {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let wanted = Wanted::read(env, &self.file, self.prune)?;
         let mut db = env.connect()?;
-        // what a person agreed to, with no transaction open while they think
-        let mut agreed = None;
-        if self.prune && !self.dry_run {
-            let (plan, _) = wanted.plan(env, &mut db)?;
-            if !self.force {
-                plan.refuse_in_flight(&mut db)?;
+        let mut agreed: Option<Agreed> = None;
+        loop {
+            let mut tx = env.begin(&mut db)?;
+            config::lock(&mut tx)?;
+            let (plan, schema) = wanted.plan(env, &mut tx)?;
+            if agreed.is_none() {
+                unnamed(env, &plan);
             }
-            agreed = self.ask(env, &plan)?;
+            if plan.changes.is_empty() {
+                return Output::done("No difference: nothing was changed.", &plan.value());
+            }
+            if !self.force {
+                plan.refuse_in_flight(&mut tx)?;
+            }
+            if self.dry_run {
+                let message = format!("{}\n{}; nothing was changed (--dry-run).", plan.lines(), plan.counted());
+                return Output::done(message, &plan.value());
+            }
+            let losses = plan.losses();
+            match &agreed {
+                None if !losses.is_empty() => {
+                    // no transaction is open while a person thinks
+                    tx.rollback()?;
+                    agreed = Some(self.ask(env, &plan, losses)?);
+                    continue;
+                }
+                Some((expected, _)) if !losses.is_subset(expected) => {
+                    let what = "the database has changed meanwhile: something else is to be removed now";
+                    return Err(Error::conflict(what).hint("Nothing was changed. Try again."));
+                }
+                _ => {}
+            }
+            let confirmed = agreed.as_ref().map(|(_, confirmed)| confirmed);
+            plan.carry_out(&mut tx, &schema, confirmed, |line| env.progress(line))?;
+            crate::store::pjsip::refuse_conflicts(&mut tx, None)?;
+            tx.commit()?;
+            return Output::done(format!("{}\n{}.", plan.lines(), plan.counted()), &plan.value());
         }
-        let mut tx = env.begin(&mut db)?;
-        config::lock(&mut tx)?;
-        let (plan, schema) = wanted.plan(env, &mut tx)?;
-        unnamed(env, &plan);
-        if plan.changes.is_empty() {
-            return Output::done("No difference: nothing was changed.", &plan.value());
-        }
-        if !self.force {
-            plan.refuse_in_flight(&mut tx)?;
-        }
-        if self.dry_run {
-            let message = format!("{}\n{}; nothing was changed (--dry-run).", plan.lines(), plan.counted());
-            return Output::done(message, &plan.value());
-        }
-        let expected = agreed.as_ref().map(|(removals, _)| removals.clone()).unwrap_or_default();
-        if !plan.removals().is_subset(&expected) {
-            return Err(Error::conflict("the database has changed meanwhile: something else is to be removed now")
-                .hint("Nothing was changed. Try again."));
-        }
-        let confirmed = agreed.as_ref().map(|(_, confirmed)| confirmed);
-        plan.carry_out(&mut tx, &schema, confirmed, |line| env.progress(line))?;
-        crate::store::pjsip::refuse_conflicts(&mut tx, None)?;
-        tx.commit()?;
-        Output::done(format!("{}\n{}.", plan.lines(), plan.counted()), &plan.value())
     }
 
     /// Asks before anything is removed.
-    fn ask(&self, env: &mut Env<'_>, plan: &Plan) -> Result<Option<Agreed>> {
-        let removals = plan.removals();
-        if removals.is_empty() {
-            return Ok(None);
-        }
+    fn ask(&self, env: &mut Env<'_>, plan: &Plan, losses: BTreeSet<String>) -> Result<Agreed> {
         if env.interactive && !env.yes && file::is_stream(&self.file) {
             return Err(Error::new(Kind::Usage, "the document came from the terminal: nobody is left to ask")
                 .hint("Nothing was changed. Give a file, or --yes."));
         }
         env.progress(&plan.lines());
-        let count = removals.len();
-        let what = if count == 1 { "an object".to_owned() } else { format!("{count} objects") };
-        let confirmed = env.confirm(&format!(
-            "Remove {what} that the document does not name? Call records stay, but name none of it any more."
-        ))?;
-        Ok(Some((removals, confirmed)))
+        let objects = plan.removals().len();
+        let question = match (objects, plan.lost_dids().count()) {
+            (0, dids) => format!("Take {} out of campaigns whose lists lack them?", uses::plural(dids, "DID")),
+            (objects, dids) => {
+                let what = if objects == 1 { "an object".to_owned() } else { format!("{objects} objects") };
+                let also = match dids {
+                    0 => String::new(),
+                    dids => format!(", and take {} out of campaigns", uses::plural(dids, "DID")),
+                };
+                format!(
+                    "Remove {what} that the document does not name{also}? Call records stay, but name none of it any more."
+                )
+            }
+        };
+        Ok((losses, env.confirm(&question)?))
     }
 }

@@ -62,7 +62,7 @@ pub enum Output {
     Findings {
         /// Goes to standard output.
         output: Box<Output>,
-        /// Goes to standard error and decides the exit code.
+        /// Decides the exit code and goes to standard error, unless a report has said it.
         error: Error,
     },
 }
@@ -149,6 +149,12 @@ pub fn print(result: Result<Output>, json: bool, stdout: &mut dyn Write, stderr:
     let text = if json { as_json(&output) } else { as_text(&output) };
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => match &output {
+            // a report has told people already
+            Output::Findings { output, error }
+                if !json && error.kind == Kind::Failed && matches!(**output, Output::Report { .. }) =>
+            {
+                error.kind.exit_code()
+            }
             Output::Findings { error, .. } => print_error(error, json, stderr),
             _ => 0,
         },

@@ -90,16 +90,27 @@ impl Change {
     }
 }
 
-/// `3 added, 1 changed, 0 removed`
-fn counted(changes: &[Change]) -> String {
-    let count = |action| changes.iter().filter(|change| change.action == action).count();
-    format!("{} added, {} changed, {} removed", count(Action::Add), count(Action::Change), count(Action::Remove))
-}
-
 impl Plan {
-    /// A line for each object, for people.
+    /// A line for each object, and for each DID that a campaign loses, for people.
     pub(super) fn lines(&self) -> String {
-        self.changes.iter().map(Change::line).collect::<Vec<_>>().join("\n")
+        self.changes.iter().map(Change::line).chain(self.lost_dids()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// `- did +18005550101 of campaign alice/Alice TV`: what campaigns' lists leave out. A DID or a campaign
+    /// that goes itself has a line of its own.
+    pub(super) fn lost_dids(&self) -> impl Iterator<Item = String> {
+        let gone = self.removals();
+        let lost = self.unlink.iter().filter(move |(user, campaign, number)| {
+            !gone.contains(&(Noun::Did, vec![number.clone()]))
+                && !gone.contains(&(Noun::Campaign, vec![user.clone(), campaign.clone()]))
+        });
+        lost.map(|(user, campaign, number)| format!("- did {number} of campaign {user}/{campaign}"))
+    }
+
+    /// The lines of all that goes.
+    pub(super) fn losses(&self) -> BTreeSet<String> {
+        let removed = self.changes.iter().filter(|change| change.action == Action::Remove);
+        removed.map(Change::line).chain(self.lost_dids()).collect()
     }
 
     /// For programs.
@@ -107,8 +118,11 @@ impl Plan {
         self.changes.iter().map(Change::value).collect()
     }
 
+    /// `3 added, 1 changed, 0 removed`
     pub(super) fn counted(&self) -> String {
-        counted(&self.changes)
+        let count = |action| self.changes.iter().filter(|change| change.action == action).count();
+        let removed = self.losses().len();
+        format!("{} added, {} changed, {removed} removed", count(Action::Add), count(Action::Change))
     }
 
     /// What is to be removed.
