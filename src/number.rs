@@ -85,6 +85,23 @@ impl NumberRules {
     }
 }
 
+impl NumberRules {
+    /// What is doubtful about a number that somebody typed, which has become `number`; None where nothing is.
+    #[must_use]
+    pub fn doubt(&self, raw: &str, number: &E164) -> Option<&'static str> {
+        let dialled: String = raw.chars().filter(|c| !" -.()".contains(*c)).collect();
+        let rule = self.0.iter().find(|(from, _)| dialled.starts_with(from.as_str()));
+        if number.as_str().len() < 8 {
+            return Some("it has fewer than 7 digits");
+        }
+        // a rule that adds a country is somebody's decision, the one that adds nothing is not
+        if rule.is_some_and(|(from, to)| from.is_empty() && to == "+") {
+            return Some("it had no +, so that its first digits are taken for the country code");
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -117,6 +134,24 @@ mod tests {
         assert_eq!(normalized(&rules, "8005550101").as_deref(), Some("+18005550101"));
         assert_eq!(normalized(&rules, "18005550101").as_deref(), Some("+18005550101"));
         assert_eq!(normalized(&rules, "011442071838750").as_deref(), Some("+442071838750"));
+    }
+
+    #[test]
+    fn numbers_without_their_country_are_doubtful() {
+        let doubt = |rules: &NumberRules, raw| rules.doubt(raw, &rules.normalize(raw).expect("a number")).is_some();
+        let rules = NumberRules::default();
+        for (raw, is_doubtful) in [
+            ("+18005550131", false),
+            ("0018005550131", false),
+            (" (+1) 800 555 0131", false),
+            ("8005550131", true),
+            ("555", true),
+            ("+555", true),
+        ] {
+            assert_eq!(doubt(&rules, raw), is_doubtful, "{raw}");
+        }
+        let rules = NumberRules::parse("+=+,1=+1,=+1").expect("valid rules");
+        assert!(!doubt(&rules, "8005550131") && !doubt(&rules, "18005550131"));
     }
 
     #[test]

@@ -17,7 +17,13 @@ pub(super) fn of(db: &mut impl GenericClient, did: &str, decision: &Value) -> Re
                 "The DID is stored as {other}, which calls do not arrive on: capconduit did set {} --number {number}",
                 shell(&other)
             ),
-            None => format!("No DID has this number: capconduit did add {number} --user SELLER --campaign CAMPAIGN"),
+            None => match store::did::ending_in(db, did)? {
+                Some(whole) => format!(
+                    "{whole} ends in these digits: is it meant? CAPCONDUIT_NUMBER_RULES says how numbers without + become \
+                     E.164"
+                ),
+                None => format!("No DID has this number: capconduit did add {number} --user SELLER --campaign CAMPAIGN"),
+            },
         },
         ("did_inactive", _) => format!("The DID is inactive: capconduit did enable {number}"),
         ("owner_inactive", _) => {

@@ -86,6 +86,16 @@ fn normalized(config: &Config, number: &str) -> Result<E164> {
     })
 }
 
+/// Tells people of a number that may not be what they meant.
+fn doubt(env: &mut Env<'_>, raw: &str, number: &E164) -> Result<()> {
+    if let Some(doubt) = env.config.number_rules()?.doubt(raw, number) {
+        env.progress(&format!("warning: \"{raw}\" is stored as {number}: {doubt}. {RULES}"));
+    }
+    Ok(())
+}
+
+const RULES: &str = "Write + and country code, or see CAPCONDUIT_NUMBER_RULES.";
+
 /// `did list`
 #[derive(Debug, Args)]
 pub(super) struct List {
@@ -177,6 +187,7 @@ impl Add {
         }
         let did = find(&mut tx, env.config, number.as_str())?;
         tx.commit()?;
+        doubt(env, &self.number, &number)?;
         Output::done(format!("DID \"{number}\" added."), &did)
     }
 }
@@ -228,6 +239,9 @@ impl Set {
         let name = number.as_ref().map_or(did.number.as_str(), E164::as_str);
         let did = find(&mut tx, env.config, name)?;
         tx.commit()?;
+        if let (Some(raw), Some(number)) = (&self.number, &number) {
+            doubt(env, raw, number)?;
+        }
         Output::done(format!("DID \"{}\" changed.", did.number), &did)
     }
 }

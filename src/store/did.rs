@@ -103,6 +103,24 @@ pub fn written_otherwise(db: &mut impl GenericClient, number: &str) -> Result<Op
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
+/// The only stored number that ends in the digits of `number`, which may lack its country: None where
+/// there is none, or more than one.
+///
+/// # Errors
+/// The database's.
+pub fn ending_in(db: &mut impl GenericClient, number: &str) -> Result<Option<String>> {
+    // fewer digits are the end of many a number by chance
+    let digits = number.trim_start_matches('+');
+    if digits.len() < 6 {
+        return Ok(None);
+    }
+    let rows = db.rows("SELECT number FROM dids WHERE right(number, length($1)) = $1 LIMIT 2", args![digits])?;
+    match rows.as_slice() {
+        [row] => Ok(Some(row.try_get(0)?)),
+        _ => Ok(None),
+    }
+}
+
 /// Id, name and status of the campaigns that a number feeds, in the order in which they are tried.
 ///
 /// # Errors
