@@ -98,8 +98,9 @@ fn records(area: &mut Area, dir: &Path, now: DateTime<Utc>) {
         Ok(entries) => {
             let times = entries.iter().filter_map(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
             let oldest = times.map(DateTime::<Utc>::from).min().unwrap_or(now);
-            let message =
-                format!("{} records wait, the oldest since {}", entries.len(), oldest.format("%Y-%m-%dT%H:%M:%SZ"));
+            let wait = if entries.len() == 1 { "record waits" } else { "records wait" };
+            let oldest_at = oldest.format("%Y-%m-%dT%H:%M:%SZ");
+            let message = format!("{} {wait}, the oldest since {oldest_at}", entries.len());
             if now - oldest > LONG {
                 area.warning("waiting", format!("{message}: nobody delivers them"), "capconduit call replay says why.");
             } else {

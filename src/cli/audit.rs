@@ -4,12 +4,15 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::input::{integer, number};
+use super::Env;
+use super::input::integer;
 use super::listing::Listing;
+use super::names::nearest;
 use super::output::{self, Output};
-use super::{Env, period};
-use crate::store::audit::{self, Filter};
-use crate::{Error, Result};
+use super::period::Period;
+use crate::store::audit::{self, Entry, Filter};
+use crate::store::{Field, Fields};
+use crate::{Error, Result, text};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -66,12 +69,8 @@ impl Verb {
 /// `audit list`
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only changes at or after this time
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Only changes before this time; a date includes its day
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    period: Period,
     /// Only of this noun's tables
     #[arg(long, value_parser = NOUNS.map(|(noun, _)| noun), conflicts_with = "table")]
     noun: Option<String>,
@@ -99,9 +98,12 @@ pub(super) struct List {
 
 impl List {
     fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
-        let limit = number("limit", self.listing.take_limit().unwrap_or(50), 0..=i32::MAX)?.unwrap_or_default();
-        let offset = number("offset", self.listing.take_offset().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
-        let (from, to) = period::bounds(self.from.as_deref(), self.to.as_deref())?;
+        let page = self.listing.page()?;
+        self.period.check()?;
+        let mut db = env.connect()?;
+        let (from, to) = self.period.bounds(&mut db)?;
+        let rules = env.config.number_rules()?;
+        let number = self.name.as_deref().and_then(|name| rules.normalize(name)).map(|number| number.to_string());
         let of_noun =
             NOUNS.iter().filter(|(noun, _)| self.noun.as_deref() == Some(noun)).flat_map(|(_, tables)| *tables);
         let tables = of_noun.map(|&table| table.to_owned()).chain(self.table).collect();
@@ -109,19 +111,65 @@ impl List {
             from,
             to,
             tables,
-            name: self.name,
+            names: self.name.iter().cloned().chain(number).collect(),
             operator: self.operator,
             login: self.login,
             action: self.action,
             command: self.command,
         };
-        let entries = audit::list(&mut env.connect()?, &filter, limit, offset)?;
-        self.listing.of(
-            &entries,
-            &["id", "at", "login", "operator", "action", "table_name", "row_name", "columns", "command"],
+        let entries = page.cut(audit::list(&mut db, &filter, page.limit, page.offset)?, env);
+        if let Some(name) = self.name.filter(|_| entries.is_empty()) {
+            let known = audit::names(&mut db)?;
+            let is_known =
+                known.iter().any(|known| filter.names.iter().any(|name| *name.to_lowercase() == known.to_lowercase()));
+            if !is_known {
+                let near = nearest(&name, &known).map(|near| format!(": did you mean \"{near}\"?")).unwrap_or_default();
+                env.progress(&format!("note: nothing that has been changed is called \"{name}\"{near}"));
+            }
+        }
+        let rows = entries.iter().map(|entry| Row { entry, change: compact(entry) });
+        let rows = rows.map(|row| output::to_value(&row)).collect::<Result<Vec<Value>>>()?;
+        let names: Vec<&str> = FIELDS.iter().chain(Entry::FIELDS).map(|field| field.name).collect();
+        self.listing.of_values(
+            rows,
+            &names,
+            &["id", "at", "login", "operator", "action", "table_name", "row_name", "change", "command"],
             "No changes.",
         )
     }
+}
+
+/// What a list says of a change besides its [`Entry`].
+pub(super) const FIELDS: &[Field] = &[Field {
+    name: "change",
+    rust_type: "String",
+    about: " What an update changed, in short, for people: cut after 60 characters.",
+}];
+
+/// A change in a list.
+#[derive(Serialize)]
+struct Row<'a> {
+    change: String,
+    #[serde(flatten)]
+    entry: &'a Entry,
+}
+
+/// `status active -> paused, password changed`
+fn compact(entry: &Entry) -> String {
+    let (before, after) = (entry.before.as_ref(), entry.after.as_ref());
+    let value = |side: Option<&Value>, column: &str| match side.and_then(|side| side.get(column)) {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    };
+    let one = |column: &String| match (value(before, column), value(after, column)) {
+        // masked: only that it has changed is known
+        (before, after) if before == after => format!("{column} changed"),
+        (before, after) => format!("{column} {before} -> {after}"),
+    };
+    let whole = entry.columns.iter().map(one).collect::<Vec<_>>().join(", ");
+    let short = text::truncate(&whole, 60);
+    format!("{short}{}", if short.len() < whole.len() { "..." } else { "" })
 }
 
 /// `audit show`

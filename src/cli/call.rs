@@ -10,11 +10,11 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::number;
 use super::listing::Listing;
 use super::names::unknown;
 use super::output::{Output, Tables};
-use super::{Env, campaign, client, period, user};
+use super::period::Period;
+use super::{Env, campaign, client, user};
 use crate::call::STATUSES;
 use crate::config::Config;
 use crate::store::call::{self, Attempt, Call, Filter};
@@ -31,7 +31,8 @@ Examples:
   capconduit call export --user alice --from 2026-07-01 july.csv
   capconduit call import history.csv
 
-Times are UTC: 2026-07-01 or 2026-07-01T12:00:00Z.";
+Times are UTC: 2026-07-01, '2026-07-01 12:00', today, yesterday, -2h, -7d.
+With --tz, those of --from and --to are that zone's.";
 
 /// The verbs of `call`.
 #[derive(Debug, Subcommand)]
@@ -90,20 +91,17 @@ struct Filters {
     /// REJECTED* stands for all that begin so
     #[arg(long, value_name = "STATUS", value_delimiter = ',')]
     status: Vec<String>,
-    /// Only those that started at or after this time
-    #[arg(long, value_name = "TIME")]
-    from: Option<String>,
-    /// Only those that started before this time; a date includes its day
-    #[arg(long, value_name = "TIME")]
-    to: Option<String>,
+    #[command(flatten)]
+    period: Period,
 }
 
 impl Filters {
     /// Checks what needs no database, then looks up what is named.
     fn resolve(self, env: &Env<'_>) -> Result<(postgres::Client, Filter)> {
         check_statuses(&self.status)?;
-        let (from, to) = period::bounds(self.from.as_deref(), self.to.as_deref())?;
+        self.period.check()?;
         let mut db = env.connect()?;
+        let (from, to) = self.period.bounds(&mut db)?;
         let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let filter = Filter {
             user_id: user::id_of(&mut db, self.user.as_deref())?,
@@ -130,10 +128,9 @@ pub(super) struct List {
 impl List {
     fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
         // the newest are cut by the database, and then ordered as asked
-        let limit = number("limit", self.listing.take_limit().unwrap_or(50), 0..=i32::MAX)?.unwrap_or_default();
-        let offset = number("offset", self.listing.take_offset().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
+        let page = self.listing.page()?;
         let (mut db, filter) = self.filters.resolve(env)?;
-        let calls = call::list(&mut db, &filter, limit, offset)?;
+        let calls = page.cut(call::list(&mut db, &filter, page.limit, page.offset)?, env);
         self.listing.of(
             &calls,
             &[
@@ -164,6 +161,9 @@ fn check_statuses(statuses: &[String]) -> Result<()> {
         if !is_known {
             let known: Vec<String> = STATUSES.iter().map(|&known| known.to_owned()).collect();
             let mut error = unknown("call status", status, &known);
+            if typed.len() > 2 && "REJECTED".starts_with(typed.as_str()) {
+                error.hint = Some("REJECTED* stands for all calls that were rejected".to_owned());
+            }
             error.kind = Kind::Invalid;
             error.message = format!("\"{}\" is not a call status", status.escape_debug());
             return Err(error);

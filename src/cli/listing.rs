@@ -6,7 +6,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::input::integer;
+use super::Env;
+use super::input::{integer, number};
 use super::output::{self, Output};
 use crate::store::Fields;
 use crate::{Error, Kind, Result};
@@ -30,17 +31,42 @@ pub(super) struct Listing {
     /// Print CSV (RFC 4180) with a line of field names
     #[arg(long, conflicts_with = "json", display_order = 804)]
     csv: bool,
+    /// With --csv: a ' before what a spreadsheet would take for a formula; import does not take it off
+    #[arg(long, requires = "csv", display_order = 805)]
+    spreadsheet: bool,
+}
+
+/// How many rows of a list without end are shown where nobody says.
+const NEWEST: i32 = 50;
+
+/// What the database is asked for.
+pub(super) struct Page {
+    pub(super) limit: i32,
+    pub(super) offset: i32,
+    is_given: bool,
+}
+
+impl Page {
+    /// The rows that are shown; says so where nobody asked for an end and there is one.
+    pub(super) fn cut<T>(&self, mut rows: Vec<T>, env: &mut Env<'_>) -> Vec<T> {
+        if !self.is_given && rows.len() > NEWEST as usize {
+            rows.truncate(NEWEST as usize);
+            env.progress(&format!("note: these are the newest {NEWEST}, there are more: --limit N shows N"));
+        }
+        rows
+    }
 }
 
 impl Listing {
-    /// `--limit`, for a list that the database is to cut.
-    pub(super) fn take_limit(&mut self) -> Option<i64> {
-        self.limit.take()
-    }
-
-    /// `--offset`, for a list that the database is to cut.
-    pub(super) fn take_offset(&mut self) -> Option<i64> {
-        self.offset.take()
+    /// `--limit` and `--offset`, for a list that the database is to cut.
+    ///
+    /// # Errors
+    /// More than the database can count.
+    pub(super) fn page(&mut self) -> Result<Page> {
+        let offset = number("offset", self.offset.take().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
+        let given = number("limit", self.limit.take(), 0..=i32::MAX)?;
+        // one more than is shown says whether there are more
+        Ok(Page { limit: given.unwrap_or(NEWEST + 1), offset, is_given: given.is_some() })
     }
 
     /// The rows as they are asked for; `columns` are the fields of the table where nobody chose.
@@ -93,7 +119,7 @@ impl Listing {
             (chosen, _) => chosen.to_vec(),
         };
         if self.csv {
-            return Ok(Output::Csv { rows, columns: chosen });
+            return Ok(Output::Csv { rows, columns: chosen, spreadsheet: self.spreadsheet });
         }
         if !self.columns.is_empty() {
             rows = rows.iter().map(|row| only(row, &chosen)).collect();

@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::sheet;
 use super::watch::Frames;
 use crate::{Error, Kind, Result};
 
@@ -28,6 +29,8 @@ pub enum Output {
         rows: Vec<Value>,
         /// The fields, in order.
         columns: Vec<String>,
+        /// Whether formulas are made plain text.
+        spreadsheet: bool,
     },
     /// Text in another format that a program reads.
     Text(String),
@@ -239,7 +242,7 @@ pub fn usage(error: &clap::Error, json: bool, stdout: &mut dyn Write, stderr: &m
 fn as_json(output: &Output) -> String {
     let value = match output {
         Output::Findings { output, .. } => return as_json(output),
-        Output::Csv { rows, columns } => return csv(rows, columns),
+        Output::Csv { rows, columns, spreadsheet } => return csv(rows, columns, *spreadsheet),
         Output::Text(text) => return text.clone(),
         // printed as they are made, not here
         Output::Frames(_) | Output::Stream(_) => return String::new(),
@@ -255,7 +258,7 @@ fn as_text(output: &Output) -> String {
         Output::Findings { output, .. } => as_text(output),
         Output::List { rows, empty, .. } if rows.is_empty() => format!("{empty}\n"),
         Output::List { rows, columns, .. } => table(rows, &columns.iter().map(String::as_str).collect::<Vec<_>>()),
-        Output::Csv { rows, columns } => csv(rows, columns),
+        Output::Csv { rows, columns, spreadsheet } => csv(rows, columns, *spreadsheet),
         Output::Text(text) => text.clone(),
         Output::Frames(_) | Output::Stream(_) => String::new(),
         Output::Report { text, .. } => printable(text),
@@ -285,9 +288,10 @@ pub(super) fn table(rows: &[Value], columns: &[&str]) -> String {
 }
 
 /// A line of field names, then a line per row; nothing is an empty field, a list has `;` between.
-fn csv(rows: &[Value], columns: &[String]) -> String {
+fn csv(rows: &[Value], columns: &[String], spreadsheet: bool) -> String {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    let records = rows.iter().map(|row| columns.iter().map(|name| csv_text(field(row, name))).collect::<Vec<_>>());
+    let text = |row, name: &String| sheet::cell(csv_text(field(row, name)), spreadsheet);
+    let records = rows.iter().map(|row| columns.iter().map(|name| text(row, name)).collect::<Vec<_>>());
     for record in std::iter::once(columns.to_vec()).chain(records) {
         // writing to memory does not fail
         let _ = writer.write_record(record);
@@ -397,7 +401,7 @@ mod tests {
     fn csv_is_what_spreadsheets_read() {
         let rows = [json!({"a": "x,\"y\"", "b": null, "c": ["p", "q"]}), json!({"a": 1, "b": true, "c": []})];
         let columns = ["a", "b", "c"].map(str::to_owned);
-        assert_eq!(csv(&rows, &columns), "a,b,c\r\n\"x,\"\"y\"\"\",,p;q\r\n1,true,\r\n");
+        assert_eq!(csv(&rows, &columns, false), "a,b,c\r\n\"x,\"\"y\"\"\",,p;q\r\n1,true,\r\n");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use super::bars::Charset;
 use super::listing::Listing;
 use super::output::{self, Output};
-use super::{Env, call, campaign, client, period, user};
+use super::period::moment;
+use super::{Env, call, campaign, client, user};
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::zone::{self, Moment};
 use crate::{Error, Kind, Result};
@@ -33,13 +34,14 @@ The total is that of all rows, also of those that --limit leaves out; --csv has 
 #[command(after_help = EXAMPLES)]
 pub(super) struct Report {
     /// What calls are counted by: day, hour, weekday, campaign, client, did, seller or status; one or two
-    #[arg(long, value_name = "KEY[,KEY]", value_delimiter = ',', required = true, value_parser = key)]
+    #[arg(long, value_name = "KEY[,KEY]", value_delimiter = ',', default_value = "day", value_parser = key)]
     by: Vec<Key>,
-    /// From this time on [default: of the last 7 days for day and weekday, else of today]
-    #[arg(long, value_name = "TIME")]
+    /// From this time on: 2026-07-01, '2026-07-01 12:00', today, yesterday, -2h, -7d [default: of the last 7
+    /// days for day and weekday, else of today]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
     /// Until before this time; a date includes its day [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
     /// The time zone of days, hours and dates
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
@@ -139,8 +141,8 @@ impl Report {
             return Err(Error::new(Kind::Usage, "--by takes one key, or two that differ"));
         }
         let days = if self.by.iter().any(|key| matches!(key, Key::Day | Key::Weekday)) { 6 } else { 0 };
-        let from = self.from.as_deref().map_or(Ok(Moment::DaysAgo(days)), |text| moment("from", text, 0))?;
-        let to = self.to.as_deref().map_or(Ok(Moment::Now), |text| moment("to", text, 1))?;
+        let from = self.from.as_deref().map_or(Ok(Moment::DaysAgo(days)), |text| moment("from", text, false))?;
+        let to = self.to.as_deref().map_or(Ok(Moment::Now), |text| moment("to", text, true))?;
         let mut db = env.connect()?;
         let zone = zone::named(&mut db, &self.tz)?;
         let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
@@ -236,15 +238,6 @@ fn row(names: Map<String, Value>, tally: &Tally) -> Result<Value> {
         row.extend(figures);
     }
     Ok(row)
-}
-
-/// A time, or a date: the beginning of the local day `days` later.
-pub(super) fn moment(option: &str, text: &str, days: u64) -> Result<Moment> {
-    let day = text.parse::<NaiveDate>().ok().and_then(|day| day.checked_add_days(chrono::Days::new(days)));
-    match day {
-        Some(day) => Ok(Moment::Day(day)),
-        None => Ok(Moment::At(period::time(option, text, days)?)),
-    }
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ const SHAPES: &[Shape] = &[
     },
     array("config diff", &[Row(CHANGE)]),
     array("config apply", &[Row(CHANGE)]),
-    array("audit list", &[Row(Entry::FIELDS)]),
+    array("audit list", &[Row(super::audit::FIELDS), Row(Entry::FIELDS)]),
     object("audit show", AUDITED),
     object("route explain", &[Row(DECISION), CANDIDATES, ADVICE]),
     Shape { when: Some("--caller is given"), ..object("route explain", &[Row(DECISION), CANDIDATES, CALLER, ADVICE]) },
@@ -312,6 +312,7 @@ const IMPORTED_DIDS: &[Field] = fields! {
 const IMPORTED_CALLS: &[Field] = fields! {
     added: i64 = "New records.",
     already_there: i64 = "Records that were there.",
+    skipped: i64 = "Lines without asterisk_uniqueid.",
 };
 
 const CHANGE: &[Field] = fields! {

@@ -1,19 +1,27 @@
 //! CSV files (RFC 4180): the names in the first line say which column is which.
 
-use std::io::{Read, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::rc::Rc;
 
 use csv::{ReaderBuilder, StringRecord, Terminator, Writer, WriterBuilder};
 
 use super::names::nearest;
+use super::uses::plural;
 use crate::{Error, Result};
 
 /// Reads a file with a line of column names.
 pub(super) struct Sheet<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<io::Chain<Cursor<Vec<u8>>, R>>,
     /// In the file's order.
     names: Rc<[String]>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+/// What is wrong with a line, and how often the same was found after it.
+struct Problem {
+    line: u64,
+    what: String,
+    again: usize,
 }
 
 /// A line of a file.
@@ -38,8 +46,12 @@ impl Line {
 
 impl<R: Read> Sheet<R> {
     /// Reads the first line. `known` are the names that it may hold, `required` those that it must.
-    pub(super) fn new(input: R, known: &[&str], required: &[&str]) -> Result<Self> {
-        let mut reader = ReaderBuilder::new().flexible(true).from_reader(input);
+    pub(super) fn new(mut input: R, known: &[&str], required: &[&str]) -> Result<Self> {
+        let first = first_line(&mut input)?;
+        // spreadsheets write ; between the columns where , is in their numbers
+        let delimiter = if first.contains(&b';') && !first.contains(&b',') { b';' } else { b',' };
+        let whole = Cursor::new(first).chain(input);
+        let mut reader = ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(whole);
         let header = reader.headers().map_err(|e| Error::invalid(format!("line 1: {}", why(&e))))?;
         // a spreadsheet may put a byte order mark first
         let names: Vec<String> =
@@ -62,7 +74,7 @@ impl<R: Read> Sheet<R> {
         }
         // without its columns no line makes sense
         refuse(&problems)?;
-        Ok(Sheet { reader, names: names.into(), problems })
+        Ok(Sheet { reader, names: names.into(), problems: Vec::new() })
     }
 
     /// The next line that has the form of one; what is wrong with those before it is remembered.
@@ -83,13 +95,16 @@ impl<R: Read> Sheet<R> {
             if record.len() == self.names.len() {
                 return Ok(Some(Line { number, names: Rc::clone(&self.names), record }));
             }
-            self.problem(number, &format!("it has {} fields, not {}", record.len(), self.names.len()));
+            self.problem(number, &format!("it has {}, not {}", plural(record.len(), "field"), self.names.len()));
         }
     }
 
     /// Remembers what is wrong with a line.
     pub(super) fn problem(&mut self, line: u64, what: &str) {
-        self.problems.push(format!("line {line}: {what}"));
+        match self.problems.iter_mut().find(|there| there.what == what) {
+            Some(there) => there.again += 1,
+            None => self.problems.push(Problem { line, what: what.to_owned(), again: 0 }),
+        }
     }
 
     /// Whether nothing has been wrong so far.
@@ -99,7 +114,31 @@ impl<R: Read> Sheet<R> {
 
     /// Refuses a file with anything wrong in it.
     pub(super) fn finish(self) -> Result<()> {
-        refuse(&self.problems)
+        let line = |problem: &Problem| {
+            let again = match problem.again {
+                0 => String::new(),
+                1 => " (and in 1 more line)".to_owned(),
+                n => format!(" (and in {n} more lines)"),
+            };
+            format!("line {}: {}{again}", problem.line, problem.what)
+        };
+        refuse(&self.problems.iter().map(line).collect::<Vec<_>>())
+    }
+}
+
+/// A file's first line with its end.
+fn first_line(input: &mut impl Read) -> Result<Vec<u8>> {
+    let (mut line, mut byte) = (Vec::new(), [0]);
+    loop {
+        match input.read(&mut byte) {
+            Ok(0) => return Ok(line),
+            Ok(_) => line.push(byte[0]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(Error::failed(format!("cannot read the file: {e}"))),
+        }
+        if line.last() == Some(&b'\n') {
+            return Ok(line);
+        }
     }
 }
 
@@ -121,6 +160,14 @@ fn why(error: &csv::Error) -> &'static str {
 /// Writes a file as spreadsheets read it.
 pub(super) fn writer<W: Write>(out: W) -> Writer<W> {
     WriterBuilder::new().terminator(Terminator::CRLF).from_writer(out)
+}
+
+/// A field as it is written: for a spreadsheet with a `'` before what it would take for a formula. Numbers
+/// with their sign, as of telephones, are none.
+pub(super) fn cell(text: String, spreadsheet: bool) -> String {
+    let is_number = |text: &str| text.len() > 1 && text[1..].bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let is_formula = text.starts_with(['=', '@', '\t', '\r']) || (text.starts_with(['+', '-']) && !is_number(&text));
+    if spreadsheet && is_formula { format!("'{text}") } else { text }
 }
 
 /// A file that cannot be written; who reads it may have gone away.

@@ -16,7 +16,9 @@ use serde_json::{Map, Value};
 
 use super::bars::Charset;
 use super::output::{self, Output};
-use super::report::{Figures, moment};
+use super::period::moment;
+use super::report::Figures;
+use super::uses::plural;
 use super::watch::Frames;
 use super::{Env, campaign, user};
 use crate::ari::Ari;
@@ -55,7 +57,7 @@ pub(super) struct Status {
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     tz: String,
     /// Count calls from this time on [default: the beginning of the day]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
     /// Show it again every SECONDS [2]: in place on a terminal, else one after another (--json: one line each)
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
@@ -260,7 +262,7 @@ impl Status {
         snapshot.attempts = Some(store::status::attempts(db, filter)?);
         snapshot.links = Some(store::status::links(db, filter)?);
         snapshot.lately = Some(store::status::lately(db, LATELY_MINUTES, filter)?);
-        let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, 0))?;
+        let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, false))?;
         let scope = Scope {
             from: zone::instant(db, &zone, since)?,
             to: server.at,

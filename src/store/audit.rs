@@ -52,8 +52,8 @@ pub struct Filter {
     pub to: Option<DateTime<Utc>>,
     /// `audit_log.table_name`, one of these.
     pub tables: Vec<String>,
-    /// `audit_log.row_name`, or a part of "campaign / client".
-    pub name: Option<String>,
+    /// `audit_log.row_name`, or a part of "campaign / client": one of these, in any case.
+    pub names: Vec<String>,
     /// `audit_log.operator`
     pub operator: Option<String>,
     /// `audit_log.login`
@@ -86,7 +86,9 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
         "{SELECT}
          WHERE ($1::timestamptz IS NULL OR a.at >= $1) AND ($2::timestamptz IS NULL OR a.at < $2)
            AND ($3::text[] = '{{}}' OR a.table_name = ANY ($3))
-           AND ($4::text IS NULL OR a.row_name = $4 OR $4 = ANY (string_to_array(a.row_name, ' / ')))
+           AND ($4::text[] = '{{}}'
+                OR ARRAY(SELECT lower(n) FROM unnest($4) n)
+                && (lower(a.row_name) || string_to_array(lower(a.row_name), ' / ')))
            AND ($5::text IS NULL OR a.operator = $5) AND ($6::text IS NULL OR a.login = $6)
            AND ($7::text IS NULL OR a.action = $7)
            AND ($8::text IS NULL OR position(lower($8) IN lower(a.command)) > 0)
@@ -98,7 +100,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
             filter.from,
             filter.to,
             filter.tables,
-            filter.name,
+            filter.names,
             filter.operator,
             filter.login,
             filter.action,
@@ -106,6 +108,18 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
             limit,
             offset,
         ],
+    )?)
+}
+
+/// The names of all that has ever been changed.
+///
+/// # Errors
+/// The database's.
+pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
+    super::column(&db.rows(
+        "SELECT DISTINCT n FROM audit_log a, unnest(a.row_name || string_to_array(a.row_name, ' / ')) n
+         WHERE n <> '' ORDER BY 1",
+        args![],
     )?)
 }
 

@@ -1,6 +1,6 @@
 //! Time zones, as PostgreSQL knows them: which day and hour a moment belongs to for people somewhere.
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use postgres::GenericClient;
 
 use super::Query;
@@ -13,7 +13,9 @@ pub enum Moment {
     At(DateTime<Utc>),
     /// The first moment of a local day.
     Day(NaiveDate),
-    /// The first moment of today, or of the day so many days before.
+    /// This time of the zone's clocks.
+    Local(NaiveDateTime),
+    /// The first moment of today, or of the day so many days before; of tomorrow for -1.
     DaysAgo(i32),
     /// When the question is asked.
     Now,
@@ -48,18 +50,19 @@ pub fn named(db: &mut impl GenericClient, name: &str) -> Result<String> {
 /// # Errors
 /// The database's.
 pub fn instant(db: &mut impl GenericClient, zone: &str, moment: Moment) -> Result<DateTime<Utc>> {
-    let (day, days_ago) = match moment {
+    let (local, days_ago) = match moment {
         Moment::At(time) => return Ok(time),
         Moment::Day(day) => (Some(day.to_string()), None),
+        Moment::Local(time) => (Some(time.to_string()), None),
         Moment::DaysAgo(days) => (None, Some(days)),
         Moment::Now => (None, None),
     };
     let row = db.row(
         "SELECT coalesce(
-             ($1::date)::timestamp AT TIME ZONE $3,
+             $1::timestamp AT TIME ZONE $3,
              (date_trunc('day', now() AT TIME ZONE $3) - make_interval(days => $2)) AT TIME ZONE $3,
              now())",
-        args![day, days_ago, zone],
+        args![local, days_ago, zone],
     )?;
     Ok(row.ok_or_else(|| Error::failed("database: no time"))?.try_get(0)?)
 }

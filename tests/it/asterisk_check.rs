@@ -380,7 +380,7 @@ fn database_and_spool(system: &System) {
             let file = File::create(&record).expect("own folder");
             file.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("own file");
         },
-        &[expect("spool", "waiting", "warning", "1 records wait", "call replay")],
+        &[expect("spool", "waiting", "warning", "1 record waits", "call replay")],
         || fs::remove_dir_all(&spool).expect("own folder"),
     );
     system.finds(

@@ -282,3 +282,54 @@ fn a_change_that_is_undone_is_not_recorded() {
     database.execute("BEGIN; UPDATE clients SET name = 'x'; ROLLBACK");
     assert_eq!(recorded(&database), [""; 0]);
 }
+
+#[test]
+fn names_are_found_as_people_write_them() {
+    let database = sample();
+    database.capconduit(&["campaign", "pause", "Alice Priority"]);
+    database.capconduit(&["did", "disable", "+18005550102"]);
+    for (name, found) in [
+        ("alice priority", "Alice Priority"),
+        ("18005550102", "+18005550102"),
+        ("001 800 555-0102", "+18005550102"),
+        ("+18005550102", "+18005550102"),
+    ] {
+        let rows = audit(&database, &["list", "--name", name]);
+        assert_eq!((rows.as_array().map(Vec::len), &rows[0]["row_name"]), (Some(1), &json!(found)), "{name}");
+    }
+    let listed = |name: &str| {
+        let output = database.command().args(["audit", "list", "--name", name]).output().expect("it runs");
+        assert_eq!(output.stdout, b"No changes.\n");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    assert_eq!(
+        listed("Alice Prioritty"),
+        "note: nothing that has been changed is called \"Alice Prioritty\": did you mean \"Alice Priority\"?\n"
+    );
+    assert_eq!(listed("zebra"), "note: nothing that has been changed is called \"zebra\"\n");
+}
+
+#[test]
+fn a_list_shows_what_changed() {
+    let database = sample();
+    database.capconduit(&["campaign", "pause", "Alice Priority"]);
+    let long = "x".repeat(90);
+    database.capconduit(&["client", "set", "acme", "--name", &long]);
+    database.execute("UPDATE users SET password_hash = '$2b$12$other', full_name = 'A' WHERE username = 'alice'");
+    let table = database.capconduit(&["audit", "list"]);
+    assert!(table.contains("status active -> paused"), "{table}");
+    assert!(table.contains(&format!("name Acme Support -> {}...", "x".repeat(60 - 21))), "{table}");
+    assert!(table.contains("-> A, password_hash changed"), "{table}");
+    assert!(!table.contains("$2b$"), "{table}");
+}
+
+#[test]
+fn the_operator_is_known_without_a_login_shell() {
+    let database = sample();
+    let mut command = database.command();
+    command.env_remove("SUDO_USER").env_remove("USER").env_remove("LOGNAME");
+    assert!(command.args(["campaign", "pause", "1"]).status().expect("it runs").success());
+    let whoami = std::process::Command::new("id").arg("-un").output().expect("id runs").stdout;
+    let whoami = String::from_utf8(whoami).expect("UTF-8");
+    assert_eq!(audit(&database, &["list"])[0]["operator"], whoami.trim());
+}

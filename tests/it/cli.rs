@@ -2,6 +2,7 @@
 //! refused is in `refused`.
 
 mod refused;
+mod words;
 
 use std::io::Write;
 use std::process::Stdio;

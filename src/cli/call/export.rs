@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::super::output::{self, Output, Stream};
-use super::super::{Env, file, sheet};
+use super::super::{Env, file, sheet, uses};
 use super::Filters;
 use crate::Result;
 use crate::store::Fields;
@@ -20,26 +20,32 @@ pub(in super::super) struct Export {
     file: PathBuf,
     #[command(flatten)]
     filters: Filters,
+    /// A ' before what a spreadsheet would take for a formula; import does not take it off
+    #[arg(long)]
+    spreadsheet: bool,
 }
 
 impl Export {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let (mut db, filter) = self.filters.resolve(env)?;
         if file::is_stream(&self.file) {
-            return Ok(Output::Stream(Stream(Box::new(move |out| write(&mut db, &filter, out).map(|_| ())))));
+            return Ok(Output::Stream(Stream(Box::new(move |out| {
+                write(&mut db, &filter, self.spreadsheet, out).map(|_| ())
+            }))));
         }
         let mut count = 0;
         file::replace(&self.file, false, |out| {
-            count = write(&mut db, &filter, out)?;
+            count = write(&mut db, &filter, self.spreadsheet, out)?;
             Ok(())
         })?;
         let value = serde_json::json!({ "file": self.file, "calls": count });
-        Output::done(format!("{count} call records written to {}.", self.file.display()), &value)
+        let records = uses::plural(count, "call record");
+        Output::done(format!("{records} written to {}.", self.file.display()), &value)
     }
 }
 
 /// Writes the records as they come; returns how many there were.
-fn write(db: &mut postgres::Client, filter: &Filter, out: &mut dyn Write) -> Result<u64> {
+fn write(db: &mut postgres::Client, filter: &Filter, spreadsheet: bool, out: &mut dyn Write) -> Result<u64> {
     const AT_ONCE: i32 = 2000;
     let mut out = sheet::writer(out);
     let unwritable = |e: csv::Error| sheet::unwritable(&e);
@@ -51,8 +57,8 @@ fn write(db: &mut postgres::Client, filter: &Filter, out: &mut dyn Write) -> Res
         last = end.id;
         for call in &calls {
             let row = output::to_value(call)?;
-            out.write_record(Call::FIELDS.iter().map(|field| output::csv_text(&row[field.name])))
-                .map_err(unwritable)?;
+            let cell = |name| sheet::cell(output::csv_text(&row[name]), spreadsheet);
+            out.write_record(Call::FIELDS.iter().map(|field| cell(field.name))).map_err(unwritable)?;
             count += 1;
         }
     }

@@ -1,5 +1,6 @@
 //! `capconduit call import`: call records from elsewhere, each once, without counting them again.
 
+use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat};
@@ -8,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::output::Output;
 use super::super::sheet::{Line, Sheet};
+use super::super::uses::plural;
 use super::super::{Env, file};
 use crate::store::Fields;
 use crate::store::call::Call;
@@ -25,19 +27,29 @@ pub(in super::super) struct Import {
 
 /// What every record has.
 const REQUIRED: [&str; 4] = ["asterisk_uniqueid", "timestamp_start", "incoming_did_number", "call_status"];
-const STATUSES: [&str; 5] = ["ANSWERED", "NOANSWER", "BUSY", "FAILED", "ABANDONED"];
 /// So many records are a statement.
 const AT_ONCE: usize = 2000;
 
 impl Import {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let known: Vec<&str> = Call::FIELDS.iter().map(|field| field.name).collect();
+        // no transaction is open while another program makes up its mind
+        let piped = file::is_stream(&self.file).then(|| file::read(env, &self.file)).transpose()?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let mut history = History::begin(&mut tx)?;
-        let known: Vec<&str> = Call::FIELDS.iter().map(|field| field.name).collect();
-        let mut sheet = Sheet::new(file::open(env, &self.file)?, &known, &REQUIRED)?;
-        let mut records = Vec::new();
+        let input: Box<dyn Read> = match piped {
+            Some(text) => Box::new(Cursor::new(text)),
+            None => file::open(env, &self.file)?,
+        };
+        let mut sheet = Sheet::new(input, &known, &REQUIRED)?;
+        let (mut records, mut skipped) = (Vec::new(), 0);
         while let Some(line) = sheet.next()? {
+            // what has no name could be added again and again
+            if line.value("asterisk_uniqueid").is_none() {
+                skipped += 1;
+                continue;
+            }
             match record(&line) {
                 Ok(record) if sheet.is_good() => records.push(record),
                 Ok(_) => {}
@@ -51,8 +63,13 @@ impl Import {
         history.add(&mut tx, records)?;
         let (added, there) = history.finish(&mut tx)?;
         tx.commit()?;
-        let counts = json!({"added": added, "already_there": there});
-        Output::done(format!("{added} call records added, {there} were there already."), &counts)
+        let counts = json!({"added": added, "already_there": there, "skipped": skipped});
+        let without = match skipped {
+            0 => String::new(),
+            n => format!(" {} without asterisk_uniqueid skipped.", plural(n, "line")),
+        };
+        let message = format!("{} added, {there} there already.{without}", plural(added, "call record"));
+        Output::done(message, &counts)
     }
 }
 
@@ -134,15 +151,17 @@ fn number(name: &str, value: Option<&str>, least: i32) -> Result<Value> {
 
 fn status(value: Option<&str>) -> Result<Value> {
     let Some(value) = value else { return Ok(Value::Null) };
-    let reason = value.strip_prefix("REJECTED_").unwrap_or_default();
-    let rejected =
-        value.len() <= 50 && !reason.is_empty() && reason.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    if rejected || STATUSES.contains(&value) {
+    // other programs have words of their own
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b' ' || b == b'-';
+    let known = crate::call::STATUSES.iter().find(|known| known.eq_ignore_ascii_case(value));
+    if let Some(known) = known.filter(|known| **known != value) {
+        return Err(Error::invalid(format!("call_status is \"{value}\": it must be {known}")));
+    }
+    if value.len() <= 50 && value.starts_with(|c: char| c.is_ascii_alphabetic()) && value.bytes().all(is_word) {
         return Ok(json!(value));
     }
     Err(Error::invalid(format!(
-        "call_status is \"{}\": it must be one of {}, or REJECTED_ and the reason",
-        value.escape_debug(),
-        STATUSES.join(", ")
+        "call_status is \"{}\": it must be a word of at most 50 letters, digits, spaces, _ and -",
+        value.escape_debug()
     )))
 }

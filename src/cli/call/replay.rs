@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::Env;
 use crate::cli::output::Output;
+use crate::cli::uses::plural;
 use crate::config::Config;
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
 use crate::spool::{self, Entry, Spool, Spooled};
@@ -216,8 +217,9 @@ impl<'a> Run<'a> {
         let dir = self.spool.dir().display();
         let why = self.trouble.map(|e| format!(": {}", e.message)).unwrap_or_default();
         let output = Output::done(message, &self.summary)?;
+        let left = plural(remaining, "call record");
         let error = if remaining > 0 {
-            Error::new(Kind::Unreachable, format!("{remaining} call records remain in {dir}{why}"))
+            Error::new(Kind::Unreachable, format!("{left} in {dir} could not be delivered{why}"))
                 .hint("They are safe there. Run capconduit call replay again.")
         } else if failed + damaged > 0 {
             Error::failed(format!("{} call records were set aside in {dir}{why}", failed + damaged))

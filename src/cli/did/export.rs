@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::super::output::Output;
-use super::super::{Env, file, sheet, user};
+use super::super::{Env, file, sheet, user, uses};
 use super::COLUMNS;
 use crate::store::did::{self, Did};
 use crate::{Error, Result};
@@ -19,6 +19,9 @@ pub(in super::super) struct Export {
     /// Only this seller's
     #[arg(long, value_name = "SELLER")]
     user: Option<String>,
+    /// A ' before what a spreadsheet would take for a formula; import does not take it off
+    #[arg(long)]
+    spreadsheet: bool,
 }
 
 impl Export {
@@ -26,7 +29,7 @@ impl Export {
         let mut db = env.connect()?;
         let user_id = user::id_of(&mut db, self.user.as_deref())?;
         let dids = did::list(&mut db, user_id, None, None)?;
-        let csv = csv(&dids)?;
+        let csv = csv(&dids, self.spreadsheet)?;
         if file::is_stream(&self.file) {
             return Ok(Output::Text(csv));
         }
@@ -35,17 +38,19 @@ impl Export {
         })?;
         let count = dids.len();
         let value = serde_json::json!({ "file": self.file, "dids": count });
-        Output::done(format!("{count} DIDs written to {}.", self.file.display()), &value)
+        let dids = uses::plural(count, "DID");
+        Output::done(format!("{dids} written to {}.", self.file.display()), &value)
     }
 }
 
-fn csv(dids: &[Did]) -> Result<String> {
+fn csv(dids: &[Did], spreadsheet: bool) -> Result<String> {
     let mut out = sheet::writer(Vec::new());
     out.write_record(COLUMNS).map_err(|e| sheet::unwritable(&e))?;
     for did in dids {
         let campaigns: Vec<String> = did.campaigns.iter().map(|name| escaped(name)).collect();
         let description = did.description.as_deref().unwrap_or_default();
-        out.write_record([&did.number, &did.username, &did.status, description, &campaigns.join(";")])
+        let fields = [&did.number, &did.username, &did.status, description, &campaigns.join(";")];
+        out.write_record(fields.map(|text| sheet::cell(text.to_owned(), spreadsheet)))
             .map_err(|e| sheet::unwritable(&e))?;
     }
     let bytes = out.into_inner().map_err(|e| Error::failed(format!("cannot write the result: {e}")))?;

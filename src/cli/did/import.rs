@@ -11,7 +11,7 @@ use super::super::names::unknown;
 use super::super::output::Output;
 use super::super::sheet::{Line, Sheet};
 use super::super::{Env, file};
-use super::{COLUMNS, STATUSES, normalized};
+use super::{COLUMNS, RULES, STATUSES, normalized};
 use crate::config::Config;
 use crate::store::config::{self, Key, Link, Noun, Row, State};
 use crate::{Error, Result};
@@ -42,6 +42,9 @@ struct Work {
     changed: Vec<(i32, Map<String, Value>)>,
     changed_dids: usize,
     unchanged: usize,
+    /// New numbers that may not be what was meant: how many, and what is said of the first.
+    doubtful: usize,
+    first_doubt: String,
     link: Vec<Link>,
     unlink: Vec<Link>,
 }
@@ -68,6 +71,13 @@ impl Import {
         sheet.finish()?;
         let counts = json!({"added": work.new.len(), "changed": work.changed_dids, "unchanged": work.unchanged});
         let message = format!("{} added, {} changed, {} unchanged", work.new.len(), work.changed_dids, work.unchanged);
+        if work.doubtful > 0 {
+            let more = match work.doubtful - 1 {
+                0 => String::new(),
+                n => format!(" {n} more like it."),
+            };
+            env.progress(&format!("warning: {}.{more} {RULES}", work.first_doubt));
+        }
         if self.dry_run {
             return Output::done(format!("{message}; nothing was changed (--dry-run)."), &counts);
         }
@@ -101,6 +111,15 @@ impl Import {
             return Err(Error::invalid(format!("DID \"{number}\" is in line {first} already")));
         }
         let there = there(&number);
+        if there.is_none()
+            && let Some(stored) = config.number_rules()?.normalize(raw)
+            && let Some(doubt) = config.number_rules()?.doubt(raw, &stored)
+        {
+            work.doubtful += 1;
+            if work.doubtful == 1 {
+                work.first_doubt = format!("line {}: \"{raw}\" becomes {stored}: {doubt}", line.number);
+            }
+        }
         let owner = there.map(|row| text(row, "user"));
         let user = line.value("user").or(self.user.as_deref()).or(owner);
         let user = user.ok_or_else(|| Error::invalid("a new DID needs its seller: a user, or --user"))?;

@@ -89,7 +89,7 @@ fn what_is_refused_changes_nothing() {
         (5, "unlimited", &["setting", "set", "Alice Priority", "acme", "--total-calls-allowed", "many"]),
         (5, "at least 0", &["setting", "set", "Alice Priority", "acme", "--total-calls-allowed", "-1"]),
         (5, "2147483647", &["setting", "set", "Alice Priority", "acme", "--max-concurrency", "4294967296"]),
-        (5, "RFC 3339", &["call", "list", "--from", "yesterday"]),
+        (5, "is not a time", &["call", "list", "--from", "tomorrow"]),
         (5, "is after --to 2026-07-01", &["call", "list", "--from", "2026-07-02", "--to", "2026-07-01"]),
         // the command line itself
         (2, "a whole number from 1", &["setting", "set", "Alice Priority", "acme", "--weight", "many"]),

@@ -1,0 +1,217 @@
+//! Words, places and numbers that people get nearly right: understood, or said what was meant.
+
+use std::io::{Read, Write};
+
+use super::{Outcome, json, refused, run, sample};
+
+/// What a person reads of a command that succeeds.
+#[track_caller]
+fn told(database: &super::Database, arguments: &[&str]) -> Outcome {
+    let outcome = run(database, "", arguments);
+    assert_eq!(outcome.code, 0, "{arguments:?}: {}", outcome.stderr);
+    outcome
+}
+
+#[test]
+fn verbs_have_other_names() {
+    let database = sample();
+    for (verb, status) in
+        [("suspend", "paused"), ("unpause", "active"), ("deactivate", "inactive"), ("resume", "active")]
+    {
+        assert_eq!(json(&database, &["campaign", verb, "1"])["status"], status, "{verb}");
+    }
+    json(&database, &["client", "create", "zeta", "--name", "Z", "--contact", "sip:192.0.2.1"]);
+    assert_eq!(json(&database, &["client", "update", "zeta", "--name", "Zeta"])["name"], "Zeta");
+    assert_eq!(json(&database, &["client", "info", "zeta"]), json(&database, &["client", "get", "zeta"]));
+    assert_eq!(json(&database, &["client", "ls"]), json(&database, &["client", "list"]));
+    json(&database, &["client", "rm", "zeta", "--yes"]);
+    // help keeps to one word
+    let help = told(&database, &["campaign", "--help"]).stdout;
+    assert!(!help.contains("resume") && !help.contains("create"), "{help}");
+}
+
+#[test]
+fn removing_is_suggested_for_a_slip_of_it_only() {
+    let database = sample();
+    for verb in ["reset", "resme", "rename", "move"] {
+        let why = refused(&database, 2, &["setting", verb, "1"]);
+        assert!(!why.contains("remove"), "{verb}: {why}");
+    }
+    assert!(refused(&database, 2, &["setting", "remvoe", "1"]).contains("'remove'"));
+}
+
+#[test]
+fn options_in_the_wrong_place_are_shown_the_right_one() {
+    let database = sample();
+    let why = refused(&database, 2, &["client", "set", "acme", "--qualify-frequency", "0"]);
+    assert!(why.contains("that is capconduit pjsip set acme --qualify-frequency"), "{why}");
+    let why = refused(&database, 2, &["setting", "set", "Alice Priority", "acme", "--max-calls", "5"]);
+    assert!(why.contains("that is --max-concurrency here"), "{why}");
+    let why = refused(&database, 2, &["client", "set", "acme", "--no-such-thing", "5"]);
+    assert!(!why.contains("that is"), "{why}");
+}
+
+#[test]
+fn a_setting_named_wrongly_says_how() {
+    let database = sample();
+    for verb in [&["show"][..], &["set", "--weight", "5"], &["disable"], &["remove", "--yes"]] {
+        let swapped = [&["setting", verb[0], "acme", "Alice Priority"], &verb[1..]].concat();
+        let why = refused(&database, 3, &swapped);
+        assert!(why.contains("\"acme\" is a client: the campaign comes first."), "{why}");
+        assert!(why.contains(&format!("setting {} 'Alice Priority' acme", verb[0])), "{why}");
+        let alone = [&["setting", verb[0], "Alice Priority"], &verb[1..]].concat();
+        let why = refused(&database, 2, &alone);
+        assert!(why.contains(&format!("capconduit setting {} 'Alice Priority' CLIENT", verb[0])), "{why}");
+    }
+    let why = refused(&database, 3, &["setting", "add", "acme", "Alice Priority", "--max-concurrency", "1"]);
+    assert!(why.contains("capconduit setting add 'Alice Priority' acme"), "{why}");
+}
+
+#[test]
+fn doubtful_numbers_are_stored_with_a_warning() {
+    let database = sample();
+    let add = |number| told(&database, &["did", "add", number, "--user", "alice"]).stderr;
+    assert_eq!(add("+18005550131"), "");
+    assert_eq!(add("0018005550132"), "");
+    let warning = add("8005550133");
+    assert!(
+        warning.contains("\"8005550133\" is stored as +8005550133") && warning.contains("country code"),
+        "{warning}"
+    );
+    assert!(warning.contains("CAPCONDUIT_NUMBER_RULES"), "{warning}");
+    assert!(add("+555").contains("fewer than 7 digits"));
+    let set = told(&database, &["did", "set", "+555", "--number", "8005550134"]).stderr;
+    assert!(set.contains("is stored as +8005550134"), "{set}");
+    let csv = "number,user\n8005550141,alice\n+18005550142,alice\n8005550143,alice\n";
+    let import = run(&database, csv, &["did", "import", "-"]);
+    assert_eq!(import.code, 0);
+    assert!(import.stderr.contains("line 2: \"8005550141\" becomes +8005550141"), "{}", import.stderr);
+    assert!(import.stderr.contains("1 more like it"), "{}", import.stderr);
+    // what is there is as it was
+    assert_eq!(run(&database, csv, &["did", "import", "-"]).stderr, "");
+    let explained = json(&database, &["route", "explain", "5550142"])["advice"].to_string();
+    assert!(explained.contains("+18005550142") && explained.contains("CAPCONDUIT_NUMBER_RULES"), "{explained}");
+}
+
+#[test]
+fn what_is_said_is_grammatical_and_said_once() {
+    let database = sample();
+    json(&database, &["setting", "set", "Alice Priority", "acme", "--current-total-calls", "1"]);
+    let note = told(&database, &["setting", "set", "Alice Priority", "acme", "--total-calls-allowed", "1"]).stderr;
+    assert_eq!(note, "note: it has had 1 call: it gets no more\n");
+    let status = run(&database, "", &["status"]).stdout;
+    assert!(status.contains("has had its 1 call\n"), "{status}");
+    let why = refused(&database, 5, &["call", "list", "--status", "rejected"]);
+    assert!(why.contains("REJECTED* stands for"), "{why}");
+    assert_eq!(told(&database, &["report"]).stdout, told(&database, &["report", "--by", "day"]).stdout);
+    let document = told(&database, &["config", "export"]).stdout.replace("\"Acme Support\"", "\"Acme\"");
+    let diff = run(&database, &document, &["config", "diff", "-"]);
+    assert_eq!((diff.code, diff.stderr.as_str()), (1, ""));
+    assert!(
+        diff.stdout.ends_with("0 added, 1 changed, 0 removed: capconduit config apply makes it so.\n"),
+        "{}",
+        diff.stdout
+    );
+    let script = run(&database, &document, &["config", "diff", "-", "--json"]);
+    assert!(script.code == 1 && script.stderr.contains("\"kind\":\"failed\""), "{}", script.stderr);
+}
+
+#[test]
+fn times_are_taken_as_people_write_them() {
+    let database = sample();
+    database.execute("DELETE FROM call_logs");
+    database.execute(
+        "INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status, asterisk_uniqueid) VALUES
+         ('+12', now() - interval '90 min', 'BUSY', 'ninety'), ('+12', now() - interval '9 days', 'BUSY', 'nine'),
+         ('+12', date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '1 min', 'BUSY', 'eve'),
+         ('+12', '2026-07-01T22:30:00Z', 'BUSY', 'july')",
+    );
+    let calls = |options: &[&str]| -> Vec<String> {
+        let calls = json(&database, &[&["call", "list", "--sort", "asterisk_uniqueid"], options].concat());
+        let id = |call: &serde_json::Value| call["asterisk_uniqueid"].as_str().expect("a text").to_owned();
+        calls.as_array().expect("a list").iter().map(id).collect()
+    };
+    let has = |options: &[&str], id: &str| calls(options).iter().any(|call| call == id);
+    assert!(
+        has(&["--from", "-2h"], "ninety") && !has(&["--from", "-1h"], "ninety") && !has(&["--from", "-2h"], "nine")
+    );
+    assert!(has(&["--from", "-2w"], "nine") && has(&["--to", "-7d"], "nine"));
+    assert!(has(&["--from", "yesterday", "--to", "yesterday"], "eve") && !has(&["--from", "today"], "eve"));
+    assert!(!has(&["--to", "yesterday", "--from", "yesterday"], "nine"));
+    let july = ["--from", "2026-07-01 22:30", "--to", "2026-07-01 22:31"];
+    assert_eq!(calls(&july), ["july"]);
+    // half past midnight of the next day there
+    assert_eq!(calls(&["--from", "2026-07-02", "--to", "2026-07-02", "--tz", "Europe/Berlin"]), ["july"]);
+    assert_eq!(calls(&["--from", "2026-07-02 00:30", "--to", "2026-07-02 00:31", "--tz", "Europe/Berlin"]), ["july"]);
+    let why = refused(&database, 5, &["call", "list", "--from", "today", "--to", "yesterday"]);
+    assert!(why.contains("--from today is after --to yesterday"), "{why}");
+    let why = refused(&database, 5, &["call", "list", "--from", "tomorrow"]);
+    assert!(why.contains("is not a time") && why.contains("-2h"), "{why}");
+    refused(&database, 5, &["call", "list", "--tz", "Nowhere/Town"]);
+    json(&database, &["report", "--from", "-2h"]);
+    json(&database, &["status", "--since", "yesterday"]);
+    json(&database, &["audit", "list", "--from", "today", "--tz", "America/New_York"]);
+}
+
+#[test]
+fn a_list_that_is_cut_says_so() {
+    let database = sample();
+    let add = |from: u32, to: u32| {
+        database.execute(&format!(
+            "INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status, asterisk_uniqueid)
+             SELECT '+12', now(), 'BUSY', 'n-' || n FROM generate_series({from}, {to}) n"
+        ));
+    };
+    let list = |options: &[&str]| told(&database, &[&["call", "list", "--did", "+12"], options].concat());
+    add(1, 50);
+    assert_eq!(list(&[]).stderr, "");
+    add(51, 51);
+    let cut = list(&[]);
+    assert_eq!(cut.stderr, "note: these are the newest 50, there are more: --limit N shows N\n");
+    assert_eq!(cut.stdout.lines().count(), 51);
+    assert_eq!(list(&["--csv"]).stderr, cut.stderr);
+    assert_eq!(list(&["--limit", "50"]).stderr, "");
+    assert_eq!(list(&["--limit", "51"]).stdout.lines().count(), 52);
+    assert_eq!(json(&database, &["call", "list", "--did", "+12"]).as_array().map(Vec::len), Some(50));
+}
+
+#[test]
+fn ctrl_c_at_a_password_leaves_the_terminal_with_its_echo() {
+    let database = sample();
+    // a terminal of its own, whose settings are asked for after the program has ended
+    let program = database.command().get_program().to_str().expect("UTF-8").to_owned();
+    let script = format!("trap : INT; {program} user passwd alice; echo code $?; stty -a");
+    let mut command = std::process::Command::new("script");
+    command.args(["-qfec", &script, "/dev/null"]).env("SHELL", "/bin/sh");
+    for (name, value) in database.command().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("script runs");
+    let mut stdout = child.stdout.take().expect("piped");
+    let (mut seen, mut bytes) = (String::new(), [0; 1024]);
+    while !seen.contains("New password of alice: ") {
+        let n = stdout.read(&mut bytes).expect("it writes");
+        assert!(n > 0, "{seen}");
+        seen.push_str(&String::from_utf8_lossy(&bytes[..n]));
+    }
+    child.stdin.as_mut().expect("piped").write_all(b"\x03").expect("it reads");
+    stdout.read_to_string(&mut seen).expect("it ends");
+    child.wait().expect("it ends");
+    assert!(seen.contains("code 130"), "{seen}");
+    assert!(seen.contains(" echo ") && !seen.contains("-echo "), "{seen}");
+}
+
+#[test]
+fn a_login_that_postgresql_does_not_know_is_told_what_makes_it() {
+    let database = sample();
+    let url = database.url.replace("//postgres", "//nosuch");
+    let output = database.command().env("DATABASE_URL", url).args(["user", "list"]).output().expect("it runs");
+    assert!(database.url.contains("//postgres"), "another login was tried");
+    let why = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(6), "{why}");
+    assert!(why.contains("createuser nosuch; createdb --owner nosuch") && !why.contains("db roles"), "{why}");
+}
