@@ -289,6 +289,7 @@ DECLARE
     grace constant interval := '60 seconds';
     campaign_class constant integer := 1128481603;
     looked_in  integer;
+    asked constant timestamptz := clock_timestamp();
     looked_at  timestamptz;
     claimed    timestamptz;
     target     record;
@@ -379,6 +380,12 @@ BEGIN
     dial_timeout := least(target.dial_timeout_seconds, 86400);
     SELECT coalesce(max(a.attempt_number), 0) + 1 INTO attempt_number
     FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid;
+
+    -- Who asks waits for 5 s at most. Nothing is claimed for one who has gone on without the answer. (A
+    -- cancel request instead would end PgBouncer 1.18, which dies of one whose sender does not wait.)
+    IF clock_timestamp() > asked + interval '4.5 seconds' THEN
+        RAISE EXCEPTION 'the claim came too late: nobody waits for it any more' USING ERRCODE = 'query_canceled';
+    END IF;
 
     -- Only the first choice of a call moves the turn; where one link is alone there is no turn to take.
     IF attempt_number = 1 THEN

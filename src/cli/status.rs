@@ -18,7 +18,6 @@ use super::bars::Charset;
 use super::output::{self, Output};
 use super::period::moment;
 use super::report::Figures;
-use super::uses::plural;
 use super::watch::Frames;
 use super::{Env, campaign, user};
 use crate::ari::Ari;

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::harness::agi::AgiServer;
 use crate::harness::asterisk::{Asterisk, Options};
+use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::sip::{Behaviour, Calls, Centre, Then};
 use crate::harness::site::{Link, Site};
@@ -58,6 +60,48 @@ fn a_server_that_is_not_there_or_does_not_answer_is_no_decision() {
     }
     let files: String = spooled(folder.path()).iter().map(|p| std::fs::read_to_string(p).expect("readable")).collect();
     assert!(!files.contains("secret"), "{files}");
+}
+
+#[test]
+fn a_statement_that_is_given_up_claims_nothing_later() {
+    let postgres = Postgres::shared();
+    let database = postgres.database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]);
+    let pooler = PgBouncer::start_with(postgres, &database, 5);
+    database.execute(
+        "DO $$ BEGIN EXECUTE format('ALTER FUNCTION %s SET lock_timeout = 0', 'cc_route'::regproc::oid::regprocedure); END $$",
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let serve = |database: &Database| AgiServer::start(database.command(), free_port("127.0.0.1"), &["--workers", "1"]);
+    for (n, through) in [&database, &pooler.database].into_iter().enumerate() {
+        let server = serve(through);
+        // its connection is kept from now on
+        assert!(server.ask("route", &agi::dialled(&format!("c-{n}.0"), &site.did)).contains("\"proceed,,,"));
+        let mut administrator = database.connect();
+        administrator
+            .batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock(1128481603, {})", site.campaign_id))
+            .expect("the campaign's lock");
+        let url = through.url.clone();
+        let mut program = agi::command("cc-route", &url, folder.path());
+        let said = agi::dialled(&format!("c-{n}.1"), &site.did);
+        let output = std::thread::scope(|scope| {
+            let program = scope.spawn(|| agi::run(&mut program, &said));
+            // the kept connection and a new one
+            let sent = server.ask("route", &agi::dialled(&format!("c-{n}.2"), &site.did));
+            assert_eq!(sent.lines().count(), 1, "{sent}");
+            program.join().expect("it ends")
+        });
+        let sent = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(sent.contains("\"error,unreachable,42\""), "{sent}");
+        administrator.batch_execute("COMMIT").expect("commit");
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                       AND state = 'active' AND query LIKE 'SELECT * FROM cc_route(%'";
+        wait_for("the statements to be over", || database.value(waiting) == "0");
+        assert!(server.ask("route", &agi::dialled(&format!("c-{n}.3"), &site.did)).contains("\"proceed,,,"));
+        let calls =
+            format!("SELECT asterisk_uniqueid FROM call_attempts WHERE asterisk_uniqueid LIKE 'c-{n}.%' ORDER BY id");
+        assert_eq!(database.query(&calls), [format!("c-{n}.0"), format!("c-{n}.3")]);
+    }
 }
 
 #[test]
