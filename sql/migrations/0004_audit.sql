@@ -77,6 +77,7 @@ CREATE FUNCTION cc_audit_name(p_table text, p_row jsonb) RETURNS text LANGUAGE s
                                   || cc_audit_parent('dids', p_row ->> 'did_id')
         WHEN 'campaign_client_settings' THEN cc_audit_parent('campaigns', p_row ->> 'campaign_id') || ' / '
                                              || cc_audit_parent('clients', p_row ->> 'client_id')
+        WHEN 'database_roles' THEN p_row ->> 'role_name'
         ELSE p_row ->> 'id'
     END
 $$;
@@ -110,6 +111,13 @@ BEGIN
     PERFORM cc_audit_guard(TG_TABLE_SCHEMA);
     IF TG_OP = 'UPDATE' THEN
         SELECT array_agg(n.key) INTO changed FROM jsonb_each(new_row) n WHERE old_row -> n.key IS DISTINCT FROM n.value;
+        -- moved alone it says what the counter is to be worth
+        IF old_row -> 'current_total_calls' = new_row -> 'current_total_calls'
+            AND to_jsonb(OLD) -> 'total_calls_base' <> to_jsonb(NEW) -> 'total_calls_base' THEN
+            old_row := old_row || jsonb_build_object('total_calls_base', to_jsonb(OLD) -> 'total_calls_base');
+            new_row := new_row || jsonb_build_object('total_calls_base', to_jsonb(NEW) -> 'total_calls_base');
+            changed := array_append(changed, 'total_calls_base');
+        END IF;
         IF changed IS NULL THEN
             RETURN NULL;
         END IF;
@@ -134,7 +142,7 @@ DECLARE
     gone_rows jsonb;
 BEGIN
     PERFORM cc_audit_guard(TG_TABLE_SCHEMA);
-    IF TG_OP = 'DELETE' THEN
+    IF TG_OP <> 'TRUNCATE' THEN
         SELECT jsonb_build_object('rows', count(*), 'from', min(g.timestamp_start), 'to', max(g.timestamp_start))
         INTO gone_rows FROM gone g;
     ELSE
@@ -178,8 +186,13 @@ CREATE TRIGGER "AuditUpdate" AFTER UPDATE ON campaign_client_settings FOR EACH R
           OR NEW.current_total_calls <> OLD.current_total_calls
              AND (NEW.current_total_calls <> OLD.current_total_calls + 1
                   OR NEW.total_calls_base <> OLD.total_calls_base
-                  OR current_setting('capconduit.repair', true) = 'on'))
+                  OR current_setting('capconduit.repair', true) = 'on')
+          -- the removal of old records, which is recorded itself, moves it from within a trigger
+          OR NEW.total_calls_base <> OLD.total_calls_base AND pg_trigger_depth() = 0)
     EXECUTE FUNCTION cc_audit();
 
 CREATE TRIGGER "Audit" AFTER DELETE ON call_logs REFERENCING OLD TABLE AS gone
     FOR EACH STATEMENT EXECUTE FUNCTION cc_audit_removal();
+-- A record is written once. What a removal sets to null in them follows from it, and comes from a trigger.
+CREATE TRIGGER "AuditUpdate" AFTER UPDATE ON call_logs REFERENCING OLD TABLE AS gone
+    FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION cc_audit_removal();

@@ -14,3 +14,6 @@ CREATE UNIQUE INDEX database_roles_user_id_key ON database_roles (user_id);
 CREATE UNIQUE INDEX database_roles_purpose_key ON database_roles (purpose) WHERE purpose <> 'seller';
 -- Whoever could write here could make himself another seller.
 SELECT cc_owner_only('database_roles');
+
+CREATE TRIGGER "Audit" AFTER INSERT OR UPDATE OR DELETE ON database_roles
+    FOR EACH ROW EXECUTE FUNCTION cc_audit();

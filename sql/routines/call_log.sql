@@ -48,7 +48,7 @@ BEGIN
     IF NOT FOUND THEN
         SELECT r.user_id, r.did_id, r.campaign_id, s.client_id, s.id AS setting_id
         INTO link FROM cc_resolve_did(p_did) r
-        LEFT JOIN campaign_client_settings s ON s.id = p_setting_id;
+        LEFT JOIN campaign_client_settings s ON s.id = p_setting_id AND s.campaign_id = r.campaign_id;
     END IF;
     IF p_call_status LIKE 'REJECTED%' THEN
         link.client_id := NULL;

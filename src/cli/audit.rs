@@ -12,7 +12,7 @@ use super::output::{self, Output};
 use super::period::Period;
 use crate::store::audit::{self, Entry, Filter};
 use crate::store::{Field, Fields};
-use crate::{Error, Result, text};
+use crate::{Error, Kind, Result, text};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +25,7 @@ end, psql. Operator and command are what capconduit says of itself. Passwords ar
 that they changed. Times are UTC.";
 
 /// Nouns of the command line, each with its tables.
-const NOUNS: [(&str, &[&str]); 7] = [
+const NOUNS: [(&str, &[&str]); 8] = [
     ("user", &["users"]),
     ("client", &["clients"]),
     ("pjsip", &["pjsip_endpoints", "pjsip_aors", "pjsip_auths"]),
@@ -33,8 +33,9 @@ const NOUNS: [(&str, &[&str]); 7] = [
     ("campaign", &["campaigns", "campaign_dids"]),
     ("setting", &["campaign_client_settings"]),
     ("call", &["call_logs"]),
+    ("db", &["database_roles"]),
 ];
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "users",
     "clients",
     "pjsip_endpoints",
@@ -45,6 +46,7 @@ const TABLES: [&str; 10] = [
     "campaign_dids",
     "campaign_client_settings",
     "call_logs",
+    "database_roles",
 ];
 const ACTIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
 
@@ -117,7 +119,7 @@ impl List {
             action: self.action,
             command: self.command,
         };
-        let entries = page.cut(audit::list(&mut db, &filter, page.limit, page.offset)?, env);
+        let entries = page.cut(audit::list(&mut db, &filter, page.limit, page.offset).map_err(explain)?, env);
         if let Some(name) = self.name.filter(|_| entries.is_empty()) {
             let known = audit::names(&mut db)?;
             let is_known =
@@ -172,6 +174,14 @@ fn compact(entry: &Entry) -> String {
     format!("{short}{}", if short.len() < whole.len() { "..." } else { "" })
 }
 
+/// What a seller's login is told.
+fn explain(error: Error) -> Error {
+    match error.kind {
+        Kind::Permission => error.hint("The audit is the administrator's to read."),
+        _ => error,
+    }
+}
+
 /// `audit show`
 #[derive(Debug, Args)]
 pub(super) struct Show {
@@ -190,7 +200,8 @@ struct Change<'a> {
 
 impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let entry = audit::find(&mut env.connect()?, self.id)?.ok_or_else(|| Error::not_found("change", self.id))?;
+        let found = audit::find(&mut env.connect()?, self.id).map_err(explain)?;
+        let entry = found.ok_or_else(|| Error::not_found("change", self.id))?;
         let (before, after) = (entry.before.clone().unwrap_or_default(), entry.after.clone().unwrap_or_default());
         let side = if after.is_object() { &after } else { &before };
         let changes = side.as_object().into_iter().flat_map(|fields| fields.keys());

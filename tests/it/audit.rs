@@ -183,7 +183,6 @@ fn counting_a_call_is_no_change_and_costs_no_call_of_the_trigger() {
     let one_more = "UPDATE campaign_client_settings SET current_total_calls = 21, updated_at = now()
                     WHERE current_total_calls = 20";
     assert_eq!(session.execute(one_more, &[]).expect("counted"), 1);
-    session.batch_execute("UPDATE campaign_client_settings SET total_calls_base = 5 WHERE id = 2").expect("moved");
     session.batch_execute("SELECT pg_stat_force_next_flush()").expect("flushed");
     assert_eq!((recorded(&database), database.value(calls).as_str()), (Vec::<String>::new(), "0"));
 
@@ -332,4 +331,36 @@ fn the_operator_is_known_without_a_login_shell() {
     let whoami = std::process::Command::new("id").arg("-un").output().expect("id runs").stdout;
     let whoami = String::from_utf8(whoami).expect("UTF-8");
     assert_eq!(audit(&database, &["list"])[0]["operator"], whoami.trim());
+}
+
+#[test]
+fn what_moves_a_total_or_a_record_or_a_login_is_recorded() {
+    let database = sample();
+    let setting =
+        database.value("SELECT campaign_client_setting_id FROM call_logs WHERE call_status = 'ANSWERED' LIMIT 1");
+    database.execute(&format!(
+        "UPDATE campaign_client_settings SET total_calls_base = total_calls_base + 5 WHERE id = {setting}"
+    ));
+    let rows = recorded(&database);
+    assert!(rows.len() == 1 && rows[0].contains("total_calls_base"), "{rows:?}");
+    database.execute("UPDATE call_logs SET billsec_seconds = 0");
+    let rows = recorded(&database);
+    assert!(rows.len() == 1 && rows[0].starts_with("update call_logs|{") && rows[0].contains("rows"), "{rows:?}");
+    database.execute("UPDATE call_logs SET billsec_seconds = 0 WHERE id = -1");
+    assert_eq!(recorded(&database), [""; 0]);
+    database.execute("INSERT INTO database_roles (role_name, purpose) VALUES ('somebody', 'report')");
+    let rows = recorded(&database);
+    assert!(rows.len() == 1 && rows[0].starts_with("insert database_roles somebody|"), "{rows:?}");
+    // what follows from a removal is not recorded beside it
+    database.execute("DELETE FROM call_logs");
+    assert_eq!(recorded(&database).len(), 1);
+    database.capconduit(&["db", "seed"]);
+    // a counted call is none either, and a link of another campaign counts nothing
+    let foreign = database.value("SELECT min(id) FROM campaign_client_settings WHERE campaign_id = 3");
+    let counter = format!("SELECT current_total_calls FROM campaign_client_settings WHERE id = {foreign}");
+    let before = database.value(&counter);
+    database.execute(&format!(
+        "SELECT cc_log_call('+18005550101', '', '', now(), now(), now(), 1, 1, 'ANSWERED', 16, '', 'x-1', '', '', {foreign})"
+    ));
+    assert_eq!((database.value(&counter), recorded(&database)), (before, vec![]));
 }
