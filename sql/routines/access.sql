@@ -6,9 +6,10 @@
 --   cc_password_set    whether a user has a password, for who may not see the hash
 --   cc_grant_access    applies all of it again: after each step of a migration, and by `db roles`
 
--- By session_user, which neither SET ROLE nor a function that runs as its owner changes.
+-- One who is not active is none: he sees nothing. By session_user, which neither SET ROLE nor a function that runs as its owner changes.
 CREATE OR REPLACE FUNCTION cc_seller_user_id() RETURNS integer LANGUAGE sql STABLE AS $$
-    SELECT r.user_id FROM database_roles r WHERE r.role_name = session_user AND r.purpose = 'seller'
+    SELECT r.user_id FROM database_roles r JOIN users u ON u.id = r.user_id AND u.status = 'active'
+    WHERE r.role_name = session_user AND r.purpose = 'seller'
 $$;
 SELECT cc_as_owner('cc_seller_user_id');
 
@@ -170,7 +171,7 @@ BEGIN
                 '{id,username,email,role,status,full_name,company_name,created_at,updated_at}');
             PERFORM cc_grant_columns('UPDATE', 'users', role.name,
                 '{email,password_hash,full_name,company_name,updated_at}');
-            PERFORM cc_grant_columns('SELECT', 'clients', role.name, '{id,client_identifier,name,department,status}');
+            PERFORM cc_grant_columns('SELECT', 'clients', role.name, '{id,client_identifier,name,department,status,created_at,updated_at}');
             EXECUTE format('GRANT SELECT ON dids, campaigns, campaign_dids, campaign_client_settings TO %s', role.name);
             EXECUTE format('GRANT SELECT ON call_logs, call_attempts TO %s', role.name);
             PERFORM cc_grant_columns('INSERT, UPDATE', 'dids', role.name, '{number,user_id,status,description,updated_at}');

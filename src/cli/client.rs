@@ -94,6 +94,9 @@ struct Whole {
 
 fn whole(db: &mut impl GenericClient, name: &str) -> Result<Whole> {
     let client = find(db, name)?;
+    if !client::are_whole(db)? {
+        return Ok(Whole { client, endpoint: None, aor: None, auth: None });
+    }
     let pjsip = of_client(db, client.id)?;
     Ok(Whole { client, endpoint: pjsip.endpoint, aor: pjsip.aor, auth: pjsip.auth })
 }

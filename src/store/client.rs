@@ -35,6 +35,23 @@ row! {
 }
 
 const SELECT: &str = "SELECT c.*, a.contact FROM clients c LEFT JOIN pjsip_aors a ON a.client_id = c.id";
+/// What a seller may read of it; where its calls go is not his business.
+const SELECT_PUBLIC: &str = "SELECT c.id, c.client_identifier, c.name, c.department, c.status, NULL::text AS contact,
+    NULL::text AS notes, NULL::integer AS created_by, c.created_at, c.updated_at FROM clients c";
+
+/// Whether this login may read all of a client: a seller's may not.
+///
+/// # Errors
+/// The database's.
+pub fn are_whole(db: &mut impl GenericClient) -> Result<bool> {
+    let sql = "SELECT 1 WHERE has_column_privilege('clients', 'notes', 'SELECT')
+                           OR NOT has_column_privilege('clients', 'name', 'SELECT')";
+    Ok(db.row(sql, args![])?.is_some())
+}
+
+fn select(db: &mut impl GenericClient) -> Result<&'static str> {
+    Ok(if are_whole(db)? { SELECT } else { SELECT_PUBLIC })
+}
 
 /// What is to be changed; None stays as it is, an empty text clears a nullable column.
 #[derive(Debug, Default, PartialEq)]
@@ -67,7 +84,8 @@ pub struct Usage {
 /// # Errors
 /// The database's.
 pub fn list(db: &mut impl GenericClient, status: Option<&str>) -> Result<Vec<Client>> {
-    let sql = format!("{SELECT} WHERE ($1::text IS NULL OR c.status = $1) ORDER BY c.client_identifier");
+    let select = select(db)?;
+    let sql = format!("{select} WHERE ($1::text IS NULL OR c.status = $1) ORDER BY c.client_identifier");
     super::all(&db.rows(&sql, args![status])?)
 }
 
@@ -76,8 +94,9 @@ pub fn list(db: &mut impl GenericClient, status: Option<&str>) -> Result<Vec<Cli
 /// # Errors
 /// The database's.
 pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Client>> {
+    let select = select(db)?;
     let sql =
-        format!("{SELECT} WHERE c.client_identifier = $1 OR c.id = $2 ORDER BY c.client_identifier = $1 DESC LIMIT 1");
+        format!("{select} WHERE c.client_identifier = $1 OR c.id = $2 ORDER BY c.client_identifier = $1 DESC LIMIT 1");
     super::one(db.row(&sql, args![name, super::as_id(name)])?)
 }
 

@@ -886,6 +886,8 @@ fn the_cli_works_for_a_seller() {
         &["did", "enable", "+18005550102"],
         &["did", "export"],
         &["call", "export"],
+        &["client", "list"],
+        &["client", "show", "acme"],
         &["status"],
         &["status", "--check"],
         &["report", "--by", "day"],
@@ -904,6 +906,12 @@ fn the_cli_works_for_a_seller() {
     let mut child = password.stdout(Stdio::null()).spawn().expect("it runs");
     child.stdin.take().expect("piped").write_all(b"correct horse\n").expect("read");
     assert!(child.wait().expect("it ends").success());
+
+    let audit = alice.command().args(["audit", "list"]).output().expect("it runs");
+    let said = String::from_utf8_lossy(&audit.stderr).into_owned();
+    assert!(said.contains("The audit is the administrator's to read."), "{said}");
+    let client = alice.capconduit(&["client", "show", "acme", "--json"]);
+    assert!(client.contains("\"name\"") && !client.contains("sip:"), "{client}");
 
     for (code, arguments) in [
         (6, &["user", "set", "alice", "--role", "admin"][..]),
@@ -1183,6 +1191,14 @@ fn a_seller_s_login_is_removed() {
     assert!(!access.file("seller-alice.env").exists());
     assert_eq!(access.command(&["--remove-seller", "alice", "--yes"]).status.code(), Some(3));
     assert_eq!(access.command(&["--remove-seller", "staff", "--yes"]).status.code(), Some(3));
+
+    // one who is suspended sees nothing, and changes nothing
+    access.owner.execute("UPDATE users SET status = 'suspended' WHERE username = 'bob'");
+    assert_eq!(bob.value("SELECT count(*) FROM dids"), "0");
+    denied(&bob, "INSERT INTO dids (number, user_id) VALUES ('+1555', 4)");
+    denied(&bob, "SELECT cc_remove_own('dids', 3)");
+    access.owner.execute("UPDATE users SET status = 'active' WHERE username = 'bob'");
+    assert_ne!(bob.value("SELECT count(*) FROM dids"), "0");
 
     // a user who is gone leaves a login that sees nothing, and that can be removed
     access.owner.execute("DELETE FROM users WHERE username = 'bob'");

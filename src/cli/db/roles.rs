@@ -33,14 +33,26 @@ calls, PREFIX_admin is for this program, PREFIX_report reads everything but pass
 PREFIX_seller_USER, who sees and changes only what is his own, in psql too.
 
 Their passwords go into files: capconduit.env (agi, for Asterisk's group), admin.env (admin and
-asterisk), report.env and seller-USER.env, for the owner only. A URL that is replaced is kept in
-owner.env: db migrate and db roles need the owner of the tables, here with CREATEROLE.
+asterisk), report.env and seller-USER.env, for the owner only. owner.env says how the owner of
+the tables was reached, here with CREATEROLE: db migrate, db roles and db status look there.
+
+A seller is given the line of seller-USER.env, by a way that nobody else reads: DATABASE_URL for
+this program, in his environment or in a file that CAPCONDUIT_ENV_FILE names, and the URL for psql.
+He has no DELETE in psql, but SELECT cc_remove_own('dids', ID), or 'campaigns' or
+'campaign_client_settings', and SELECT cc_remove_own('campaign_dids', CAMPAIGN_ID, DID_ID).
+A seller who is not active sees nothing.
+
+Other logins, as of a web back end, keep what they were granted, but for TRIGGER. Row security is
+on for the sellers' tables: for such a login COPY table FROM is refused and pg_dump needs
+--enable-row-security, unless it owns the tables or has BYPASSRLS.
+
+Any login may take advisory locks, and calls wait for theirs. A run as a superuser takes that
+from all but the owner and PREFIX_admin in this database; another run prints the statement for it.
 
 Examples:
   capconduit db roles
   capconduit db roles --seller alice --host pgbouncer.example:6432
-  capconduit db roles --rotate=agi,seller_alice
-  CAPCONDUIT_ENV_FILE=/etc/capconduit/owner.env capconduit db migrate")]
+  capconduit db roles --rotate=agi,seller_alice")]
 pub(in crate::cli) struct Roles {
     /// What the roles' names begin with [default: as recorded, else capconduit]
     #[arg(long)]
