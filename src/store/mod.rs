@@ -104,6 +104,27 @@ impl<C: GenericClient> Query for C {
     }
 }
 
+/// The row of a function with these arguments. A database that has not been migrated since the last of
+/// them were added is asked with the first `older`: programs and database are upgraded in any order.
+fn function_row(
+    client: &mut impl GenericClient,
+    function: &str,
+    args: &[(&(dyn ToSql + Sync), Type)],
+    older: usize,
+) -> Result<Option<Row>> {
+    let sql = |count: usize| {
+        let arguments: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
+        format!("SELECT * FROM {function}({})", arguments.join(", "))
+    };
+    match client.query_typed_opt(&sql(args.len()), args) {
+        Err(e) if e.code() == Some(&SqlState::UNDEFINED_FUNCTION) => {
+            log::warn!("the database has an older {function}: run capconduit db migrate");
+            client.row(&sql(older), &args[..older])
+        }
+        row => Ok(row?),
+    }
+}
+
 /// All rows as what they stand for.
 fn all<T: for<'r> TryFrom<&'r Row, Error = Error>>(rows: &[Row]) -> Result<Vec<T>> {
     rows.iter().map(T::try_from).collect()

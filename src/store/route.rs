@@ -6,6 +6,9 @@ use super::Query;
 use crate::call::{Attempt, Decision, RouteRequest};
 use crate::{Error, Result, args};
 
+/// How many arguments cc_route had before `p_known_attempt`.
+const WITHOUT_KNOWN_ATTEMPT: usize = 8;
+
 /// One routing attempt: closes the call's previous attempt, claims the next link. One round trip.
 /// Asking again for the same attempt is safe: what was claimed without the answer getting through is
 /// given again, and nothing more is claimed.
@@ -13,21 +16,18 @@ use crate::{Error, Result, args};
 /// # Errors
 /// The database's. No decision was made then, unless the connection was lost: ask again to know.
 pub fn claim(client: &mut impl GenericClient, request: &RouteRequest) -> Result<Decision> {
-    let row = client
-        .row(
-            "SELECT * FROM cc_route($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            args![
-                request.did,
-                request.uniqueid,
-                request.linkedid,
-                request.system_name,
-                request.caller_id_num,
-                request.caller_id_name,
-                request.dial_status,
-                request.hangup_cause,
-                request.known_attempt,
-            ],
-        )?
+    let args = args![
+        request.did,
+        request.uniqueid,
+        request.linkedid,
+        request.system_name,
+        request.caller_id_num,
+        request.caller_id_name,
+        request.dial_status,
+        request.hangup_cause,
+        request.known_attempt,
+    ];
+    let row = super::function_row(client, "cc_route", args, WITHOUT_KNOWN_ATTEMPT)?
         .ok_or_else(|| Error::failed("database: cc_route returned no row"))?;
     if row.try_get::<_, &str>("status")? == "proceed" {
         return Ok(Decision::Proceed(Attempt {

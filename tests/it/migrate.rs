@@ -2,8 +2,10 @@
 
 use std::thread;
 
+use crate::harness::agi;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::wait_for;
+use crate::harness::site::{Link, Site};
 
 const V3: &str = include_str!("v3.sql");
 
@@ -267,4 +269,50 @@ fn without_a_database_the_exit_code_says_try_again() {
     assert_eq!(output.status.code(), Some(75), "{said}");
     assert!(said.contains("\"kind\":\"unreachable\"") && said.contains("127.0.0.1:1, database x"), "{said}");
     assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn calls_are_routed_while_only_the_programs_are_new() {
+    let database = Postgres::shared().database();
+    let site = Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9"), Link::to("sip:127.0.0.1:9")]);
+    // the function of the release before, which did not know what the channel knows
+    database.execute(
+        "CREATE SCHEMA newer;
+         ALTER FUNCTION cc_route(text, text, text, text, text, text, text, integer, integer) SET SCHEMA newer;
+         CREATE FUNCTION cc_route(text, text, text, text, text, text, text, integer,
+             OUT status text, OUT reason text, OUT call_status text, OUT hangup_cause integer,
+             OUT setting_id integer, OUT client_identifier text, OUT campaign_id integer, OUT user_id integer,
+             OUT did_id integer, OUT client_id integer, OUT dial_timeout integer, OUT max_call_seconds integer,
+             OUT attempt_number integer)
+         LANGUAGE sql AS 'SELECT * FROM newer.cc_route($1, $2, $3, $4, $5, $6, $7, $8, NULL)'",
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = |name: &str, said: &str| {
+        let output = agi::run(&mut agi::command(name, &database.url, folder.path()), said);
+        assert!(output.status.success(), "{name}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let route = |call: &str| {
+        let sent = program("cc-route", &agi::dialled(call, &site.did));
+        assert!(sent.contains("\"proceed,,,"), "{sent}");
+        let busy = agi::said(call, &format!("{call}&node&{}&BUSY&17&1", &site.did[1..]));
+        let sent = program("cc-route", &busy);
+        assert!(sent.contains("\"proceed,,,") && sent.contains(",2\"\n"), "{sent}");
+        program("cdr_logger", &agi::answered(call, &site.did, site.settings[1]));
+    };
+    route("old-1.1");
+    let server = agi::AgiServer::start(database.command(), crate::harness::free_port("127.0.0.1"), &[]);
+    assert!(server.ask("route", &agi::dialled("old-1.2", &site.did)).contains("\"proceed,,,"));
+    assert!(server.ask("log", &agi::answered("old-1.2", &site.did, site.settings[0])).contains("CC_LOGGED"));
+    assert!(!server.output().contains("left to the program"), "{}", server.output());
+
+    database
+        .execute("DROP SCHEMA newer CASCADE; UPDATE capconduit_migrations SET checksum = '' WHERE name = 'routing'");
+    database.capconduit(&["db", "migrate"]);
+    assert_eq!(database.value("SELECT pronargs FROM pg_proc WHERE proname = 'cc_route'"), "9");
+    route("new-1.1");
+    // and programs of that release on the new database
+    let asked = format!("SELECT status FROM cc_route('{}', 'new-1.2', '', 't', '', '', NULL, NULL)", site.did);
+    assert_eq!(database.value(&asked), "proceed");
+    assert_eq!(site.records("call_status"), ["ANSWERED"; 3]);
 }
