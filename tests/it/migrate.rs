@@ -4,8 +4,8 @@ use std::thread;
 
 use crate::harness::agi;
 use crate::harness::postgres::{Database, Postgres};
-use crate::harness::wait_for;
 use crate::harness::site::{Link, Site};
+use crate::harness::wait_for;
 
 const V3: &str = include_str!("v3.sql");
 
