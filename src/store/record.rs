@@ -6,6 +6,9 @@ use super::Query;
 use crate::call::CallRecord;
 use crate::{Error, Result, args};
 
+/// How many arguments cc_log_call had before `p_passed_over`.
+const WITHOUT_PASSED_OVER: usize = 15;
+
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Logged {
@@ -20,28 +23,25 @@ pub struct Logged {
 /// # Errors
 /// The database's; nothing was written then.
 pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logged> {
-    let row = client
-        .row(
-            "SELECT * FROM cc_log_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-            args![
-                record.incoming_did_number,
-                record.caller_id_num,
-                record.caller_id_name,
-                record.timestamp_start,
-                record.timestamp_answered,
-                record.timestamp_end,
-                record.duration_seconds,
-                record.billsec_seconds,
-                record.call_status,
-                record.hangup_cause_code,
-                record.hangup_cause_text,
-                record.asterisk_uniqueid,
-                record.asterisk_linkedid,
-                record.dial_status,
-                record.campaign_client_setting_id,
-                record.passed_over,
-            ],
-        )?
+    let args = args![
+        record.incoming_did_number,
+        record.caller_id_num,
+        record.caller_id_name,
+        record.timestamp_start,
+        record.timestamp_answered,
+        record.timestamp_end,
+        record.duration_seconds,
+        record.billsec_seconds,
+        record.call_status,
+        record.hangup_cause_code,
+        record.hangup_cause_text,
+        record.asterisk_uniqueid,
+        record.asterisk_linkedid,
+        record.dial_status,
+        record.campaign_client_setting_id,
+        record.passed_over,
+    ];
+    let row = super::function_row(client, "cc_log_call", args, WITHOUT_PASSED_OVER)?
         .ok_or_else(|| Error::failed("database: cc_log_call returned no row"))?;
     Ok(Logged { call_log_id: row.try_get("call_log_id")?, already_logged: row.try_get("already_logged")? })
 }

@@ -46,7 +46,8 @@ pub fn claim(client: &mut impl GenericClient, request: &RouteRequest) -> Result<
         reason: row.try_get("reason")?,
         call_status: row.try_get("call_status")?,
         hangup_cause: row.try_get("hangup_cause")?,
-        passed_over: row.try_get("passed_over")?,
+        // an older function does not say
+        passed_over: row.try_get("passed_over").unwrap_or_default(),
     })
 }
 

@@ -284,7 +284,13 @@ fn calls_are_routed_while_only_the_programs_are_new() {
              OUT setting_id integer, OUT client_identifier text, OUT campaign_id integer, OUT user_id integer,
              OUT did_id integer, OUT client_id integer, OUT dial_timeout integer, OUT max_call_seconds integer,
              OUT attempt_number integer)
-         LANGUAGE sql AS 'SELECT * FROM newer.cc_route($1, $2, $3, $4, $5, $6, $7, $8, NULL)'",
+         LANGUAGE sql AS 'SELECT status, reason, call_status, hangup_cause, setting_id, client_identifier, campaign_id,
+                              user_id, did_id, client_id, dial_timeout, max_call_seconds, attempt_number
+                          FROM newer.cc_route($1, $2, $3, $4, $5, $6, $7, $8, NULL)';
+         ALTER FUNCTION cc_log_call SET SCHEMA newer;
+         CREATE FUNCTION cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
+             integer, text, text, text, text, integer, OUT call_log_id bigint, OUT already_logged boolean)
+         LANGUAGE sql AS 'SELECT * FROM newer.cc_log_call($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)'",
     );
     let folder = tempfile::tempdir().expect("a folder");
     let program = |name: &str, said: &str| {
@@ -301,13 +307,15 @@ fn calls_are_routed_while_only_the_programs_are_new() {
         program("cdr_logger", &agi::answered(call, &site.did, site.settings[1]));
     };
     route("old-1.1");
+    let rejected = agi::dialled("old-1.3", "+19995550000");
+    assert!(program("cc-route", &rejected).contains("\"reject,did_not_found"), "a rejection, too");
     let server = agi::AgiServer::start(database.command(), crate::harness::free_port("127.0.0.1"), &[]);
     assert!(server.ask("route", &agi::dialled("old-1.2", &site.did)).contains("\"proceed,,,"));
     assert!(server.ask("log", &agi::answered("old-1.2", &site.did, site.settings[0])).contains("CC_LOGGED"));
     assert!(!server.output().contains("left to the program"), "{}", server.output());
 
     database
-        .execute("DROP SCHEMA newer CASCADE; UPDATE capconduit_migrations SET checksum = '' WHERE name = 'routing'");
+        .execute("DROP SCHEMA newer CASCADE; UPDATE capconduit_migrations SET checksum = '' WHERE name IN ('routing', 'call_log')");
     database.capconduit(&["db", "migrate"]);
     assert_eq!(database.value("SELECT pronargs FROM pg_proc WHERE proname = 'cc_route'"), "9");
     route("new-1.1");
