@@ -132,8 +132,11 @@ pub fn keep(listener: &TcpListener, program: &Path, mut signals: Signals) -> Res
         });
         change(&|state| state.server = None);
         let ended = end(&mut server)?;
-        let stopping = state.lock().unwrap_or_else(PoisonError::into_inner).stopping;
-        if stopping {
+        let told = state.lock().unwrap_or_else(PoisonError::into_inner).stopping;
+        // A terminal's Ctrl-C and `kill` of the process group reach the server as well, and it may
+        // have ended before this process hears of it. By itself it never ends like that.
+        let stopped = matches!(ended.code(), Some(0 | CUT_OFF));
+        if told || stopped {
             return Ok(!frozen && ended.code() != Some(CUT_OFF));
         }
         if !frozen && !alive {

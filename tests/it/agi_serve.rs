@@ -538,6 +538,15 @@ fn told_to_stop_it_finishes_what_it_began() {
 }
 
 #[test]
+fn a_signal_that_the_server_hears_before_its_guard_is_a_stop() {
+    let database = Postgres::shared().database();
+    let server = AgiServer::start(database.command(), free_port("127.0.0.1"), &[]);
+    server.signal_below_guard("TERM");
+    wait_for("it to stop", || server.output().contains("Stopped.") || server.output().contains("another one"));
+    assert!(!server.output().contains("another one"), "{}", server.output());
+}
+
+#[test]
 fn told_to_reload_it_reads_its_configuration_again() {
     let databases = [(); 2].map(|()| Postgres::shared().database());
     let sites = [site(&databases[0]), site(&databases[1])];
