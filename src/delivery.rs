@@ -1,11 +1,10 @@
 //! Delivering a call record: to PostgreSQL, or to the HTTP back end with the claim released here.
 //! The same steps at hangup and for `call replay`.
 
-use postgres::GenericClient;
-
 use crate::api::{Answer, Api};
 use crate::call::CallRecord;
 use crate::config::Config;
+use crate::store::Connection;
 use crate::store::record::Logged;
 use crate::{Error, Kind, Result, store};
 
@@ -28,7 +27,7 @@ impl Work {
     ///
     /// # Errors
     /// The database's; nothing was done then.
-    pub fn run(self, client: &mut impl GenericClient) -> Result<Option<Logged>> {
+    pub fn run(self, client: &mut Connection) -> Result<Option<Logged>> {
         match self {
             Work::Log(record) => store::record::log(client, &record).map(Some),
             Work::Release { record, count_pending } => {

@@ -1,6 +1,7 @@
 //! Reaching the database within a bounded time, whatever servers and networks do.
 
-use std::sync::{Arc, mpsc};
+use std::net::IpAddr;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use std::error::Error as _;
 use postgres::config::Host;
 use postgres::{Client, NoTls};
 
+use super::wire::Connection;
 use crate::config::Config;
 use crate::{Error, Kind, Result};
 
@@ -35,7 +37,51 @@ pub fn connect(config: &Config, application_name: &str) -> Result<Client> {
 /// # Errors
 /// As [`connect`].
 pub fn connect_to(database: &postgres::Config, timeout: Duration) -> Result<Client> {
-    let place = place(database);
+    first(database, timeout, |candidate, _| Ok(candidate.connect(NoTls)?))
+}
+
+/// [`connect`] for what is asked on behalf of a call.
+///
+/// # Errors
+/// As [`connect`], but a bad configuration is [`Kind::Failed`]: the call's data is not at fault.
+pub fn open(config: &Config, application_name: &str) -> Result<Connection> {
+    let opened =
+        database_config(config, application_name).and_then(|database| open_to(&database, config.connect_timeout()?));
+    opened.map_err(|error| match error.kind {
+        Kind::Invalid => Error { kind: Kind::Failed, ..error },
+        _ => error,
+    })
+}
+
+/// [`open`] with these settings.
+///
+/// # Errors
+/// As [`connect`].
+pub fn open_to(database: &postgres::Config, timeout: Duration) -> Result<Connection> {
+    if !is_prompt(database) {
+        return first(database, timeout, |candidate, deadline| Connection::open(&candidate, deadline));
+    }
+    let deadline = Instant::now() + timeout;
+    Connection::open(database, deadline)
+        .map_err(|error| placed(if Instant::now() < deadline { error } else { no_answer(timeout) }, database))
+}
+
+/// Whether each step towards a connection has its time limit: there is one host, and its address is known.
+/// To look a name up may take for ever.
+fn is_prompt(database: &postgres::Config) -> bool {
+    match database.get_hosts() {
+        [Host::Unix(_)] => true,
+        [Host::Tcp(name)] => database.get_hostaddrs().len() == 1 || name.parse::<IpAddr>().is_ok(),
+        _ => false,
+    }
+}
+
+/// Tries each host in turn with what connects to one, until a deadline.
+fn first<T: Send + 'static>(
+    database: &postgres::Config,
+    timeout: Duration,
+    attempt: impl Fn(postgres::Config, Instant) -> Result<T> + Clone + Send + 'static,
+) -> Result<T> {
     let candidates = one_host_each(database);
     let deadline = Instant::now() + timeout;
     let (clients, connected) = mpsc::channel();
@@ -44,11 +90,11 @@ pub fn connect_to(database: &postgres::Config, timeout: Duration) -> Result<Clie
     loop {
         let share = match untried.next() {
             Some(candidate) => {
-                let clients = clients.clone();
-                // The library bounds only the TCP handshake. A thread that is still waiting when all
-                // time is up is left behind, and its connection is dropped.
+                let (clients, attempt) = (clients.clone(), attempt.clone());
+                // Not all of it is bounded. A thread that is still waiting when all time is up is left
+                // behind, and its connection is dropped.
                 thread::spawn(move || {
-                    let _ = clients.send(candidate.connect(NoTls));
+                    let _ = clients.send(attempt(candidate, deadline));
                 });
                 waiting += 1;
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -59,12 +105,11 @@ pub fn connect_to(database: &postgres::Config, timeout: Duration) -> Result<Clie
         };
         match connected.recv_timeout(share) {
             Ok(Ok(client)) => {
-                log::debug!("connected to one of {place}");
+                log::debug!("connected to one of {}", place(database));
                 return Ok(client);
             }
-            Ok(Err(e)) => {
+            Ok(Err(error)) => {
                 waiting -= 1;
-                let error = Error::from(e);
                 log::debug!("{}", error.message);
                 failure = Some(error);
             }
@@ -72,46 +117,51 @@ pub fn connect_to(database: &postgres::Config, timeout: Duration) -> Result<Clie
             Err(_) => {}
         }
     }
-    let mut error = failure.unwrap_or_else(|| {
-        let seconds = timeout.as_secs_f32();
-        Error::new(Kind::Unreachable, format!("the database is unreachable: no answer within {seconds} s"))
-            .hint("Check that PostgreSQL runs and that DATABASE_URL is right.")
-    });
+    Err(placed(failure.unwrap_or_else(|| no_answer(timeout)), database))
+}
+
+fn no_answer(timeout: Duration) -> Error {
+    super::unreachable(&format!("no answer within {} s", timeout.as_secs_f32()))
+}
+
+/// The error with where the database was looked for, where that is what matters.
+fn placed(mut error: Error, database: &postgres::Config) -> Error {
     if error.kind == Kind::Unreachable {
-        error.message = format!("{} ({place})", error.message);
+        error.message = format!("{} ({})", error.message, place(database));
     }
-    Err(error)
+    error
 }
 
 /// Connects and runs one piece of work, for a program that a call waits for: both are bounded.
 ///
 /// # Errors
-/// As [`connect`], but a bad configuration is [`Kind::Failed`]; [`Kind::Unreachable`] where the
-/// answer takes too long, in which case the work may or may not have been done; else what the work says.
-pub fn with_deadline<T: Send + 'static>(
-    config: &Config,
-    program: &str,
-    work: impl FnOnce(&mut Client) -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let mut client = connect(config, program).map_err(|error| match error.kind {
-        Kind::Invalid => Error { kind: Kind::Failed, ..error },
-        _ => error,
-    })?;
-    let (results, done) = mpsc::channel();
-    // nobody listens any more where the time is up; the process is about to end then
-    thread::spawn(move || results.send(work(&mut client)));
-    done.recv_timeout(STATEMENT_TIMEOUT).unwrap_or_else(|_| Err(too_slow()))
+/// As [`open`]; [`Kind::Unreachable`] where the answer takes too long, in which case the work may or may
+/// not have been done; else what the work says.
+pub fn with_deadline<T>(config: &Config, program: &str, work: impl FnOnce(&mut Connection) -> Result<T>) -> Result<T> {
+    bounded(&mut open(config, program)?, STATEMENT_TIMEOUT, work)
 }
 
-fn too_slow() -> Error {
-    let seconds = STATEMENT_TIMEOUT.as_secs();
-    Error::new(Kind::Unreachable, format!("the database did not answer within {seconds} s"))
+/// Runs a piece of work that is given up when it takes longer.
+fn bounded<T>(
+    connection: &mut Connection,
+    limit: Duration,
+    work: impl FnOnce(&mut Connection) -> Result<T>,
+) -> Result<T> {
+    let begun = Instant::now();
+    connection.allow(Some(limit));
+    work(connection).map_err(|error| match error.kind {
+        Kind::Unreachable if begun.elapsed() >= limit => {
+            let seconds = limit.as_secs_f32();
+            Error::new(Kind::Unreachable, format!("the database did not answer within {seconds} s"))
+        }
+        _ => error,
+    })
 }
 
 /// A connection that a server keeps between pieces of work: opened for the first, and again after an
 /// error.
 #[derive(Default)]
-pub struct Kept(Option<Client>);
+pub struct Kept(Option<Connection>);
 
 impl Kept {
     /// Runs a piece of work, bounded as by [`with_deadline`].
@@ -122,42 +172,22 @@ impl Kept {
     ///
     /// # Errors
     /// As [`with_deadline`].
-    pub fn run<T: Send + 'static>(
-        &mut self,
-        config: &Config,
-        program: &str,
-        work: impl Fn(&mut Client) -> Result<T> + Send + Sync + 'static,
-    ) -> Result<T> {
-        let work = Arc::new(work);
-        if let Some(client) = self.0.take() {
-            match self.bounded(client, KEPT_TIMEOUT, Arc::clone(&work)) {
-                Some(Err(error)) if error.kind == Kind::Unreachable => log::debug!("again: {}", error.message),
-                Some(result) => return result,
-                None => log::debug!("again: a kept connection does not answer"),
+    pub fn run<T>(&mut self, config: &Config, program: &str, work: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
+        if let Some(mut connection) = self.0.take() {
+            match bounded(&mut connection, KEPT_TIMEOUT, &work) {
+                Err(error) if error.kind == Kind::Unreachable => log::debug!("again: {}", error.message),
+                result => return self.keep(connection, result),
             }
         }
-        let client = connect(config, program)?;
-        self.bounded(client, STATEMENT_TIMEOUT, work).unwrap_or_else(|| Err(too_slow()))
+        let mut connection = open(config, program)?;
+        let result = bounded(&mut connection, STATEMENT_TIMEOUT, &work);
+        self.keep(connection, result)
     }
 
-    /// None: it takes too long, and nobody waits for it any more.
-    fn bounded<T: Send + 'static>(
-        &mut self,
-        mut client: Client,
-        limit: Duration,
-        work: Arc<impl Fn(&mut Client) -> Result<T> + Send + Sync + 'static>,
-    ) -> Option<Result<T>> {
-        let (results, done) = mpsc::channel();
-        thread::spawn(move || {
-            let result = work(&mut client);
-            // one that an error came from may be broken, or with a server that has become a standby
-            let client = result.is_ok().then_some(client);
-            // nobody listens any more where the time is up
-            let _ = results.send((result, client));
-        });
-        let (result, client) = done.recv_timeout(limit).ok()?;
-        self.0 = client;
-        Some(result)
+    /// One that an error came from may be broken, or with a server that has become a standby: it is closed.
+    fn keep<T>(&mut self, connection: Connection, result: Result<T>) -> Result<T> {
+        self.0 = result.is_ok().then_some(connection);
+        result
     }
 }
 

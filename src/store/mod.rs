@@ -32,12 +32,14 @@ pub mod setting;
 pub mod status;
 pub mod user;
 pub mod verify;
+mod wire;
 pub mod zone;
 
 pub use connect::{
-    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, name_login, parse_url,
-    with_deadline,
+    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, name_login, open, open_to,
+    parse_url, with_deadline,
 };
+pub use wire::Connection;
 
 /// A Rust type and the PostgreSQL type that it is sent as.
 pub trait SqlArg: ToSql + Sync + Sized {
@@ -101,27 +103,6 @@ impl<C: GenericClient> Query for C {
 
     fn run(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<u64> {
         Ok(self.execute_typed(sql, args)?)
-    }
-}
-
-/// The row of a function with these arguments. A database that has not been migrated since the last of
-/// them were added is asked with the first `older`: programs and database are upgraded in any order.
-fn function_row(
-    client: &mut impl GenericClient,
-    function: &str,
-    args: &[(&(dyn ToSql + Sync), Type)],
-    older: usize,
-) -> Result<Option<Row>> {
-    let sql = |count: usize| {
-        let arguments: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
-        format!("SELECT * FROM {function}({})", arguments.join(", "))
-    };
-    match client.query_typed_opt(&sql(args.len()), args) {
-        Err(e) if e.code() == Some(&SqlState::UNDEFINED_FUNCTION) => {
-            log::warn!("the database has an older {function}: run capconduit db migrate");
-            client.row(&sql(older), &args[..older])
-        }
-        row => Ok(row?),
     }
 }
 
@@ -224,8 +205,7 @@ impl From<postgres::Error> for Error {
             }
             let io = e.source().is_some_and(|s| s.is::<std::io::Error>());
             return if io || e.is_closed() || message.contains("connecting to server") || message.contains("timed out") {
-                Error::new(Kind::Unreachable, format!("the database is unreachable: {message}"))
-                    .hint("Check that PostgreSQL runs and that DATABASE_URL is right.")
+                unreachable(&message)
             } else if message.contains("TLS") || message.contains("sslmode") {
                 Error::failed(format!("database: {message}"))
                     .hint("This release does not encrypt connections to PostgreSQL: use a local socket, PgBouncer or a tunnel.")
@@ -236,7 +216,35 @@ impl From<postgres::Error> for Error {
                 Error::failed(format!("database: {message}"))
             };
         };
-        let code = db.code();
+        Error::from(Said {
+            code: db.code(),
+            message: db.message(),
+            detail: db.detail(),
+            hint: db.hint(),
+            table: db.table().is_some(),
+        })
+    }
+}
+
+/// The database cannot be reached, for this reason.
+fn unreachable(why: &str) -> Error {
+    Error::new(Kind::Unreachable, format!("the database is unreachable: {why}"))
+        .hint("Check that PostgreSQL runs and that DATABASE_URL is right.")
+}
+
+/// An error that the server reports.
+struct Said<'a> {
+    code: &'a SqlState,
+    message: &'a str,
+    detail: Option<&'a str>,
+    hint: Option<&'a str>,
+    /// It names a table.
+    table: bool,
+}
+
+impl From<Said<'_>> for Error {
+    fn from(said: Said<'_>) -> Self {
+        let code = said.code;
         let class = &code.code()[..2];
         let kind = match class {
             "08" | "57" | "53" => Kind::Unreachable,
@@ -249,10 +257,10 @@ impl From<postgres::Error> for Error {
             "23" => Kind::Invalid,
             _ => Kind::Failed,
         };
-        let mut error = Error::new(kind, format!("database: {}", db.message()));
-        if let Some(detail) = db.detail() {
+        let mut error = Error::new(kind, format!("database: {}", said.message));
+        if let Some(detail) = said.detail {
             // the detail of a failed row names its values, which may be secret
-            if class != "23" || kind == Kind::Conflict || *code == SqlState::CHECK_VIOLATION && db.table().is_none() {
+            if class != "23" || kind == Kind::Conflict || *code == SqlState::CHECK_VIOLATION && !said.table {
                 error.message = format!("{}\n{detail}", error.message);
             }
         }
@@ -273,7 +281,7 @@ impl From<postgres::Error> for Error {
         } else if kind == Kind::Unreachable {
             Some("The database is stopping, starting or full: try again.".into())
         } else {
-            db.hint().map(str::to_owned)
+            said.hint.map(str::to_owned)
         };
         error
     }

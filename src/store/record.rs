@@ -1,8 +1,6 @@
 //! Writing the call record: the function of `sql/routines/call_log.sql`.
 
-use postgres::GenericClient;
-
-use super::Query;
+use super::Connection;
 use crate::call::CallRecord;
 use crate::{Error, Result, args};
 
@@ -22,7 +20,7 @@ pub struct Logged {
 ///
 /// # Errors
 /// The database's; nothing was written then.
-pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logged> {
+pub fn log(client: &mut Connection, record: &CallRecord) -> Result<Logged> {
     let args = args![
         record.incoming_did_number,
         record.caller_id_num,
@@ -41,7 +39,8 @@ pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logge
         record.campaign_client_setting_id,
         record.passed_over,
     ];
-    let row = super::function_row(client, "cc_log_call", args, WITHOUT_PASSED_OVER)?
+    let row = client
+        .function_row("cc_log_call", args, WITHOUT_PASSED_OVER)?
         .ok_or_else(|| Error::failed("database: cc_log_call returned no row"))?;
     Ok(Logged { call_log_id: row.try_get("call_log_id")?, already_logged: row.try_get("already_logged")? })
 }
@@ -52,12 +51,12 @@ pub fn log(client: &mut impl GenericClient, record: &CallRecord) -> Result<Logge
 ///
 /// # Errors
 /// The database's; nothing was released then.
-pub fn release(client: &mut impl GenericClient, record: &CallRecord, count_pending: bool) -> Result<i32> {
+pub fn release(client: &mut Connection, record: &CallRecord, count_pending: bool) -> Result<i32> {
     let row = client
         .row(
             "SELECT cc_release_call($1, $2, $3, $4)",
             args![record.asterisk_uniqueid, record.dial_status, record.hangup_cause_code, count_pending],
         )?
         .ok_or_else(|| Error::failed("database: cc_release_call returned no row"))?;
-    Ok(row.try_get(0)?)
+    row.try_get("cc_release_call")
 }

@@ -2,7 +2,7 @@
 
 use postgres::GenericClient;
 
-use super::Query;
+use super::{Connection, Query};
 use crate::call::{Attempt, Decision, RouteRequest};
 use crate::{Error, Result, args};
 
@@ -15,7 +15,7 @@ const WITHOUT_KNOWN_ATTEMPT: usize = 8;
 ///
 /// # Errors
 /// The database's. No decision was made then, unless the connection was lost: ask again to know.
-pub fn claim(client: &mut impl GenericClient, request: &RouteRequest) -> Result<Decision> {
+pub fn claim(client: &mut Connection, request: &RouteRequest) -> Result<Decision> {
     let args = args![
         request.did,
         request.uniqueid,
@@ -27,9 +27,10 @@ pub fn claim(client: &mut impl GenericClient, request: &RouteRequest) -> Result<
         request.hangup_cause,
         request.known_attempt,
     ];
-    let row = super::function_row(client, "cc_route", args, WITHOUT_KNOWN_ATTEMPT)?
+    let row = client
+        .function_row("cc_route", args, WITHOUT_KNOWN_ATTEMPT)?
         .ok_or_else(|| Error::failed("database: cc_route returned no row"))?;
-    if row.try_get::<_, &str>("status")? == "proceed" {
+    if row.try_get::<&str>("status")? == "proceed" {
         return Ok(Decision::Proceed(Attempt {
             setting_id: row.try_get("setting_id")?,
             client_identifier: row.try_get("client_identifier")?,

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use capconduit::call::{CallRecord, Decision, RouteRequest};
 use capconduit::{args, store};
 use chrono::{TimeDelta, Utc};
-use postgres::{Client, NoTls};
-use store::Query;
+use store::Connection;
 
 use crate::figures::{Row, Samples, Table, clock};
 use crate::harness::postgres::Database;
@@ -113,7 +112,7 @@ fn run(database: &Database, sessions: usize, work: Work, spread: usize, time: Du
 
 /// One session.
 pub(crate) struct Worker {
-    client: Client,
+    client: Connection,
     prefix: String,
     next: usize,
     random: usize,
@@ -122,7 +121,8 @@ pub(crate) struct Worker {
 impl Worker {
     /// Its calls are named for it and the time.
     pub(crate) fn new(database: &Database, session: usize) -> Worker {
-        let client = Client::connect(&database.url, NoTls).expect("the database answers");
+        let settings = store::parse_url(&database.url).expect("a URL");
+        let client = store::open_to(&settings, Duration::from_secs(5)).expect("the database answers");
         let prefix = format!("{}-{session}", Utc::now().timestamp_micros());
         Worker { client, prefix, next: 0, random: session.wrapping_mul(7919) }
     }
@@ -136,8 +136,8 @@ impl Worker {
             Work::Update => {
                 let id = i32::try_from(n).expect("a small number");
                 clock(|| {
-                    let updated = self.client.run("UPDATE bench_counters SET n = n + 1 WHERE id = $1", args![id]);
-                    assert_eq!(updated.expect("an update"), 1);
+                    let update = "UPDATE bench_counters SET n = n + 1 WHERE id = $1 RETURNING id";
+                    assert!(self.client.row(update, args![id]).expect("an update").is_some());
                 })
             }
             Work::Call => self.call(&did(n)).0,

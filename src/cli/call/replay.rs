@@ -121,7 +121,7 @@ struct Run<'a> {
     config: &'a Config,
     spool: &'a Spool,
     sink: Sink,
-    client: Option<postgres::Client>,
+    client: Option<store::Connection>,
     summary: Summary,
     /// Failures since the last success, and the last of them.
     in_a_row: u32,
@@ -177,10 +177,10 @@ impl<'a> Run<'a> {
     fn deliver(&mut self, entry: &Entry) -> Result<Delivered, Undelivered> {
         let (config, client) = (self.config, &mut self.client);
         let mut database = |work: Work| {
-            let mut connection = match client.take().filter(|c| !c.is_closed()) {
+            let mut connection = match client.take().filter(|c| !c.is_broken()) {
                 Some(connection) => connection,
                 // what is wrong with the configuration is not wrong with the record
-                None => store::connect(config, "capconduit").map_err(|e| Error { kind: Kind::Unreachable, ..e })?,
+                None => store::open(config, "capconduit").map_err(|e| Error { kind: Kind::Unreachable, ..e })?,
             };
             let result = work.run(&mut connection);
             *client = Some(connection);
