@@ -6,7 +6,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,24 +13,23 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};
 use postgres::error::SqlState;
-use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::{FromSql, ToSql, Type};
 use postgres_protocol::IsNull;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, ScramSha256};
-use postgres_protocol::message::backend::{ErrorFields, Message};
 use postgres_protocol::message::frontend;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use super::Said;
 use crate::{Error, Result};
 
-/// The largest answer that is taken: one row of a call's functions is a few hundred bytes.
-const MAX_ANSWER: usize = 16 << 20;
+/// The largest message that is taken: one row of a call's functions is a few hundred bytes.
+const MAX_MESSAGE: usize = 16 << 20;
 
 /// A session with one server.
 pub struct Connection {
     stream: Stream,
+    /// What has been read and not yet looked at.
     received: BytesMut,
     /// Until when the answer to the present question must be here.
     deadline: Option<Instant>,
@@ -42,8 +40,7 @@ pub struct Connection {
 /// A row of an answer.
 pub struct Row {
     columns: Vec<(String, Type)>,
-    values: Vec<Option<Range<usize>>>,
-    buffer: Bytes,
+    values: Vec<Option<Bytes>>,
 }
 
 /// Why a question has no answer.
@@ -66,15 +63,15 @@ impl From<io::Error> for Failure {
 }
 
 impl Failure {
-    fn of(fields: &mut ErrorFields<'_>) -> Failure {
+    fn of(mut body: Body) -> Failure {
         let (mut code, mut message, mut detail, mut hint, mut table) = (None, String::new(), None, None, false);
-        while let Ok(Some(field)) = fields.next() {
-            let text = || String::from_utf8_lossy(field.value_bytes()).into_owned();
-            match field.type_() {
-                b'C' => code = Some(SqlState::from_code(&text())),
-                b'M' => message = text(),
-                b'D' => detail = Some(text()),
-                b'H' => hint = Some(text()),
+        while let Ok(field @ 1..) = body.byte() {
+            let Ok(text) = body.text() else { break };
+            match field {
+                b'C' => code = Some(SqlState::from_code(&text)),
+                b'M' => message = text,
+                b'D' => detail = Some(text),
+                b'H' => hint = Some(text),
                 b't' => table = true,
                 _ => {}
             }
@@ -193,27 +190,15 @@ impl Connection {
                 Err(closed) => return Err(failure.unwrap_or(closed)),
             };
             match message {
-                Message::RowDescription(body) => {
-                    let mut fields = body.fields();
-                    while let Some(field) = fields.next()? {
-                        // no other types are asked for than PostgreSQL's own
-                        let sql_type = Type::from_oid(field.type_oid()).unwrap_or(Type::UNKNOWN);
-                        columns.push((field.name().to_owned(), sql_type));
-                    }
-                }
-                Message::DataRow(body) => {
+                (b'T', mut body) => columns = body.columns()?,
+                (b'D', mut body) => {
                     if row.is_some() {
                         failure = Some(Failure::Other("more than one row".to_owned()));
                     }
-                    let values = body.ranges().collect()?;
-                    row = Some(Row {
-                        columns: std::mem::take(&mut columns),
-                        values,
-                        buffer: body.buffer_bytes().clone(),
-                    });
+                    row = Some(Row { values: body.values(columns.len())?, columns: std::mem::take(&mut columns) });
                 }
-                Message::ErrorResponse(body) => failure = Some(Failure::of(&mut body.fields())),
-                Message::ReadyForQuery(_) => break,
+                (b'E', body) => failure = Some(Failure::of(body)),
+                (b'Z', _) => break,
                 _ => {}
             }
         }
@@ -244,42 +229,44 @@ impl Connection {
             settings.get_password().ok_or_else(|| Failure::Other("invalid configuration: password missing".to_owned()))
         };
         let mut scram = None;
+        let unexpected = || Failure::Other("unexpected message".to_owned());
         loop {
             let mut answer = BytesMut::new();
             match self.receive()? {
-                Message::AuthenticationOk if settings.get_channel_binding() == ChannelBinding::Require => {
-                    return Err(Failure::Other("channel binding is required, and needs TLS".to_owned()));
-                }
-                Message::AuthenticationCleartextPassword => frontend::password_message(password()?, &mut answer)?,
-                Message::AuthenticationMd5Password(body) => {
-                    let hash = md5_hash(user.as_bytes(), password()?, body.salt());
-                    frontend::password_message(hash.as_bytes(), &mut answer)?;
-                }
-                Message::AuthenticationSasl(body) => {
-                    if !body.mechanisms().any(|mechanism| Ok(mechanism == SCRAM_SHA_256))? {
-                        return Err(Failure::Other("unsupported authentication method".to_owned()));
+                (b'R', mut body) => match body.int()? {
+                    // AuthenticationOk
+                    0 if settings.get_channel_binding() == ChannelBinding::Require => {
+                        return Err(Failure::Other("channel binding is required, and needs TLS".to_owned()));
                     }
-                    let begun = ScramSha256::new(password()?, sasl::ChannelBinding::unsupported());
-                    frontend::sasl_initial_response(SCRAM_SHA_256, begun.message(), &mut answer)?;
-                    scram = Some(begun);
-                }
-                Message::AuthenticationSaslContinue(body) => {
-                    let scram = scram.as_mut().ok_or_else(|| Failure::Other("unexpected message".to_owned()))?;
-                    scram.update(body.data())?;
-                    frontend::sasl_response(scram.message(), &mut answer)?;
-                }
-                Message::AuthenticationSaslFinal(body) => {
-                    let scram = scram.as_mut().ok_or_else(|| Failure::Other("unexpected message".to_owned()))?;
-                    scram.finish(body.data())?;
-                }
-                Message::AuthenticationKerberosV5
-                | Message::AuthenticationScmCredential
-                | Message::AuthenticationGss
-                | Message::AuthenticationSspi => {
-                    return Err(Failure::Other("unsupported authentication method".to_owned()));
-                }
-                Message::ErrorResponse(body) => return Err(Failure::of(&mut body.fields())),
-                Message::ReadyForQuery(_) => return Ok(()),
+                    0 => {}
+                    // AuthenticationCleartextPassword
+                    3 => frontend::password_message(password()?, &mut answer)?,
+                    // AuthenticationMD5Password
+                    5 => {
+                        let salt = body.rest().try_into().map_err(|_| unexpected())?;
+                        frontend::password_message(
+                            md5_hash(user.as_bytes(), password()?, salt).as_bytes(),
+                            &mut answer,
+                        )?;
+                    }
+                    // AuthenticationSASL: the mechanisms, each with a zero
+                    10 if body.rest().split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) => {
+                        let begun = ScramSha256::new(password()?, sasl::ChannelBinding::unsupported());
+                        frontend::sasl_initial_response(SCRAM_SHA_256, begun.message(), &mut answer)?;
+                        scram = Some(begun);
+                    }
+                    // AuthenticationSASLContinue
+                    11 => {
+                        let scram = scram.as_mut().ok_or_else(unexpected)?;
+                        scram.update(body.rest())?;
+                        frontend::sasl_response(scram.message(), &mut answer)?;
+                    }
+                    // AuthenticationSASLFinal
+                    12 => scram.as_mut().ok_or_else(unexpected)?.finish(body.rest())?,
+                    _ => return Err(Failure::Other("unsupported authentication method".to_owned())),
+                },
+                (b'E', body) => return Err(Failure::of(body)),
+                (b'Z', _) => return Ok(()),
                 _ => {}
             }
             if !answer.is_empty() {
@@ -312,13 +299,19 @@ impl Connection {
         Ok(self.stream.write_all(bytes)?)
     }
 
-    fn receive(&mut self) -> Result<Message, Failure> {
+    /// The next message: its kind and what it says.
+    fn receive(&mut self) -> Result<(u8, Body), Failure> {
         loop {
-            if let Some(message) = Message::parse(&mut self.received)? {
-                return Ok(message);
-            }
-            if self.received.len() > MAX_ANSWER {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer larger than any").into());
+            if let Some((&[kind, a, b, c, d], _)) = self.received.split_first_chunk() {
+                // its length counts itself
+                let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                if !(4..=MAX_MESSAGE).contains(&length) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of no sensible length").into());
+                }
+                if self.received.len() > length {
+                    let message = self.received.split_to(1 + length).freeze();
+                    return Ok((kind, Body(message.slice(5..))));
+                }
             }
             self.stream.bound(self.deadline)?;
             let mut buffer = [0; 4096];
@@ -330,6 +323,75 @@ impl Connection {
                 Err(e) => return Err(e.into()),
             }
         }
+    }
+}
+
+/// What is left to read of a message.
+///
+/// Its texts are searched for their ends byte by byte: a faster search asks the processor first what it
+/// can do, and on a virtual machine that takes longer than all a call's messages.
+struct Body(Bytes);
+
+impl Body {
+    fn take(&mut self, count: usize) -> io::Result<Bytes> {
+        match count <= self.0.len() {
+            true => Ok(self.0.split_to(count)),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "a message that ends too early")),
+        }
+    }
+
+    fn byte(&mut self) -> io::Result<u8> {
+        Ok(self.take(1)?[0])
+    }
+
+    fn short(&mut self) -> io::Result<u16> {
+        let bytes = self.take(2)?;
+        Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+
+    fn int(&mut self) -> io::Result<u32> {
+        let bytes = self.take(4)?;
+        Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    /// A text that ends with a zero.
+    fn text(&mut self) -> io::Result<String> {
+        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        let text = String::from_utf8_lossy(&self.take(end)?).into_owned();
+        self.byte()?;
+        Ok(text)
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Of a RowDescription.
+    fn columns(&mut self) -> io::Result<Vec<(String, Type)>> {
+        let count = self.short()?;
+        let column = |_| {
+            let name = self.text()?;
+            // its table and its number there
+            self.take(6)?;
+            let oid = self.int()?;
+            // size, modifier, format
+            self.take(8)?;
+            // no other types are asked for than PostgreSQL's own
+            Ok((name, Type::from_oid(oid).unwrap_or(Type::UNKNOWN)))
+        };
+        (0..count).map(column).collect()
+    }
+
+    /// Of a DataRow with so many columns.
+    fn values(&mut self, columns: usize) -> io::Result<Vec<Option<Bytes>>> {
+        if usize::from(self.short()?) != columns {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a row that is not as described"));
+        }
+        let value = |_| match self.int()? {
+            u32::MAX => Ok(None),
+            length => self.take(length as usize).map(Some),
+        };
+        (0..columns).map(value).collect()
     }
 }
 
@@ -366,7 +428,7 @@ impl Row {
         if !T::accepts(sql_type) {
             return Err(format!("it is a {sql_type}").into());
         }
-        T::from_sql_nullable(sql_type, value.clone().map(|range| &self.buffer[range]))
+        T::from_sql_nullable(sql_type, value.as_deref())
     }
 }
 
@@ -478,5 +540,104 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a server that says this is taken for.
+    fn told(said: Vec<u8>) -> Result<Option<String>> {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let _ = stream.write_all(&said);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = io::copy(&mut stream, &mut io::sink());
+        });
+        let mut settings = postgres::Config::new();
+        settings.host("127.0.0.1").port(port).user("u").password("p").dbname("d");
+        let answer =
+            Connection::open(&settings, Instant::now() + Duration::from_secs(20)).and_then(|mut connection| {
+                let row = connection.row("SELECT status", &[])?;
+                row.map(|row| row.try_get("status")).transpose()
+            });
+        server.join().expect("it ends");
+        answer
+    }
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).expect("small");
+        [&[kind], &length.to_be_bytes()[..], body].concat()
+    }
+
+    fn welcome() -> Vec<u8> {
+        [message(b'R', &[0; 4]), message(b'S', b"TimeZone\0UTC\0"), message(b'Z', b"I")].concat()
+    }
+
+    fn answer(value: &[u8]) -> Vec<u8> {
+        let column = [&[0, 1][..], b"status\0", &[0; 6], &25_u32.to_be_bytes(), &[0; 8]].concat();
+        let length = u32::try_from(value.len()).expect("small");
+        let row = [&[0, 1][..], &length.to_be_bytes(), value].concat();
+        [message(b'1', b""), message(b'2', b""), message(b'T', &column), message(b'D', &row), message(b'Z', b"I")]
+            .concat()
+    }
+
+    #[test]
+    fn a_row_is_read_by_the_names_of_its_columns() {
+        let said = [welcome(), answer(b"proceed")].concat();
+        assert_eq!(told(said).expect("an answer").as_deref(), Some("proceed"));
+    }
+
+    #[test]
+    fn what_the_server_says_before_it_ends_a_session_is_the_reason() {
+        let error = message(b'E', b"SFATAL\0C57P01\0Mterminating connection\0\0");
+        let error = told([welcome(), error].concat()).expect_err("no answer");
+        assert_eq!(error.kind, crate::Kind::Unreachable);
+        assert!(error.message.contains("terminating connection"), "{error}");
+    }
+
+    #[test]
+    fn a_login_that_is_refused_is_not_an_unreachable_server() {
+        let error = told(message(b'E', b"SFATAL\0C28P01\0Mpassword authentication failed\0\0")).expect_err("refused");
+        assert_eq!(error.kind, crate::Kind::Permission);
+    }
+
+    #[test]
+    fn an_answer_that_drips_is_given_up_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut settings = postgres::Config::new();
+        settings.host("127.0.0.1").port(listener.local_addr().expect("an address").port()).user("u");
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            while stream.write_all(&message(b'S', b"a\0b\0")).is_ok() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let opened = Connection::open(&settings, Instant::now() + Duration::from_millis(300));
+        assert_eq!(opened.err().expect("no login").kind, crate::Kind::Unreachable);
+        server.join().expect("it ends");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_says_it_is_an_answer_or_an_error(
+            cut in 0_usize..200, at in 0_usize..200, byte: u8, noise in proptest::collection::vec(any::<u8>(), 0..64),
+        ) {
+            let mut said = [welcome(), answer(b"proceed")].concat();
+            let at = at % said.len();
+            said[at] = byte;
+            said.truncate(cut.max(1));
+            said.extend(noise);
+            // no panic, no wait without end, no value that was not sent whole
+            let _ = told(said);
+        }
     }
 }
