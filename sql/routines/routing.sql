@@ -4,7 +4,8 @@
 --   cc_route       one routing attempt: closes the previous attempt of the call, claims the next link
 --   cc_explain     the same decision, claiming nothing
 --   cc_resolve_did DID -> campaign, or why not
---   cc_candidates  the links of a campaign in the order they would be tried, or why not
+--   cc_links       the links of a campaign, and why those that cannot get a call cannot
+--   cc_turns       whose turn it is among the links of a tier
 --   cc_rejection   what a rejection means: call status and Q.850 cause
 --   cc_passed_over the links that could not get the call, and why, as text
 --
@@ -18,6 +19,8 @@ DROP FUNCTION IF EXISTS cc_explain(text);
 DROP FUNCTION IF EXISTS cc_rejection(text, cc_candidate[], text);
 DROP FUNCTION IF EXISTS cc_passed_over(cc_candidate[]);
 DROP FUNCTION IF EXISTS cc_candidates(integer, text, timestamptz);
+DROP FUNCTION IF EXISTS cc_links(integer, text, integer[], timestamptz);
+DROP FUNCTION IF EXISTS cc_turns(cc_candidate[], integer, text, integer);
 DROP FUNCTION IF EXISTS cc_resolve_did(text);
 DROP TYPE IF EXISTS cc_candidate;
 
@@ -70,111 +73,122 @@ BEGIN
 END $$;
 
 CREATE TYPE cc_candidate AS (
-    try_order           integer,  -- 1 is tried first; null when not eligible
+    tier                integer,  -- lower tiers are tried first
     setting_id          integer,
     client_id           integer,
     client_identifier   text,
     reason              text,     -- null when eligible
-    tier                integer,  -- lower tiers are tried first
     weight              integer,
     live_calls          integer,  -- attempts in flight
     uncounted_calls     integer,  -- answered and over, but not yet in current_total_calls
     max_concurrency     integer,
     current_total_calls integer,
     total_calls_allowed integer,  -- null: unlimited
+    -- by cc_turns; of the eligible links of a tier, the one with the lowest (lap, deadline, setting_id) is next
+    lap                 integer,
+    deadline            numeric,
     owed_after          numeric   -- calls owed once this call has been shared out (before it is given to one link)
 );
 
--- p_uniqueid: the call, whose tried links are out; null: a new call.
+-- All links of a campaign, by tier and id. p_strategy: the campaign's; p_tried: the links that this call
+-- has tried.
 --
--- Turns (weighted, and priority within one forwarding_priority): each call is shared out among the
+-- A session's first look is planned while a caller waits: hence joins in their order, by keys, and
+-- the rest in cc_turns, which only needs it where links take turns.
+CREATE FUNCTION cc_links(p_campaign_id integer, p_strategy text, p_tried integer[], p_at timestamptz)
+RETURNS cc_candidate[]
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT ROW(
+            CASE p_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END,
+            s.id, s.client_id, c.client_identifier,
+            CASE
+                WHEN s.status <> 'active' THEN 'setting_inactive'
+                WHEN c.status <> 'active' THEN 'client_inactive'
+                -- it becomes a dial string
+                WHEN c.client_identifier !~ '^[A-Za-z0-9_-]{1,40}$' THEN 'client_identifier_invalid'
+                WHEN e.id IS NULL THEN 'no_endpoint'
+                -- one AOR is what the join finds; only a list of them is looked up
+                WHEN (o.contact = '') IS NOT FALSE
+                     AND (e.aors NOT LIKE '%,%' OR NOT EXISTS (
+                         SELECT FROM pjsip_aors a WHERE a.id = ANY (string_to_array(e.aors, ',')) AND a.contact <> ''))
+                    THEN 'no_contact'
+                WHEN s.id = ANY (p_tried) THEN 'already_tried'
+                WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
+                WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
+                -- each call in flight may become a counted one
+                WHEN s.current_total_calls::bigint + l.calls + l.uncounted >= s.total_calls_allowed THEN 'total_cap'
+            END,
+            s.weight, l.calls, l.uncounted, s.max_concurrency, s.current_total_calls, s.total_calls_allowed,
+            NULL, NULL, NULL)::cc_candidate
+        FROM campaign_client_settings s
+        JOIN clients c ON c.id = s.client_id
+        LEFT JOIN pjsip_endpoints e ON e.id = c.client_identifier AND e.client_id = c.id
+        LEFT JOIN pjsip_aors o ON o.id = coalesce(nullif(e.aors, ''), e.id)
+        -- by client, not by link: a link that is removed and added again starts with its calls in flight
+        CROSS JOIN LATERAL (
+            SELECT (count(*) FILTER (WHERE a.released_at IS NULL AND a.lease_expires_at > p_at))::integer AS calls,
+                   (count(*) FILTER (WHERE a.count_pending))::integer AS uncounted
+            FROM call_attempts a
+            WHERE a.campaign_id = p_campaign_id AND a.client_id = s.client_id
+              AND (a.released_at IS NULL OR a.count_pending)) l
+        WHERE s.campaign_id = p_campaign_id
+        ORDER BY CASE p_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END, s.id);
+END $$;
+
+-- The links of one tier with whose turn it is. p_last: the link that this call tried last, or null.
+--
+-- round_robin: the links after the last one, then the others. A call that fails over goes on from its own
+-- last link, not from where other calls have moved the turn.
+--
+-- weighted, and priority within one forwarding_priority: each call is shared out among the
 -- eligible links of the tier in proportion to their weights, so every link is owed a fraction of a
 -- call; the one that gets it pays a whole call. Of the links that are owed something, the one that
 -- would first be a whole call behind is served. This is the chairman assignment rule (Tijdeman
 -- 1980): after every call that finds all links eligible, each link is within one call of its share.
 -- A link that is not eligible gets no fraction and pays none, so it does not catch up later.
-CREATE FUNCTION cc_candidates(p_campaign_id integer, p_uniqueid text, p_at timestamptz)
-RETURNS SETOF cc_candidate
-LANGUAGE sql STABLE AS $$
-    WITH live AS (
-        -- by client, not by link: a link that is removed and added again starts with its calls in flight
-        SELECT a.client_id,
-               count(*) FILTER (WHERE a.released_at IS NULL AND a.lease_expires_at > p_at)::integer AS calls,
-               count(*) FILTER (WHERE a.count_pending)::integer AS uncounted
-        FROM call_attempts a
-        WHERE a.campaign_id = p_campaign_id AND (a.released_at IS NULL OR a.count_pending)
-        GROUP BY 1
-    ), tried AS (
-        SELECT a.campaign_client_setting_id AS setting_id, max(a.attempt_number) AS attempt_number
-        FROM call_attempts a
-        WHERE a.asterisk_uniqueid = p_uniqueid
-        GROUP BY 1
-    ), debt AS (
-        SELECT n.tier, o.key::integer AS setting_id, o.value::numeric AS owed
-        FROM routing_turns n, jsonb_each_text(n.owed) o
-        WHERE n.campaign_id = p_campaign_id
-    ), link AS MATERIALIZED (
-        SELECT s.id AS setting_id, s.client_id, c.client_identifier::text, g.routing_strategy, s.weight,
-               s.max_concurrency, s.current_total_calls, s.total_calls_allowed, coalesce(l.calls, 0) AS calls, coalesce(l.uncounted, 0) AS uncounted,
-               CASE g.routing_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END AS tier,
-               CASE
-                   WHEN s.status <> 'active' THEN 'setting_inactive'
-                   WHEN c.status <> 'active' THEN 'client_inactive'
-                   -- it becomes a dial string
-                   WHEN c.client_identifier !~ '^[A-Za-z0-9_-]{1,40}$' THEN 'client_identifier_invalid'
-                   WHEN e.id IS NULL THEN 'no_endpoint'
-                   -- one AOR is what the join finds; only a list of them is looked up
-                   WHEN (o.contact = '') IS NOT FALSE
-                        AND (e.aors NOT LIKE '%,%' OR NOT EXISTS (
-                            SELECT FROM pjsip_aors a WHERE a.id = ANY (string_to_array(e.aors, ',')) AND a.contact <> ''))
-                       THEN 'no_contact'
-                   WHEN t.setting_id IS NOT NULL THEN 'already_tried'
-                   WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
-                   WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
-                   -- each call in flight may become a counted one
-                   WHEN s.current_total_calls::bigint + coalesce(l.calls + l.uncounted, 0) >= s.total_calls_allowed
-                       THEN 'total_cap'
-               END AS reason
-        FROM campaigns g
-        JOIN campaign_client_settings s ON s.campaign_id = g.id
-        JOIN clients c ON c.id = s.client_id
-        LEFT JOIN pjsip_endpoints e ON e.client_id = c.id AND e.id = c.client_identifier
-        LEFT JOIN pjsip_aors o ON o.id = coalesce(nullif(e.aors, ''), e.id)
-        LEFT JOIN live l ON l.client_id = s.client_id
-        LEFT JOIN tried t ON t.setting_id = s.id
-        WHERE g.id = p_campaign_id
-    ), share AS (
-        SELECT link.*, coalesce(d.owed, 0) AS owed,
-               (SELECT n.last_setting_id FROM routing_turns n
-                WHERE n.campaign_id = p_campaign_id AND n.tier = 0) AS last_setting_id,
-               CASE WHEN reason IS NULL THEN
-                   round(weight::numeric(40, 30) / sum(weight) FILTER (WHERE reason IS NULL) OVER (PARTITION BY link.tier), 30)
-               ELSE 0 END AS fraction
-        FROM link LEFT JOIN debt d ON d.tier = link.tier AND d.setting_id = link.setting_id
-    ), place AS (
-        -- links that are not eligible have no place: they follow by tier and id
-        SELECT share.*,
-               -- round_robin: the links after the last one, then the others. A call that fails over
-               -- goes on from its own last link, not from where other calls have moved the turn.
-               CASE WHEN reason IS NOT NULL OR routing_strategy <> 'round_robin' THEN 0
-                    WHEN setting_id > coalesce((SELECT t.setting_id FROM tried t ORDER BY t.attempt_number DESC LIMIT 1),
-                                               last_setting_id, 0) THEN 0
-                    ELSE 1 END AS lap,
-               -- 18 digits decide, 30 are kept: rounding never decides between two links
-               CASE WHEN reason IS NOT NULL OR routing_strategy = 'round_robin' THEN 0
-                    WHEN round(owed + fraction, 18) > 0 THEN 0
-                    ELSE 1 END AS ahead,
-               CASE WHEN reason IS NOT NULL OR routing_strategy = 'round_robin' THEN 0
-                    ELSE round((1 - owed) / weight, 18) END AS deadline
-        FROM share
-    )
-    SELECT CASE WHEN reason IS NULL THEN
-               row_number() OVER (ORDER BY reason IS NOT NULL, tier, lap, ahead, deadline, setting_id)::integer END,
-           setting_id, client_id, client_identifier, reason, tier, weight, calls, uncounted,
-           max_concurrency, current_total_calls, total_calls_allowed, owed + fraction
-    FROM place
-    ORDER BY reason IS NOT NULL, tier, lap, ahead, deadline, setting_id
-$$;
+CREATE FUNCTION cc_turns(p_links cc_candidate[], p_campaign_id integer, p_strategy text, p_last integer)
+RETURNS cc_candidate[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    c        cc_candidate;
+    placed   cc_candidate[] := '{}';
+    weights  bigint := 0;
+    last_id  integer;
+    debts    jsonb;
+    owed     numeric;
+BEGIN
+    SELECT n.last_setting_id, n.owed INTO last_id, debts
+    FROM routing_turns n WHERE n.campaign_id = p_campaign_id AND n.tier = p_links[1].tier;
+    IF p_strategy = 'round_robin' THEN
+        last_id := coalesce(p_last, last_id, 0);
+        FOREACH c IN ARRAY p_links LOOP
+            c.lap := CASE WHEN c.setting_id > last_id THEN 0 ELSE 1 END;
+            c.deadline := 0;
+            placed := placed || c;
+        END LOOP;
+        RETURN placed;
+    END IF;
+    FOREACH c IN ARRAY p_links LOOP
+        IF c.reason IS NULL THEN
+            weights := weights + c.weight;
+        END IF;
+    END LOOP;
+    FOREACH c IN ARRAY p_links LOOP
+        owed := coalesce((debts ->> c.setting_id::text)::numeric, 0);
+        IF c.reason IS NULL THEN
+            c.owed_after := owed + round(c.weight::numeric(40, 30) / weights, 30);
+            -- 18 digits decide, 30 are kept: rounding never decides between two links
+            c.lap := CASE WHEN round(c.owed_after, 18) > 0 THEN 0 ELSE 1 END;
+            c.deadline := round((1 - owed) / c.weight, 18);
+        ELSE
+            c.owed_after := owed;
+        END IF;
+        placed := placed || c;
+    END LOOP;
+    RETURN placed;
+END $$;
 
 -- What a rejection means for the call: its status in the record and the Q.850 cause towards the
 -- carrier (Asterisk answers 1 with 404, 17 with 486, 19 and 20 with 480, 21 with 403, 34 with 503).
@@ -283,19 +297,27 @@ SET lock_timeout = '2s'
 -- Planning costs several times what the plan does, and a session plans again for every call where it
 -- believes that the campaign's number might make a difference.
 SET plan_cache_mode = force_generic_plan
+-- the joins of cc_links stand in the order in which keys lead from one to the next
+SET join_collapse_limit = 1
 AS $$
 DECLARE
     -- what a lease adds to dial timeout and call length: set-up, and the hangup itself
     grace constant interval := '60 seconds';
     campaign_class constant integer := 1128481603;
-    looked_in  integer;
     asked constant timestamptz := clock_timestamp();
-    looked_at  timestamptz;
     claimed    timestamptz;
     target     record;
+    last       record;
+    tried      integer[];
     candidates cc_candidate[];
+    candidate  cc_candidate;
     chosen     cc_candidate;
-    tier_size  integer;
+    turns      cc_candidate[];
+    tier       integer;
+    tier_from  integer;
+    tier_to    integer;
+    tier_size  integer := 0;
+    debts      text;
 BEGIN
     PERFORM cc_require_read_committed();
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
@@ -310,13 +332,15 @@ BEGIN
         RETURN;
     END IF;
 
-    -- looked for first in a statement that costs a new session next to nothing to plan
-    SELECT a.campaign_id, a.attempt_number INTO campaign_id, attempt_number
+    SELECT a.campaign_id, a.attempt_number INTO last
     FROM call_attempts a
-    WHERE a.asterisk_uniqueid = p_uniqueid AND a.attempt_number > p_known_attempt
+    WHERE a.asterisk_uniqueid = p_uniqueid
     ORDER BY a.attempt_number DESC LIMIT 1;
-    IF FOUND THEN
+    attempt_number := coalesce(last.attempt_number, 0);
+
+    IF attempt_number > p_known_attempt THEN
         -- No other call may take the place of a lease that runs out just now.
+        campaign_id := last.campaign_id;
         PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
         -- from now on, by the campaign as it is now: the lease must hold the whole call
         UPDATE call_attempts a
@@ -339,38 +363,65 @@ BEGIN
         RETURN;
     END IF;
 
-    UPDATE call_attempts a
-    SET released_at = clock_timestamp(), release_reason = 'failover',
-        dial_status = p_dial_status, hangup_cause_code = p_hangup_cause
-    WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+    IF attempt_number > 0 THEN
+        UPDATE call_attempts a
+        SET released_at = clock_timestamp(), release_reason = 'failover',
+            dial_status = p_dial_status, hangup_cause_code = p_hangup_cause
+        WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+        tried := ARRAY(SELECT a.campaign_client_setting_id FROM call_attempts a
+                       WHERE a.asterisk_uniqueid = p_uniqueid ORDER BY a.attempt_number);
+    END IF;
+    attempt_number := attempt_number + 1;
 
-    SELECT * INTO target FROM cc_resolve_did(p_did);
+    target := cc_resolve_did(p_did);
     did_id := target.did_id;
     user_id := target.user_id;
     campaign_id := target.campaign_id;
     IF target.reason IS NULL THEN
         -- A new session takes some milliseconds to plan the look: before the lock, at a campaign that is
         -- none, so that nobody waits for it. (A session that a pooler keeps has planned long ago.)
-        FOR pass IN CASE WHEN current_setting('capconduit.has_planned', true) = 'yes' THEN 2 ELSE 1 END .. 2 LOOP
-            IF pass = 1 THEN
-                PERFORM set_config('capconduit.has_planned', 'yes', false);
-            ELSE
-                -- Lock first, look in a later statement: its snapshot then holds every earlier claim.
-                PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
+        IF current_setting('capconduit.has_planned', true) IS DISTINCT FROM 'yes' THEN
+            PERFORM set_config('capconduit.has_planned', 'yes', false);
+            candidates := cc_links(0, target.routing_strategy, tried, asked);
+        END IF;
+        -- Lock first, look in a later statement: its snapshot then holds every earlier claim.
+        PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
+        candidates := cc_links(campaign_id, target.routing_strategy, tried, clock_timestamp());
+
+        -- the first tier with a link that can get the call
+        FOR i IN 1..coalesce(cardinality(candidates), 0) LOOP
+            candidate := candidates[i];
+            IF candidate.tier IS DISTINCT FROM tier THEN
+                EXIT WHEN tier_size > 0;
+                tier := candidate.tier;
+                tier_from := i;
             END IF;
-            looked_in := CASE pass WHEN 1 THEN 0 ELSE campaign_id END;
-            looked_at := clock_timestamp();
-            -- variables, since a volatile argument keeps PostgreSQL from making one plan of the two
-            SELECT array_agg(c) INTO candidates
-            FROM cc_candidates(looked_in, p_uniqueid, looked_at) c;
+            tier_to := i;
+            IF candidate.reason IS NULL THEN
+                tier_size := tier_size + 1;
+                IF tier_size = 1 THEN
+                    chosen := candidate;
+                END IF;
+            END IF;
         END LOOP;
-        SELECT c.* INTO chosen FROM unnest(candidates) c WHERE c.try_order = 1;
-        -- those that cannot get it come last: where all can, there is nothing to write
-        IF (candidates[cardinality(candidates)]).reason IS NOT NULL THEN
+        IF tier_size < cardinality(candidates) THEN
             passed_over := cc_passed_over(candidates);
+        END IF;
+        -- where one link is alone there is no turn to take
+        IF tier_size > 1 THEN
+            turns := cc_turns(candidates[tier_from:tier_to], campaign_id, target.routing_strategy,
+                              tried[cardinality(tried)]);
+            chosen := NULL;
+            FOREACH candidate IN ARRAY turns LOOP
+                IF candidate.reason IS NULL AND (chosen.setting_id IS NULL OR candidate.lap < chosen.lap
+                        OR candidate.lap = chosen.lap AND candidate.deadline < chosen.deadline) THEN
+                    chosen := candidate;
+                END IF;
+            END LOOP;
         END IF;
     END IF;
     IF chosen.setting_id IS NULL THEN
+        attempt_number := NULL;
         SELECT r.reason, r.call_status, r.hangup_cause INTO reason, call_status, hangup_cause
         FROM cc_rejection(target.reason, candidates, p_dial_status) r;
         RETURN;
@@ -378,8 +429,6 @@ BEGIN
 
     -- v3.0 allows any number; nothing rings for longer than a day
     dial_timeout := least(target.dial_timeout_seconds, 86400);
-    SELECT coalesce(max(a.attempt_number), 0) + 1 INTO attempt_number
-    FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid;
 
     -- Who asks waits for 5 s at most. Nothing is claimed for one who has gone on without the answer. (A
     -- cancel request instead would end PgBouncer 1.18, which dies of one whose sender does not wait.)
@@ -387,21 +436,24 @@ BEGIN
         RAISE EXCEPTION 'the claim came too late: nobody waits for it any more' USING ERRCODE = 'query_canceled';
     END IF;
 
-    -- Only the first choice of a call moves the turn; where one link is alone there is no turn to take.
-    IF attempt_number = 1 THEN
-        IF target.routing_strategy = 'round_robin' THEN
-            INSERT INTO routing_turns AS t (campaign_id, tier, last_setting_id)
-            VALUES (cc_route.campaign_id, chosen.tier, chosen.setting_id)
-            ON CONFLICT ON CONSTRAINT routing_turns_pkey DO UPDATE SET last_setting_id = excluded.last_setting_id;
-        ELSE
-            SELECT count(*) INTO tier_size FROM unnest(candidates) c WHERE c.tier = chosen.tier AND c.reason IS NULL;
-            IF tier_size > 1 THEN
-                INSERT INTO routing_turns AS t (campaign_id, tier, owed)
-                SELECT cc_route.campaign_id, chosen.tier,
-                       jsonb_object_agg(c.setting_id, c.owed_after - (c.setting_id = chosen.setting_id)::integer)
-                FROM unnest(candidates) c WHERE c.tier = chosen.tier
-                ON CONFLICT ON CONSTRAINT routing_turns_pkey DO UPDATE SET owed = excluded.owed;
-            END IF;
+    -- Only the first choice of a call moves the turn.
+    IF attempt_number = 1 AND target.routing_strategy = 'round_robin' AND cardinality(candidates) > 1 THEN
+        UPDATE routing_turns t SET last_setting_id = chosen.setting_id
+        WHERE t.campaign_id = cc_route.campaign_id AND t.tier = chosen.tier;
+        IF NOT FOUND THEN
+            INSERT INTO routing_turns (campaign_id, tier, last_setting_id)
+            VALUES (cc_route.campaign_id, chosen.tier, chosen.setting_id);
+        END IF;
+    ELSIF attempt_number = 1 AND tier_size > 1 THEN
+        FOREACH candidate IN ARRAY turns LOOP
+            debts := concat_ws(',', debts, '"' || candidate.setting_id || '":'
+                || candidate.owed_after - (candidate.setting_id = chosen.setting_id)::integer);
+        END LOOP;
+        UPDATE routing_turns t SET owed = ('{' || debts || '}')::jsonb
+        WHERE t.campaign_id = cc_route.campaign_id AND t.tier = chosen.tier;
+        IF NOT FOUND THEN
+            INSERT INTO routing_turns (campaign_id, tier, owed)
+            VALUES (cc_route.campaign_id, chosen.tier, ('{' || debts || '}')::jsonb);
         END IF;
     END IF;
 
@@ -444,9 +496,12 @@ BEGIN
         SELECT * INTO target FROM cc_resolve_did(NULL);
     END IF;
     IF target.reason IS NULL THEN
-        SELECT array_agg(c) INTO candidates FROM cc_candidates(target.campaign_id, NULL, clock_timestamp()) c;
+        candidates := cc_links(target.campaign_id, target.routing_strategy, NULL, clock_timestamp());
+        SELECT array_agg(t) INTO candidates
+        FROM (SELECT array_agg(c ORDER BY c.setting_id) AS links FROM unnest(candidates) c GROUP BY c.tier) g,
+             unnest(cc_turns(g.links, target.campaign_id, target.routing_strategy, NULL)) t;
     END IF;
-    IF EXISTS (SELECT FROM unnest(candidates) c WHERE c.try_order = 1) THEN
+    IF EXISTS (SELECT FROM unnest(candidates) c WHERE c.reason IS NULL) THEN
         SELECT NULL::text AS reason, NULL::text AS call_status, NULL::integer AS hangup_cause INTO rejection;
     ELSE
         SELECT * INTO rejection FROM cc_rejection(target.reason, candidates, NULL);
@@ -477,7 +532,10 @@ BEGIN
                 'max_concurrency', c.max_concurrency,
                 'current_total_calls', c.current_total_calls,
                 'total_calls_allowed', c.total_calls_allowed) ORDER BY c.try_order, c.tier, c.setting_id)
-            FROM unnest(candidates) c JOIN campaign_client_settings s ON s.id = c.setting_id), '[]'::json));
+            FROM (SELECT *, CASE WHEN u.reason IS NULL THEN row_number() OVER (
+                      PARTITION BY u.reason IS NULL ORDER BY u.tier, u.lap, u.deadline, u.setting_id) END AS try_order
+                  FROM unnest(candidates) u) c
+            JOIN campaign_client_settings s ON s.id = c.setting_id), '[]'::json));
 END $$;
 
 SELECT cc_as_owner('cc_route');

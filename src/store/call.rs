@@ -7,7 +7,7 @@ use postgres::GenericClient;
 use super::Query;
 use crate::{Error, Result, args, row};
 
-/// An attempt `a` that counts as a live call: the condition that `cc_candidates` counts by.
+/// An attempt `a` that counts as a live call: the condition that `cc_links` counts by.
 pub(super) const IN_FLIGHT: &str = "a.released_at IS NULL AND a.lease_expires_at > now()";
 
 row! {

@@ -753,7 +753,7 @@ fn a_seller_sees_and_changes_only_what_is_his() {
         "SELECT 1 FROM audit_log",
         "SELECT 1 FROM database_roles",
         "SELECT 1 FROM capconduit_migrations",
-        "SELECT * FROM cc_candidates(3, NULL, now())",
+        "SELECT cc_links(3, 'weighted', NULL, now())",
         "SELECT cc_audit_parent('clients', '1'), cc_audit_parent('campaigns', '99')",
         "COPY users TO STDOUT",
         // ways to be somebody else
@@ -770,7 +770,7 @@ fn a_seller_sees_and_changes_only_what_is_his() {
         "CREATE VIEW mine AS SELECT * FROM dids",
         "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
         "SELECT cc_grant_access()",
-        "SELECT cc_as_owner('cc_candidates')",
+        "SELECT cc_as_owner('cc_links')",
     ] {
         denied_in(&mut session, sql);
     }
