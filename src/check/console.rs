@@ -1,5 +1,6 @@
 //! Asking a running Asterisk through its own program: `asterisk -rx COMMAND`.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, asterisk};
 
 /// How long one answer may take. A busy server with many clients needs a while to list them.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -28,6 +29,23 @@ pub struct Console {
     pub program: PathBuf,
     /// Its asterisk.conf, which says where the server's socket is.
     pub configuration: PathBuf,
+}
+
+/// Where a package puts the asterisk program, else where the shell would find it.
+#[must_use]
+pub fn program() -> PathBuf {
+    found("/usr/sbin/asterisk".into(), &std::env::var_os("PATH").unwrap_or_default())
+}
+
+fn found(usual: PathBuf, path: &OsStr) -> PathBuf {
+    let folders = std::env::split_paths(path).map(|folder| folder.join("asterisk"));
+    std::iter::once(usual.clone()).chain(folders).find(|program| program.is_file()).unwrap_or(usual)
+}
+
+/// A folder or file that asterisk.conf names, or where it is unless that says otherwise.
+#[must_use]
+pub fn path(conf: &str, name: &str, default: &str) -> PathBuf {
+    PathBuf::from(asterisk::setting(conf, name).unwrap_or(default))
 }
 
 impl Console {
@@ -105,6 +123,8 @@ pub(super) fn run(command: &mut Command, input: &[u8], timeout: Duration) -> Res
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn shell(script: &str, timeout: Duration) -> Result<Answer> {
@@ -129,6 +149,23 @@ mod tests {
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
         let console = Console { program, configuration: "/nonexistent".into() };
         assert_eq!(console.ask("core show version").expect("an answer"), "Asterisk 22.5.2 built by nobody\nmore\n");
+    }
+
+    #[test]
+    fn the_program_is_the_package_s_or_the_first_on_the_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        for name in ["folder/asterisk", "first", "second"] {
+            fs::create_dir_all(at(name)).expect("own folder");
+        }
+        for name in ["first/asterisk", "second/asterisk", "usual"] {
+            fs::write(at(name), "").expect("own folder");
+        }
+        // what is no file is no program
+        let path = std::env::join_paths(["none", "folder", "first", "second"].map(at)).expect("a path");
+        assert_eq!(found(at("usual"), &path), at("usual"));
+        assert_eq!(found(at("missing"), &path), at("first/asterisk"));
+        assert_eq!(found(at("missing"), OsStr::new("")), at("missing"), "the message names where it should be");
     }
 
     #[test]

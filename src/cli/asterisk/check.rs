@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::ari::Ari;
 use crate::asterisk::{self, Site};
-use crate::check::console::Console;
+use crate::check::console::{self, Console};
 use crate::check::files::{self, Installation};
 use crate::check::identity::Identity;
 use crate::check::process::Process;
@@ -55,14 +55,6 @@ pub(in crate::cli) struct Check {
     strict: bool,
 }
 
-/// Where a package puts it, else where the shell would find it.
-fn asterisk_program() -> PathBuf {
-    let usual = PathBuf::from("/usr/sbin/asterisk");
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).map(|folder| folder.join("asterisk"));
-    std::iter::once(usual.clone()).chain(folders).find(|program| program.is_file()).unwrap_or(usual)
-}
-
 impl Check {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let conf_path = self.etc_dir.join("asterisk.conf");
@@ -74,9 +66,9 @@ impl Check {
             // what is missing is found below
             Err(_) => String::new(),
         };
-        let folder = |name, default: &str| PathBuf::from(asterisk::setting(&conf, name).unwrap_or(default));
+        let folder = |name, default| console::path(&conf, name, default);
         let console =
-            Console { program: self.asterisk.clone().unwrap_or_else(asterisk_program), configuration: conf_path };
+            Console { program: self.asterisk.clone().unwrap_or_else(console::program), configuration: conf_path };
         let version = console.ask("core show version");
         // a pid file that was left behind may name anybody
         let process = version
