@@ -181,6 +181,7 @@ impl Asterisk {
             "res_ari_model",
             "res_ari_asterisk",
             "res_ari_channels",
+            "res_ari_endpoints",
         ];
         let modules = ari.iter().chain(options.modules);
         write("modules_local.conf", modules.map(|module| format!("load={module}.so\n")).collect());
@@ -260,6 +261,13 @@ impl Asterisk {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(&path, mode).expect("own file");
         path
+    }
+
+    /// Lets a command ask it through ARI.
+    pub fn through_ari(&self, command: &mut Command) {
+        let (user, password) = ARI_LOGIN;
+        command.env("ASTERISK_ARI_URL", format!("http://127.0.0.1:{}/ari", self.ari_port));
+        command.env("ASTERISK_ARI_USER", user).env("ASTERISK_ARI_PASSWORD", password);
     }
 
     /// What is mapped into its memory.

@@ -150,6 +150,7 @@ fn every_planted_fault_is_found() {
     in_order(&system);
     files(&system);
     server(&system);
+    ari(&system);
     clients(&system);
     database_and_spool(&system);
     // everything was put back, and no look at it has left a trace
@@ -305,6 +306,29 @@ fn server(system: &System) {
         ],
         || {},
     );
+}
+
+/// Asterisk on the modules.conf that is installed, without what its end names for ARI.
+fn ari(system: &System) {
+    let mut modules = ["res_ari_endpoints", "res_ari_channels", "res_ari_asterisk", "res_ari_model", "res_ari"];
+    let each = |verb: &str, modules: &[&str]| {
+        modules.iter().for_each(|module| drop(system.asterisk.cli(&format!("module {verb} {module}.so"))));
+    };
+    let look = || {
+        let mut command = system.command();
+        system.asterisk.through_ari(&mut command);
+        findings(&run(command.arg("--json"), &[])).0
+    };
+    expect("spool", "ari", "ok", "it answers", "").among(&look());
+    each("unload", &modules);
+    expect("spool", "ari", "warning", "404", "modules.conf as CapConduit installs it loads none").among(&look());
+    let mut reap = system.database.command();
+    system.asterisk.through_ari(&mut reap);
+    let said = String::from_utf8(run(reap.args(["call", "reap"]), &[]).stderr).expect("UTF-8");
+    assert!(said.contains("404") && said.contains("modules_local.conf"), "{said}");
+    modules.reverse();
+    each("load", &modules);
+    expect("spool", "ari", "ok", "it answers", "").among(&look());
 }
 
 fn clients(system: &System) {
