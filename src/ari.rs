@@ -1,4 +1,5 @@
-//! What an Asterisk server says of itself through ARI: its name, when it started, which channels it has.
+//! What an Asterisk server says of itself through ARI: its name, when it started, which channels and
+//! endpoints it has.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Ari {
     url: String,
     authorization: String,
+    timeout: Duration,
 }
 
 /// A server as it is now.
@@ -32,6 +34,16 @@ pub struct Server {
     pub started_at: DateTime<Utc>,
     /// The unique ids of its channels.
     pub channels: Vec<String>,
+}
+
+/// A PJSIP endpoint.
+#[derive(Debug, Deserialize)]
+pub struct Endpoint {
+    /// Its name.
+    pub resource: String,
+    /// `online`, `offline`, ...
+    #[serde(default)]
+    pub state: String,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +76,15 @@ struct Channel {
     id: String,
 }
 
+impl Info {
+    fn started_at(&self) -> Result<DateTime<Utc>> {
+        match DateTime::parse_from_str(&self.status.startup_time, "%Y-%m-%dT%H:%M:%S%.f%z") {
+            Ok(at) => Ok(at.with_timezone(&Utc)),
+            Err(_) => Err(Error::new(Kind::Unreachable, "ARI: the startup time is not a time")),
+        }
+    }
+}
+
 impl Ari {
     /// The ARI that `ASTERISK_ARI_URL`, `ASTERISK_ARI_USER` and `ASTERISK_ARI_PASSWORD` name; None
     /// without a URL.
@@ -78,7 +99,23 @@ impl Ari {
                 .hint("Put all three into the env file, or none."));
         };
         let authorization = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
-        Ok(Some(Ari { url: url.trim_end_matches('/').to_owned(), authorization }))
+        Ok(Some(Ari { url: url.trim_end_matches('/').to_owned(), authorization, timeout: TIMEOUT }))
+    }
+
+    /// The same, with another time for each question.
+    #[must_use]
+    pub fn within(self, timeout: Duration) -> Ari {
+        Ari { timeout, ..self }
+    }
+
+    /// When the server was started, and its endpoints. One that is `offline` does not answer, or has not
+    /// been qualified since it was added.
+    ///
+    /// # Errors
+    /// [`Kind::Unreachable`] where it does not answer as ARI does, or without its module for endpoints.
+    pub fn endpoints(&self) -> Result<(DateTime<Utc>, Vec<Endpoint>)> {
+        let info: Info = self.get("asterisk/info")?;
+        Ok((info.started_at()?, self.get("endpoints/PJSIP")?))
     }
 
     /// The server's state. The channels are asked for last: a call that was claimed before this, and
@@ -88,9 +125,7 @@ impl Ari {
     /// [`Kind::Unreachable`] where it does not answer as ARI does.
     pub fn server(&self) -> Result<Server> {
         let info: Info = self.get("asterisk/info")?;
-        let started_at = DateTime::parse_from_str(&info.status.startup_time, "%Y-%m-%dT%H:%M:%S%.f%z")
-            .map_err(|_| Error::new(Kind::Unreachable, "ARI: the startup time is not a time"))?
-            .with_timezone(&Utc);
+        let started_at = info.started_at()?;
         let channels: Vec<Channel> = self.get("channels")?;
         Ok(Server {
             system_name: info.config.name,
@@ -114,7 +149,7 @@ impl Ari {
             Error::new(Kind::Unreachable, format!("ARI at {}: {e}", self.url)).hint(hint)
         };
         let agent: ureq::Agent = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
+            .timeout_global(Some(self.timeout))
             .max_redirects(0)
             .proxy(None)
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())

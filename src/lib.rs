@@ -13,6 +13,7 @@ pub mod check;
 pub mod cli;
 pub mod config;
 pub mod confirm;
+pub mod contact;
 pub mod delivery;
 pub mod env_file;
 pub mod error;

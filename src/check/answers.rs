@@ -119,12 +119,14 @@ pub fn endpoints(text: &str) -> Vec<&str> {
 }
 
 /// A line of `pjsip show contacts`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Contact<'a> {
     /// The AOR that it belongs to.
     pub aor: &'a str,
     /// `Avail`, `Unavail`, `NonQual`, ...
     pub status: &'a str,
+    /// How many milliseconds its last answer took.
+    pub rtt_ms: Option<f64>,
 }
 
 /// `pjsip show contacts`
@@ -134,9 +136,9 @@ pub fn contacts(text: &str) -> Vec<Contact<'_>> {
         .filter_map(|rest| {
             let (aor, rest) = rest.trim_start().split_once('/')?;
             let mut words = rest.split_whitespace();
-            // the round trip time comes last
-            let _ = words.next_back()?;
-            Some(Contact { aor, status: words.next_back()? })
+            // `-nan` where there was no answer
+            let rtt_ms = words.next_back()?.parse().ok().filter(|ms: &f64| ms.is_finite());
+            Some(Contact { aor, status: words.next_back()?, rtt_ms })
         })
         .collect()
 }
@@ -170,8 +172,9 @@ mod tests {
 
   Contact:  client1-1/sip:127.0.0.1:9                      344e588cfb Unavail        -nan
   Contact:  client1-2/sip:127.0.0.1;transport=tcp          eecf362c50 NonQual        -nan
+  Contact:  client1-3/sip:127.0.0.1:43921                  81bc542e88 Avail         0.748
 
-Objects found: 2
+Objects found: 3
 ";
     const ENDPOINTS: &str = "
  Endpoint:  <Endpoint/CID.....................................>  <State.....>  <Channels.>
@@ -244,8 +247,9 @@ Disclaimer: this command is for informational purposes only.
         let bind = "127.0.0.1:34943";
         let expected = ["transport-tcp", "transport-udp"].map(|id| Transport { id, bind });
         assert_eq!(transports(TRANSPORTS), expected);
-        let expected = [("client1-1", "Unavail"), ("client1-2", "NonQual")];
-        assert_eq!(contacts(CONTACTS), expected.map(|(aor, status)| Contact { aor, status }));
+        let expected =
+            [("client1-1", "Unavail", None), ("client1-2", "NonQual", None), ("client1-3", "Avail", Some(0.748))];
+        assert_eq!(contacts(CONTACTS), expected.map(|(aor, status, rtt_ms)| Contact { aor, status, rtt_ms }));
     }
 
     #[test]

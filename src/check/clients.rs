@@ -185,6 +185,7 @@ fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
 mod tests {
     use super::super::State;
     use super::*;
+    use crate::contact::Contact;
 
     #[test]
     fn an_inactive_client_that_asterisk_still_has_is_named() {
@@ -196,6 +197,7 @@ mod tests {
             aor: None,
             auth: None,
             problems: Vec::new(),
+            contact: Contact::default(),
         };
         let found = |endpoints: &str| {
             let mut area = Area::new("clients");

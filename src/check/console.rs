@@ -1,8 +1,9 @@
 //! Asking a running Asterisk through its own program: `asterisk -rx COMMAND`.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -49,15 +50,35 @@ pub fn path(conf: &str, name: &str, default: &str) -> PathBuf {
 }
 
 impl Console {
+    /// The Asterisk on this host; None where there is none, or none that this user may ask.
+    #[must_use]
+    pub fn local() -> Option<Console> {
+        // as Asterisk calls it for its programs
+        let etc_dir =
+            std::env::var_os("AST_CONFIG_DIR").map_or_else(|| asterisk::DEFAULT_ETC_DIR.into(), PathBuf::from);
+        let configuration = etc_dir.join("asterisk.conf");
+        let conf = fs::read_to_string(&configuration).ok()?;
+        let socket = path(&conf, "astrundir", "/var/run/asterisk").join(path(&conf, "astctl", "asterisk.ctl"));
+        Path::exists(&socket).then(|| Console { program: program(), configuration })
+    }
+
     /// What the server answers to a command, without control characters. An unknown command is
     /// answered, too: by text that says so.
     ///
     /// # Errors
     /// [`Kind::NotFound`]: there is no such program. [`Kind::Unreachable`]: no server answers.
     pub fn ask(&self, command: &str) -> Result<String> {
+        self.ask_within(command, TIMEOUT)
+    }
+
+    /// The same within another time.
+    ///
+    /// # Errors
+    /// As [`Console::ask`].
+    pub fn ask_within(&self, command: &str, timeout: Duration) -> Result<String> {
         let mut asked = Command::new(&self.program);
         asked.arg("-C").arg(&self.configuration).args(["-rx", command]);
-        let answer = run(&mut asked, b"", TIMEOUT)?;
+        let answer = run(&mut asked, b"", timeout)?;
         if !answer.success {
             let said = [answer.complaint, answer.text].join("\n");
             let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it says nothing");
@@ -123,8 +144,6 @@ pub(super) fn run(command: &mut Command, input: &[u8], timeout: Duration) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn shell(script: &str, timeout: Duration) -> Result<Answer> {

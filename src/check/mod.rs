@@ -121,7 +121,7 @@ const DROP_IN: &str = "Copy asterisk/systemd/asterisk.service.d/capconduit.conf 
                        /etc/systemd/system/asterisk.service.d, systemctl daemon-reload, and restart Asterisk";
 
 /// `a, b, c and 4 more`: names without end would hide what else is found.
-fn some_of<S: AsRef<str>>(names: &[S]) -> String {
+pub(crate) fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     const SHOWN: usize = 5;
     let shown = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(SHOWN) {

@@ -22,6 +22,7 @@ mod campaign;
 mod client;
 mod completion;
 mod config;
+mod contacts;
 mod db;
 mod did;
 mod file;

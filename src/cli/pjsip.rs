@@ -10,7 +10,8 @@ use super::input::{fits, integer, line, new_password, nothing_to_change, number,
 use super::listing::Listing;
 use super::names::shell;
 use super::output::{self, Output};
-use super::{Env, client};
+use super::{Env, client, contacts};
+use crate::contact::{Contacts, State};
 use crate::realtime::options::{self, Object};
 use crate::realtime::{Text, check_contact};
 use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges, OptionChanges, Pjsip};
@@ -67,15 +68,20 @@ pub(super) struct List {
 
 impl List {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let sides = pjsip::list(&mut env.connect()?, None)?;
+        let mut db = env.connect()?;
+        let mut sides = pjsip::list(&mut db, None)?;
+        let contacts = contacts::ask(env.config, &mut db);
+        sides.iter_mut().for_each(|side| add_contact(side, &contacts));
         let rows = sides.iter().map(output::to_value).collect::<Result<_>>()?;
         let names: Vec<String> = pjsip::field_names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        self.listing.of_values(rows, &names, COLUMNS, "No clients.")
+        let shown = |column: &&str| contacts.is_asked() || *column != "contact_state";
+        let columns: Vec<&str> = COLUMNS.iter().copied().filter(shown).collect();
+        self.listing.of_values(rows, &names, &columns, "No clients.")
     }
 }
 
-/// What the table of `pjsip list` shows.
+/// What the table of `pjsip list` shows; contact_state where Asterisk was asked.
 const COLUMNS: &[&str] = &[
     "client_identifier",
     "status",
@@ -85,6 +91,7 @@ const COLUMNS: &[&str] = &[
     "endpoint.context",
     "endpoint.allow",
     "auth.username",
+    "contact_state",
     "problems",
 ];
 
@@ -99,7 +106,17 @@ impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
         let client = client::find(&mut db, &self.client)?;
-        Output::item(&of_client(&mut db, client.id)?)
+        let mut pjsip = of_client(&mut db, client.id)?;
+        add_contact(&mut pjsip, &contacts::ask(env.config, &mut db));
+        Output::item(&pjsip)
+    }
+}
+
+/// What Asterisk says: an unreachable client looks sound in the database.
+fn add_contact(pjsip: &mut Pjsip, contacts: &Contacts) {
+    pjsip.contact = contacts.client(&pjsip.client_identifier);
+    if pjsip.contact.contact_state == State::Unreachable && pjsip.status == "active" {
+        pjsip.problems.push("its contact does not answer OPTIONS: Asterisk places no call with it".to_owned());
     }
 }
 

@@ -3,9 +3,28 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::output::Output;
-use super::{Env, advice};
+use super::output::{Output, Tables};
+use super::{Env, advice, contacts};
 use crate::{Error, Result, store};
+
+/// What people are shown of the candidates.
+const CANDIDATES: &[&str] = &[
+    "try_order",
+    "setting_id",
+    "client_identifier",
+    "eligible",
+    "reason",
+    "forwarding_priority",
+    "weight",
+    "live_calls",
+    "max_concurrency",
+    "current_total_calls",
+    "total_calls_allowed",
+    "contact_state",
+];
+const SEEN: Tables = &[("candidates", CANDIDATES)];
+/// Without contact_state, where Asterisk was not asked: that is said once.
+const UNSEEN: Tables = &[("candidates", CANDIDATES.split_at(CANDIDATES.len() - 1).0)];
 
 /// The verbs of `route`.
 #[derive(Debug, Subcommand)]
@@ -42,12 +61,16 @@ impl Explain {
         let mut db = env.connect()?;
         let mut decision = store::route::explain(&mut db, did.as_str())?;
         let advice = advice::of(&mut db, did.as_str(), &decision)?;
+        let contacts = contacts::ask(env.config, &mut db);
+        let reachability = contacts::judge(&mut decision, &contacts);
         if let Value::Object(fields) = &mut decision {
             if let Some(caller) = self.caller {
                 fields.insert("caller".into(), Value::String(caller));
             }
             fields.insert("advice".into(), advice.map_or(Value::Null, Value::String));
+            fields.insert("reachability".into(), reachability.map_or(Value::Null, Value::String));
         }
-        Ok(Output::Item(decision))
+        let tables = if contacts.is_asked() { SEEN } else { UNSEEN };
+        Ok(Output::Detail { value: decision, tables })
     }
 }

@@ -152,8 +152,11 @@ const SHAPES: &[Shape] = &[
     array("config apply", &[Row(CHANGE)]),
     array("audit list", &[Row(super::audit::FIELDS), Row(Entry::FIELDS)]),
     object("audit show", AUDITED),
-    object("route explain", &[Row(DECISION), CANDIDATES, ADVICE]),
-    Shape { when: Some("--caller is given"), ..object("route explain", &[Row(DECISION), CANDIDATES, CALLER, ADVICE]) },
+    object("route explain", &[Row(DECISION), CANDIDATES, ADVICE, REACHABILITY]),
+    Shape {
+        when: Some("--caller is given"),
+        ..object("route explain", &[Row(DECISION), CANDIDATES, CALLER, ADVICE, REACHABILITY])
+    },
     object("asterisk install", &[List("files", "Each file of the installation.", &[Row(INSTALLED)]), WARNINGS]),
     array("asterisk check", &[Row(CHECKED)]),
     object("status", STATUS),
@@ -190,6 +193,10 @@ const PJSIP: &[Part] = &[
     Object("aor", "Where the endpoint is.", &[Row(Aor::FIELDS), Row(AOR_OPTIONS)]),
     Object("auth", "What Asterisk authenticates with.", &[Row(Auth::FIELDS)]),
     Row(fields! { problems: Vec<String> = "What keeps calls from it.", }),
+    Row(CONTACT_STATE),
+    Row(
+        fields! { contact_rtt_ms: Option<f64> = "Milliseconds that the contact's last answer took, where Asterisk says so.", },
+    ),
 ];
 
 const CAMPAIGN: &[Part] =
@@ -280,19 +287,30 @@ const DECISION: &[Field] = fields! {
 const CANDIDATES: Part = List(
     "candidates",
     "The campaign's links, in the order in which they would be tried.",
-    &[Row(fields! {
-        try_order: Option<i32> = "1 is tried first; null when not eligible.",
-        setting_id: i32 = "The link.",
-        client_identifier: String = "The client.",
-        eligible: bool = "It may get the call.",
-        reason: Option<String> = "Why not: see capconduit(7).",
-        forwarding_priority: i32 = "Strategy priority: lower first.",
-        weight: i32 = "The share among equals.",
-        live_calls: i32 = "Attempts in flight.",
-        max_concurrency: i32 = "Calls at once.",
-        current_total_calls: i32 = "Answered calls so far.",
-        total_calls_allowed: Option<i32> = "Answered calls in all; null: unlimited.",
-    })],
+    &[
+        Row(fields! {
+            try_order: Option<i32> = "1 is tried first; null when not eligible.",
+            setting_id: i32 = "The link.",
+            client_identifier: String = "The client.",
+            eligible: bool = "It may get the call.",
+            reason: Option<String> = "Why not: see capconduit(7).",
+            forwarding_priority: i32 = "Strategy priority: lower first.",
+            weight: i32 = "The share among equals.",
+            live_calls: i32 = "Attempts in flight.",
+            max_concurrency: i32 = "Calls at once.",
+            current_total_calls: i32 = "Answered calls so far.",
+            total_calls_allowed: Option<i32> = "Answered calls in all; null: unlimited.",
+        }),
+        Row(CONTACT_STATE),
+    ],
+);
+
+const CONTACT_STATE: &[Field] = fields! {
+    contact_state: String = "What Asterisk says of the client's contact: reachable, unreachable, not_qualified, unknown or not_asked.",
+};
+
+const REACHABILITY: Part = Row(
+    fields! { reachability: Option<String> = "Whether the client that would get the call can be reached, and what if not.", },
 );
 
 const ROLE: &[Field] = fields! {
@@ -405,7 +423,7 @@ const STATUS: &[Part] = &[
             expired: i64 = "Past their lease: they count against no cap, and wait for call reap.",
         })],
     ),
-    List("links", "The links with what counts against their caps.", &[Row(Link::FIELDS)]),
+    List("links", "The links with what counts against their caps.", &[Row(Link::FIELDS), Row(CONTACT_STATE)]),
     Object(
         "calls",
         "The calls since the beginning of the day, or --since.",

@@ -3,6 +3,7 @@
 mod prometheus;
 mod screen;
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::thread;
@@ -15,13 +16,16 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::bars::Charset;
+use super::names::shell;
 use super::output::{self, Output};
 use super::period::moment;
 use super::report::Figures;
 use super::watch::Frames;
-use super::{Env, campaign, user};
+use super::{Env, campaign, contacts, user};
 use crate::ari::Ari;
+use crate::check::some_of;
 use crate::config::Config;
+use crate::contact::{self, State};
 use crate::spool::Spool;
 use crate::store::report::{Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Link};
@@ -88,15 +92,34 @@ struct Snapshot {
     asterisk: Asterisk,
     spool: SpoolState,
     attempts: Option<Attempts>,
-    links: Option<Vec<Link>>,
+    links: Option<Vec<LinkNow>>,
     calls: Option<Calls>,
     hours: Option<Vec<Hour>>,
     findings: Vec<Finding>,
+    /// Whether Asterisk has said which contacts answer.
+    #[serde(skip)]
+    contacts_are_seen: bool,
     /// How many calls there were lately, and how many of them were lost.
     #[serde(skip)]
     lately: Option<(i64, i64)>,
     #[serde(skip)]
     failure: Option<Error>,
+}
+
+/// A link, and whether its client can be reached.
+#[derive(Debug, Serialize)]
+struct LinkNow {
+    #[serde(flatten)]
+    link: Link,
+    contact_state: State,
+}
+
+impl std::ops::Deref for LinkNow {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.link
+    }
 }
 
 /// What `lately` looks at, and how many calls say something.
@@ -210,6 +233,7 @@ impl Status {
             calls: None,
             hours: None,
             findings: Vec::new(),
+            contacts_are_seen: false,
             lately: None,
             failure: None,
         };
@@ -217,8 +241,13 @@ impl Status {
         // one that is away does not delay the other
         let asked = thread::scope(|scope| {
             let asterisk = ari.map(|ari| scope.spawn(move || Asterisk::of(&ari)));
+            let contacts = scope.spawn(|| contact::ask(config));
             let read = self.read(config, db, &mut snapshot);
             snapshot.asterisk = asterisk.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            let contacts = contacts.join().ok().flatten();
+            if let (Ok(()), Some(db)) = (&read, db.as_mut()) {
+                snapshot.compare(db, contacts);
+            }
             read
         });
         if let Err(error) = asked {
@@ -259,7 +288,8 @@ impl Status {
             campaign_id: campaign::id_of(db, self.campaign.as_deref(), self.user.as_deref())?,
         };
         snapshot.attempts = Some(store::status::attempts(db, filter)?);
-        snapshot.links = Some(store::status::links(db, filter)?);
+        let link = |link| LinkNow { link, contact_state: State::NotAsked };
+        snapshot.links = Some(store::status::links(db, filter)?.into_iter().map(link).collect());
         snapshot.lately = Some(store::status::lately(db, LATELY_MINUTES, filter)?);
         let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, false))?;
         let scope = Scope {
@@ -313,6 +343,12 @@ impl Status {
         if let Some(Attempts { expired: expired @ 1.., .. }) = snapshot.attempts {
             find("attempts", format!("{expired} open past the lease: capconduit call reap"));
         }
+        for (client, campaigns) in unreachable(snapshot) {
+            let (campaigns, name) = (some_of(&campaigns), shell(client));
+            let message =
+                format!("{client} is unreachable, and gets no calls of {campaigns}: capconduit pjsip show {name}");
+            find("client", message);
+        }
         for link in snapshot.links.iter().flatten().filter(|link| is_exhausted(link)) {
             let (had, allowed) = (link.current_total_calls, link.total_calls_allowed.unwrap_or_default());
             let link = format!("{} in {}", link.client_identifier, link.campaign_name);
@@ -330,11 +366,38 @@ impl Status {
     }
 }
 
+/// The clients that do not answer Asterisk, each with the campaigns that would give it calls.
+fn unreachable(snapshot: &Snapshot) -> BTreeMap<&str, Vec<&str>> {
+    let mut clients: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for link in snapshot.links.iter().flatten().filter(|link| is_unreachable(link)) {
+        clients.entry(&link.client_identifier).or_default().push(&link.campaign_name);
+    }
+    clients
+}
+
+/// Whether a link that is in use leads nowhere.
+fn is_unreachable(link: &LinkNow) -> bool {
+    link.contact_state == State::Unreachable
+        && [&link.status, &link.client_status, &link.campaign_status].iter().all(|status| *status == "active")
+        && link.user_status.as_deref().is_none_or(|status| status == "active")
+}
+
 /// Whether a link that is in use gets no call any more.
 fn is_exhausted(link: &Link) -> bool {
     link.status == "active"
         && link.campaign_status == "active"
         && link.total_calls_allowed.is_some_and(|allowed| link.current_total_calls >= allowed)
+}
+
+impl Snapshot {
+    /// Puts what Asterisk says beside what the database says.
+    fn compare(&mut self, db: &mut Client, answer: Option<contact::Answer>) {
+        let contacts = contacts::of(answer, db);
+        self.contacts_are_seen = contacts.is_asked();
+        for link in self.links.iter_mut().flatten() {
+            link.contact_state = contacts.client(&link.client_identifier).contact_state;
+        }
+    }
 }
 
 impl Asterisk {

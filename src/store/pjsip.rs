@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::{Field, Fields, Query};
 use crate::confirm::Confirmed;
+use crate::contact::Contact;
 use crate::realtime::Text;
 use crate::realtime::options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
 use crate::{Error, Result, args, row};
@@ -244,6 +245,9 @@ pub struct Pjsip {
     pub auth: Option<Auth>,
     /// What keeps calls from it.
     pub problems: Vec<String>,
+    /// Whether Asterisk reaches it, which the database does not know.
+    #[serde(flatten)]
+    pub contact: Contact,
 }
 
 /// The fields of a [`Pjsip`], those of its objects as `endpoint.transport`.
@@ -253,7 +257,8 @@ pub fn field_names() -> Vec<String> {
         |object: &'static str, fields: &'static [Field]| fields.iter().map(move |f| format!("{object}.{}", f.name));
     let options =
         |object: &'static str, names: Vec<&'static str>| names.into_iter().map(move |n| format!("{object}.{n}"));
-    let own = ["client_id", "client_identifier", "status", "problems"].map(str::to_owned);
+    let own =
+        ["client_id", "client_identifier", "status", "problems", "contact_state", "contact_rtt_ms"].map(str::to_owned);
     own.into_iter()
         .chain(of("endpoint", Endpoint::FIELDS))
         .chain(options("endpoint", Endpoint::option_names().collect()))
@@ -321,6 +326,31 @@ pub struct AuthChanges {
     pub realm: Option<Text>,
 }
 
+row! {
+    /// Whether Asterisk is to ask a client's contact.
+    pub struct Qualification {
+        /// The client's identifier.
+        pub id: String,
+        /// Seconds between OPTIONS requests; 0: none.
+        pub qualify_frequency: i32,
+        /// When the client or its contact was changed last.
+        pub changed_at: Option<DateTime<Utc>>,
+    }
+}
+
+/// Of every client that has a contact.
+///
+/// # Errors
+/// The database's.
+pub fn qualifications(db: &mut impl GenericClient) -> Result<Vec<Qualification>> {
+    super::all(&db.rows(
+        "SELECT a.id, coalesce(a.qualify_frequency, 0) AS qualify_frequency,
+                greatest(a.config_updated_at, c.updated_at) AS changed_at
+         FROM pjsip_aors a JOIN clients c ON c.id = a.client_id",
+        args![],
+    )?)
+}
+
 /// The SIP side of all clients, by identifier; with a client, only its own.
 ///
 /// # Errors
@@ -355,6 +385,7 @@ pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<P
                 aor: take(&mut aors, |a| a.client_id == client_id),
                 auth: take(&mut auths, |a| a.client_id == client_id),
                 problems: Vec::new(),
+                contact: Contact::default(),
             };
             pjsip.problems = pjsip.problems_of_structure();
             for row in &split {

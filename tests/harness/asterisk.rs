@@ -263,6 +263,14 @@ impl Asterisk {
         path
     }
 
+    /// Lets a command ask it through its console, as on a server where it is the only one.
+    pub fn on_its_server(&self, command: &mut Command) {
+        self.program();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.folder.path.display()));
+        command.env("AST_CONFIG_DIR", self.folder.path.join("etc"));
+    }
+
     /// Lets a command ask it through ARI.
     pub fn through_ari(&self, command: &mut Command) {
         let (user, password) = ARI_LOGIN;

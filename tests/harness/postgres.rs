@@ -202,6 +202,8 @@ impl Database {
     pub fn command(&self) -> Command {
         let mut command = Command::new(program("capconduit"));
         command.env("DATABASE_URL", &self.url).env("CAPCONDUIT_ENV_FILE", "/dev/null");
+        // an Asterisk of this machine is no concern
+        command.env("AST_CONFIG_DIR", "/nonexistent");
         command
     }
 }

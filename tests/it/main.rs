@@ -14,6 +14,7 @@ mod caps;
 mod cli;
 mod completion;
 mod config;
+mod contacts;
 mod csv;
 mod database_away;
 mod http_sink;

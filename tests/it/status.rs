@@ -72,7 +72,7 @@ fn live_calls_stand_against_their_caps() {
             "id": site.settings[0], "campaign_name": site.campaign, "campaign_status": "active", "username": site.user,
             "client_identifier": client, "status": "active", "client_status": "active",
             "user_status": "active", "live_calls": 2, "max_concurrency": 3,
-            "current_total_calls": 0, "total_calls_allowed": 40,
+            "current_total_calls": 0, "total_calls_allowed": 40, "contact_state": "not_asked",
         })
     );
     assert_eq!(seen["links"].as_array().expect("links").len(), 2);
@@ -237,10 +237,8 @@ fn asterisk_is_asked_where_it_can_be() {
     let (database, spool) = (Postgres::shared().database(), nothing());
     let asking = |port: u16| {
         let mut command = status(&database, spool.path());
-        command
-            .env("ASTERISK_ARI_URL", format!("http://127.0.0.1:{port}/ari"))
-            .env("ASTERISK_ARI_USER", ARI_LOGIN.0)
-            .env("ASTERISK_ARI_PASSWORD", ARI_LOGIN.1);
+        stage.ringing.through_ari(&mut command);
+        command.env("ASTERISK_ARI_URL", format!("http://127.0.0.1:{port}/ari"));
         command
     };
     let seen = document(&mut asking(stage.ringing.ari_port));

@@ -32,6 +32,7 @@ fn run(line: &str, database: &Database, folder: &Path) -> String {
         .env("LANG", "C.UTF-8")
         .env("DATABASE_URL", &database.url)
         .env("CAPCONDUIT_ENV_FILE", "/dev/null")
+        .env("AST_CONFIG_DIR", "/nonexistent")
         .env("CAPCONDUIT_SPOOL_DIR", folder.join("spool"))
         .stdin(Stdio::null())
         .output()

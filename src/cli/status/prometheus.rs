@@ -10,7 +10,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::Snapshot;
+use super::{LinkNow, Snapshot};
 use crate::Result;
 use crate::replace::replace;
 use crate::store::status::Link;
@@ -93,7 +93,7 @@ pub(super) fn text(snapshot: &Snapshot, last_success: Option<f64>) -> String {
     metric(&mut text, "capconduit_calls_today", "Call records of the day.", &by_status);
 
     let mut links = |name: &str, help: &str, value: fn(&Link) -> Option<f64>| {
-        let sample = |link: &Link| {
+        let sample = |link: &LinkNow| {
             let seller = link.username.as_deref().unwrap_or_default();
             let labels = [("campaign", &*link.campaign_name), ("seller", seller), ("client", &*link.client_identifier)];
             Some((self::labels(&labels), value(link)?))

@@ -3,17 +3,17 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Asterisk, Calls, Database, Snapshot, SpoolState, is_exhausted};
+use super::{Asterisk, Calls, Database, LinkNow, Snapshot, SpoolState, is_exhausted, is_unreachable};
 use crate::cli::bars::Charset;
 use crate::cli::output;
-use crate::store::status::{Hour, Link};
+use crate::store::status::Hour;
 
 /// The screen, `height` lines at most where it has a height.
 pub(super) fn screen(snapshot: &Snapshot, charset: Charset, height: Option<usize>) -> String {
     let mut text = format!("capconduit status at {}\n\n", clock(snapshot.at));
     let mut line = |name: &str, value: &str| text.push_str(&format!("{name:9} {}\n", value.replace('\n', " ")));
     line("database", &database(&snapshot.database));
-    line("asterisk", &asterisk(&snapshot.asterisk));
+    line("asterisk", &asterisk(&snapshot.asterisk, snapshot.contacts_are_seen));
     line("spool", &spool(&snapshot.spool));
     if let Some(attempts) = &snapshot.attempts {
         line("live", &format!("{} call{}", attempts.live, if attempts.live == 1 { "" } else { "s" }));
@@ -58,8 +58,9 @@ fn database(database: &Database) -> String {
     format!("up, PostgreSQL {version}, {role}, {latency} ms, {schema}")
 }
 
-fn asterisk(asterisk: &Asterisk) -> String {
+fn asterisk(asterisk: &Asterisk, contacts_are_seen: bool) -> String {
     match (&asterisk.up, &asterisk.error) {
+        (None, _) if contacts_are_seen => "answers; more is seen with ASTERISK_ARI_URL set".to_owned(),
         (None, _) => "not asked: set ASTERISK_ARI_URL".to_owned(),
         (Some(_), Some(error)) => format!("away: {error}"),
         (Some(_), None) => {
@@ -67,7 +68,9 @@ fn asterisk(asterisk: &Asterisk) -> String {
                 asterisk.system_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("without a systemname");
             let since = asterisk.started_at.map(clock).unwrap_or_default();
             let version = asterisk.version.as_deref().unwrap_or_default();
-            format!("up since {since}, {version}, {name}, {} channels", asterisk.channels.unwrap_or_default())
+            let contacts = if contacts_are_seen { "" } else { "; it was not asked which clients it reaches" };
+            let channels = asterisk.channels.unwrap_or_default();
+            format!("up since {since}, {version}, {name}, {channels} channels{contacts}")
         }
     }
 }
@@ -141,7 +144,7 @@ fn last_day(hours: &[Hour], charset: Charset) -> String {
 }
 
 /// The links with their bars; where there is too little room, those without a call are left out first.
-fn table(links: &[Link], charset: Charset, room: Option<usize>) -> String {
+fn table(links: &[LinkNow], charset: Charset, room: Option<usize>) -> String {
     if links.is_empty() {
         return "No links.\n".to_owned();
     }
@@ -149,7 +152,7 @@ fn table(links: &[Link], charset: Charset, room: Option<usize>) -> String {
     if room == 0 {
         return format!("{} links: the window is too small\n", links.len());
     }
-    let mut shown: Vec<&Link> = links.iter().collect();
+    let mut shown: Vec<&LinkNow> = links.iter().collect();
     if links.len() > room {
         shown.sort_by_key(|link| link.live_calls == 0);
         shown.truncate(room);
@@ -181,7 +184,7 @@ fn bar(charset: Charset, value: i64, max: i32) -> String {
     format!("{} {value}/{max}", charset.bar(value, max.into(), width))
 }
 
-fn state(link: &Link) -> &str {
+fn state(link: &LinkNow) -> &str {
     if link.user_status.as_deref().is_some_and(|status| status != "active") {
         return "seller not active";
     }
@@ -193,6 +196,7 @@ fn state(link: &Link) -> &str {
     }
     match link.status.as_str() {
         "active" if is_exhausted(link) => "exhausted",
+        "active" if is_unreachable(link) => "unreachable",
         "active" if link.live_calls >= link.max_concurrency.into() => "full",
         "active" => "",
         other => other,
