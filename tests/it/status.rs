@@ -394,7 +394,7 @@ fn prometheus_reads_the_metrics() {
     assert_eq!(samples[&("capconduit_last_success_timestamp_seconds".to_owned(), vec![])], last);
     let left: Vec<_> = std::fs::read_dir(spool.path()).expect("own folder").flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, ["capconduit.prom"]);
-    run(status(&database, spool.path()).args(["--prometheus", "/nonexistent/x.prom"]), 1);
+    run(status(&database, spool.path()).args(["--prometheus", "/dev/null/x.prom"]), 1);
 }
 
 /// A `--watch` that runs, and its lines.
