@@ -439,6 +439,11 @@ const STATUS: &[Part] = &[
         "What needs attention.",
         &[Row(fields! { check: String = "What was looked at.", message: String = "What is wrong.", })],
     ),
+    List(
+        "notices",
+        "Active DIDs that are not sold as somebody has left it: paused, suspended, in no campaign.",
+        &[Row(fields! { check: String = "What was looked at.", message: String = "What is so.", })],
+    ),
 ];
 
 const REPORT: &[Field] = fields! {

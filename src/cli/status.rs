@@ -2,6 +2,7 @@
 
 mod prometheus;
 mod screen;
+mod unsold;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -28,7 +29,7 @@ use crate::config::Config;
 use crate::contact::{self, State};
 use crate::spool::Spool;
 use crate::store::report::{Key, Scope, Tally};
-use crate::store::status::{Attempts, Filter, Hour, Link};
+use crate::store::status::{Attempts, Filter, Hour, Link, Unsold};
 use crate::store::zone::{self, Moment};
 use crate::store::{self, report};
 use crate::{Error, Kind, Result};
@@ -40,8 +41,9 @@ Examples:
   capconduit status --check --max-spool-age 300
   capconduit status --prometheus /var/lib/prometheus/node-exporter/capconduit.prom
 
---json is one object: at, database, asterisk, spool, attempts, links, calls (since --since, by status),
-hours (calls of the last 24), findings (what needs attention). What could not be read is null.
+--json is one object: at, database, asterisk, spool, attempts, links, calls (since --since, by
+status), hours (calls of the last 24), findings (what needs attention), notices (what is not sold
+as somebody has left it: paused, in no campaign). What could not be read is null.
 
 Exit code 0, whatever there is to see; with --check 1 where something needs attention; 75 where the
 database is away, with all that can be seen without it. --watch ends with Ctrl-C, exit code 0.";
@@ -96,6 +98,12 @@ struct Snapshot {
     calls: Option<Calls>,
     hours: Option<Vec<Hour>>,
     findings: Vec<Finding>,
+    notices: Vec<Finding>,
+    #[serde(skip)]
+    unsold: Vec<Unsold>,
+    /// Attempts of calls that were up when Asterisk died.
+    #[serde(skip)]
+    lost: i64,
     /// Whether Asterisk has said which contacts answer.
     #[serde(skip)]
     contacts_are_seen: bool,
@@ -145,6 +153,9 @@ struct Asterisk {
     started_at: Option<DateTime<Utc>>,
     channels: Option<usize>,
     error: Option<String>,
+    /// The unique ids of its channels.
+    #[serde(skip)]
+    channel_ids: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -166,7 +177,7 @@ struct Calls {
     by_status: Map<String, Value>,
 }
 
-/// Something that needs attention.
+/// Something that needs attention, or is worth knowing.
 #[derive(Debug, PartialEq, Serialize)]
 struct Finding {
     check: &'static str,
@@ -233,6 +244,9 @@ impl Status {
             calls: None,
             hours: None,
             findings: Vec::new(),
+            notices: Vec::new(),
+            unsold: Vec::new(),
+            lost: 0,
             contacts_are_seen: false,
             lately: None,
             failure: None,
@@ -245,10 +259,10 @@ impl Status {
             let read = self.read(config, db, &mut snapshot);
             snapshot.asterisk = asterisk.and_then(|thread| thread.join().ok()).unwrap_or_default();
             let contacts = contacts.join().ok().flatten();
-            if let (Ok(()), Some(db)) = (&read, db.as_mut()) {
-                snapshot.compare(db, contacts);
+            match (read, &mut *db) {
+                (Ok(filter), Some(db)) => snapshot.compare(db, contacts, filter),
+                (read, _) => read.map(drop),
             }
-            read
         });
         if let Err(error) = asked {
             *db = None;
@@ -260,11 +274,12 @@ impl Status {
             snapshot.failure = Some(error);
         }
         snapshot.findings = self.findings(&snapshot);
+        snapshot.notices = unsold::notices(&snapshot.unsold);
         Ok(snapshot)
     }
 
     /// Fills in what the database says, as far as it comes.
-    fn read(&self, config: &Config, db: &mut Option<Client>, snapshot: &mut Snapshot) -> Result<()> {
+    fn read(&self, config: &Config, db: &mut Option<Client>, snapshot: &mut Snapshot) -> Result<Filter> {
         let db = match db {
             Some(client) => client,
             None => db.insert(store::connect(config, "capconduit")?),
@@ -290,6 +305,7 @@ impl Status {
         snapshot.attempts = Some(store::status::attempts(db, filter)?);
         let link = |link| LinkNow { link, contact_state: State::NotAsked };
         snapshot.links = Some(store::status::links(db, filter)?.into_iter().map(link).collect());
+        snapshot.unsold = store::status::unsold(db, filter)?;
         snapshot.lately = Some(store::status::lately(db, LATELY_MINUTES, filter)?);
         let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, false))?;
         let scope = Scope {
@@ -310,7 +326,7 @@ impl Status {
         }
         snapshot.hours = Some(store::status::hours(db, &scope.zone, filter)?);
         snapshot.calls = Some(Calls { since: scope.from, tz: scope.zone, figures: Figures::from(&total), by_status });
-        Ok(())
+        Ok(filter)
     }
 
     fn findings(&self, snapshot: &Snapshot) -> Vec<Finding> {
@@ -343,11 +359,20 @@ impl Status {
         if let Some(Attempts { expired: expired @ 1.., .. }) = snapshot.attempts {
             find("attempts", format!("{expired} open past the lease: capconduit call reap"));
         }
+        if snapshot.lost > 0 {
+            find(
+                "attempts",
+                format!("{} of before Asterisk's start still hold their places: capconduit call reap", snapshot.lost),
+            );
+        }
         for (client, campaigns) in unreachable(snapshot) {
             let (campaigns, name) = (some_of(&campaigns), shell(client));
             let message =
                 format!("{client} is unreachable, and gets no calls of {campaigns}: capconduit pjsip show {name}");
             find("client", message);
+        }
+        for unsold in snapshot.unsold.iter().filter(|unsold| unsold::is_by_accident(unsold)) {
+            find("did", unsold::message(unsold));
         }
         for link in snapshot.links.iter().flatten().filter(|link| is_exhausted(link)) {
             let (had, allowed) = (link.current_total_calls, link.total_calls_allowed.unwrap_or_default());
@@ -391,12 +416,17 @@ fn is_exhausted(link: &Link) -> bool {
 
 impl Snapshot {
     /// Puts what Asterisk says beside what the database says.
-    fn compare(&mut self, db: &mut Client, answer: Option<contact::Answer>) {
+    fn compare(&mut self, db: &mut Client, answer: Option<contact::Answer>, filter: Filter) -> Result<()> {
         let contacts = contacts::of(answer, db);
         self.contacts_are_seen = contacts.is_asked();
         for link in self.links.iter_mut().flatten() {
             link.contact_state = contacts.client(&link.client_identifier).contact_state;
         }
+        if let (Some(name), Some(started_at)) = (&self.asterisk.system_name, self.asterisk.started_at) {
+            let channels = std::mem::take(&mut self.asterisk.channel_ids);
+            self.lost = store::status::of_before(db, name, started_at, channels, filter)?;
+        }
+        Ok(())
     }
 }
 
@@ -410,6 +440,7 @@ impl Asterisk {
                 started_at: Some(server.started_at),
                 channels: Some(server.channels.len()),
                 error: None,
+                channel_ids: server.channels,
             },
             Err(e) => Asterisk { up: Some(false), error: Some(e.message), ..Asterisk::default() },
         }

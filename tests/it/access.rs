@@ -908,6 +908,18 @@ fn the_cli_works_for_a_seller() {
     child.stdin.take().expect("piped").write_all(b"correct horse\n").expect("read");
     assert!(child.wait().expect("it ends").success());
 
+    // what is not sold of all that is hers, and of nobody else's
+    access.owner.execute("UPDATE campaigns SET status = 'paused' WHERE name IN ('Alice Priority', 'Bob Weighted')");
+    access.owner.execute(
+        "UPDATE campaign_client_settings s SET status = 'inactive' FROM campaigns g WHERE g.id = s.campaign_id",
+    );
+    let seen: serde_json::Value = serde_json::from_str(&alice.capconduit(&["status", "--json"])).expect("JSON");
+    let of = |list: &str| {
+        seen[list].as_array().expect("a list").iter().map(|f| f["message"].to_string()).collect::<String>()
+    };
+    assert!(of("notices").contains("Alice Priority") && of("findings").contains("Alice Round Robin"), "{seen}");
+    assert!(!seen.to_string().contains("Bob"), "{seen}");
+
     let audit = alice.command().args(["audit", "list"]).output().expect("it runs");
     let said = String::from_utf8_lossy(&audit.stderr).into_owned();
     assert!(said.contains("The audit is the administrator's to read."), "{said}");

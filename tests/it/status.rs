@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::harness::asterisk::ARI_LOGIN;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::process;
+use crate::harness::sip::{Behaviour, Calls, Centre, Then};
 use crate::harness::site::{Link, Site};
 use crate::harness::{agi, free_port, program, wait_for};
 use crate::stage::stage;
@@ -63,7 +64,7 @@ fn live_calls_stand_against_their_caps() {
     call(&site, "node-1.1");
     call(&site, "node-1.2");
     let seen = document(&mut status(&database, spool.path()));
-    let parts = ["at", "database", "asterisk", "spool", "attempts", "links", "calls", "hours", "findings"];
+    let parts = ["at", "database", "asterisk", "spool", "attempts", "links", "calls", "hours", "findings", "notices"];
     assert_eq!(seen.as_object().expect("an object").keys().collect::<Vec<_>>(), parts);
     assert_eq!(seen["attempts"], json!({"live": 2, "expired": 0}));
     assert_eq!(
@@ -163,6 +164,133 @@ fn a_check_finds_what_needs_attention() {
 }
 
 #[test]
+fn numbers_that_are_not_sold_are_named_by_campaign() {
+    let database = Postgres::shared().database();
+    let spool = nothing();
+    let link = Link { total_calls_allowed: Some(2), max_concurrency: 1, ..Link::to("sip:127.0.0.1:9") };
+    let site = Site::new(&database, "priority", 20, &[link.clone(), link]);
+    let Site { user, did, campaign, campaign_id, .. } = &site;
+    let (first, second) = (&site.settings[0], &site.settings[1]);
+    let seen = || {
+        let seen = document(&mut status(&database, spool.path()));
+        let of = |list: &str| -> Vec<String> {
+            let list = seen[list].as_array().expect("a list");
+            let dids = list.iter().filter(|found| found["check"] == "did");
+            dids.map(|found| found["message"].as_str().expect("text").to_owned()).collect()
+        };
+        (of("findings"), of("notices"))
+    };
+    let nothing: (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
+    let check = || status(&database, spool.path()).arg("--check").output().expect("it runs").status.code();
+    assert_eq!(seen(), nothing);
+    // both full, and one place is left of each total: that passes
+    call(&site, "node-1.1");
+    call(&site, "node-1.2");
+    database.execute("UPDATE campaign_client_settings SET current_total_calls = 1");
+    assert_eq!(seen(), nothing);
+    database.execute("DELETE FROM call_attempts");
+
+    // nobody has wanted these: a campaign that is active, and gives its calls to nobody
+    let by_accident = (
+        vec![format!(
+            "active DID {did} of \"{campaign}\" is not sold, no client of it can get a call: capconduit route explain {did}"
+        )],
+        Vec::new(),
+    );
+    for (one, other) in [
+        (
+            "UPDATE campaign_client_settings SET status = 'inactive'",
+            "UPDATE campaign_client_settings SET status = 'active'",
+        ),
+        ("UPDATE clients SET status = 'inactive'", "UPDATE clients SET status = 'active'"),
+        (
+            "UPDATE campaign_client_settings SET current_total_calls = 2",
+            "UPDATE campaign_client_settings SET current_total_calls = 0",
+        ),
+        ("UPDATE pjsip_endpoints SET aors = 'no' || aors", "UPDATE pjsip_endpoints SET aors = id"),
+        ("UPDATE pjsip_aors SET contact = ''", "UPDATE pjsip_aors SET contact = 'sip:127.0.0.1:9'"),
+        ("UPDATE pjsip_endpoints SET id = 'x' || id", "UPDATE pjsip_endpoints SET id = substr(id, 2)"),
+    ] {
+        database.execute(&format!("{one} WHERE true"));
+        assert_eq!(seen(), by_accident, "{one}");
+        let explained: Value =
+            serde_json::from_str(&database.capconduit(&["route", "explain", did, "--json"])).expect("JSON");
+        assert_eq!(explained["status"], "reject", "{one}");
+        assert_eq!(check(), Some(1), "{one}");
+        database.execute(other);
+        assert_eq!((seen(), check()), (nothing.clone(), Some(0)), "{other}");
+    }
+    // one of two that can is enough; each has a reason of its own not to
+    database.execute(&format!("UPDATE campaign_client_settings SET status = 'inactive' WHERE id = {first}"));
+    assert_eq!(seen(), nothing);
+    database.execute(&format!("UPDATE campaign_client_settings SET current_total_calls = 2 WHERE id = {second}"));
+    assert_eq!(seen(), by_accident);
+    database.execute("UPDATE campaign_client_settings SET status = 'active', current_total_calls = 0");
+
+    // somebody has wanted these
+    let deliberate = |message: String| (Vec::new(), vec![message]);
+    database.execute(&format!("INSERT INTO dids (number, user_id) SELECT '+18005559' || n, user_id FROM dids, generate_series(1, 2) n WHERE number = '{did}'"));
+    let spare = format!("2 active DIDs of {user} feed no campaign: capconduit campaign set CAMPAIGN --add-did NUMBER");
+    assert_eq!(seen(), deliberate(spare));
+    database.execute(&format!(
+        "INSERT INTO campaign_dids SELECT {campaign_id}, id FROM dids WHERE number LIKE '+18005559_'"
+    ));
+    database.execute("UPDATE campaigns SET status = 'paused'");
+    let paused = format!(
+        "3 active DIDs of \"{campaign}\", which is paused, are not sold: capconduit campaign enable {campaign_id}"
+    );
+    assert_eq!(seen(), deliberate(paused.clone()));
+    let screen = run(&mut status(&database, spool.path()), 0);
+    assert!(screen.contains(&format!("note      {paused}\n")), "{screen}");
+    assert_eq!(run(status(&database, spool.path()).arg("--check"), 0), "All is well.\n");
+    // a campaign that is active goes before one that is not, whatever their ids
+    database.execute(&format!("INSERT INTO campaigns (user_id, name) SELECT user_id, 'other' FROM campaigns;
+         INSERT INTO campaign_dids SELECT g.id, d.id FROM campaigns g, dids d WHERE g.name = 'other' AND d.number <> '{did}'"));
+    let (findings, notices) = seen();
+    assert!(findings.len() == 1 && findings[0].starts_with("2 active DIDs of \"other\" are not sold"), "{findings:?}");
+    assert!(
+        notices.len() == 1 && notices[0].starts_with(&format!("active DID {did} of \"{campaign}\"")),
+        "{notices:?}"
+    );
+    database.execute("UPDATE users SET status = 'suspended'");
+    assert_eq!(
+        seen(),
+        deliberate(format!("3 active DIDs of {user}, who is suspended, are not sold: capconduit user enable {user}"))
+    );
+    database.execute("UPDATE dids SET status = 'inactive'");
+    assert_eq!(seen(), nothing);
+}
+
+/// The last column of the screen, with the first of its reasons.
+#[test]
+fn the_state_of_a_link_is_why_it_gets_no_call() {
+    let database = Postgres::shared().database();
+    let spool = nothing();
+    let link = Link { total_calls_allowed: Some(2), max_concurrency: 1, ..Link::to("sip:127.0.0.1:9") };
+    let site = Site::new(&database, "priority", 20, &[link]);
+    let state = || {
+        let screen = run(&mut status(&database, spool.path()), 0);
+        let line = screen.lines().find(|line| line.starts_with(&site.campaign)).expect("the link");
+        line.rsplit_once("/2").expect("its total").1.trim().to_owned()
+    };
+    assert_eq!(state(), "");
+    call(&site, "node-1.1");
+    // from here on, each has all before it as well
+    for (change, expected) in [
+        ("UPDATE campaign_client_settings SET updated_at = now()", "full"),
+        ("UPDATE campaign_client_settings SET current_total_calls = 2", "exhausted"),
+        ("UPDATE campaign_client_settings SET status = 'inactive'", "inactive"),
+        ("UPDATE clients SET status = 'inactive'", "client inactive"),
+        ("UPDATE campaigns SET status = 'paused'", "paused"),
+        ("UPDATE campaigns SET status = 'inactive'", "inactive"),
+        ("UPDATE users SET status = 'pending_approval'", "seller not active"),
+    ] {
+        database.execute(change);
+        assert_eq!(state(), expected, "{change}");
+    }
+}
+
+#[test]
 fn the_day_is_counted_in_its_time_zone() {
     let database = Postgres::shared().database();
     let (site, spool) = (Site::new(&database, "priority", 20, &[Link::to("sip:127.0.0.1:9")]), nothing());
@@ -250,6 +378,63 @@ fn asterisk_is_asked_where_it_can_be() {
     assert!(version.contains(asterisk["version"].as_str().expect("a version")), "{version}: {seen}");
     let found = run(asking(free_port("127.0.0.1")).arg("--check"), 1);
     assert!(found.contains("asterisk  ARI at ") && !found.contains(ARI_LOGIN.1), "{found}");
+}
+
+#[test]
+fn calls_that_died_with_their_asterisk_are_found() {
+    let (stage, _turn) = stage();
+    let (database, spool) = (&stage.database, nothing());
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = stage.in_order(&[centre.contact()]);
+    let ask = |arguments: &[&str], code: i32| {
+        let mut command = status(database, spool.path());
+        stage.ringing.through_ari(&mut command);
+        run(command.args(["--campaign", &site.campaign]).args(arguments), code)
+    };
+    let age = |of: &str| {
+        database.execute(&format!(
+            "UPDATE call_attempts SET claimed_at = now() - interval '1 day' WHERE campaign_id = {} AND {of}",
+            site.campaign_id
+        ));
+    };
+    let claim = |system_name: &str, n: u32| {
+        let claim = format!(
+            "SELECT status FROM cc_route('{}', '{system_name}-dead-{n}', '', '{system_name}', '', '', NULL, NULL)",
+            site.did
+        );
+        assert_eq!(database.value(&claim), "proceed");
+    };
+    // a call that is up, whatever its time says; one of a server that is not asked; and one that is new
+    let calling = Calls { did: &site.did, then: Then::HangUpAfter(100_000), ..Calls::default() }.start(&stage.ringing);
+    wait_for("the call", || centre.peak_and_now() == (1, 1));
+    claim("another", 1);
+    age("true");
+    claim("ringing", 1);
+    assert_eq!(ask(&["--check"], 0), "All is well.\n");
+    claim("ringing", 2);
+    claim("ringing", 3);
+    age("asterisk_uniqueid IN ('ringing-dead-2', 'ringing-dead-3')");
+    let found = ask(&["--check"], 1);
+    let finding = "attempts  2 of before Asterisk's start still hold their places: capconduit call reap\n";
+    assert!(found.contains(finding), "{found}");
+    assert!(ask(&[], 0).contains("attention 2 of before Asterisk's start"));
+    // without ARI nobody knows
+    assert_eq!(
+        run(status(database, spool.path()).args(["--check", "--campaign", &site.campaign]), 0),
+        "All is well.\n"
+    );
+
+    // what it is told to do closes them
+    let mut reap = database.command();
+    stage.ringing.through_ari(&mut reap);
+    let closed = process::run(reap.args(["call", "reap", "--dry-run", "--json"]));
+    assert!(["ringing-dead-2", "ringing-dead-3"].iter().all(|call| closed.contains(call)), "{closed}");
+    database.execute("DELETE FROM call_attempts WHERE asterisk_uniqueid LIKE '%-dead-_'");
+    let channels = stage.ringing.cli("core show channels concise");
+    let its_own = channels.lines().find(|line| line.contains(&site.clients[0])).expect("its channel");
+    stage.ringing.cli(&format!("channel request hangup {}", its_own.split('!').next().unwrap_or_default()));
+    wait_for("the call to end", || site.open_attempts() == 0);
+    drop(calling);
 }
 
 /// A login that may read routing and calls, and nothing else.

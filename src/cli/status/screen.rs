@@ -8,6 +8,9 @@ use crate::cli::bars::Charset;
 use crate::cli::output;
 use crate::store::status::Hour;
 
+/// How many notices are shown.
+const NOTICES: usize = 5;
+
 /// The screen, `height` lines at most where it has a height.
 pub(super) fn screen(snapshot: &Snapshot, charset: Charset, height: Option<usize>) -> String {
     let mut text = format!("capconduit status at {}\n\n", clock(snapshot.at));
@@ -28,6 +31,13 @@ pub(super) fn screen(snapshot: &Snapshot, charset: Charset, height: Option<usize
     }
     for finding in &snapshot.findings {
         line("attention", &finding.message);
+    }
+    // what somebody has switched off may be much
+    for notice in snapshot.notices.iter().take(NOTICES) {
+        line("note", &notice.message);
+    }
+    if snapshot.notices.len() > NOTICES {
+        line("note", &format!("and {} more: --json", snapshot.notices.len() - NOTICES));
     }
     text = output::printable(&text);
     if let Some(links) = &snapshot.links {
