@@ -87,6 +87,15 @@ pub(super) fn any_integer(text: &str) -> Result<i64, String> {
     integer::<{ i64::MIN }>(text)
 }
 
+/// Reads an option whose values may begin with `-`, as `-2h`: one that begins with `--` is the next option,
+/// and `what` should have stood before it.
+pub(super) fn not_an_option(what: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync {
+    move |text| match text.strip_prefix("--") {
+        Some(_) => Err(format!("{what} is missing: this is the next option")),
+        None => Ok(text.to_owned()),
+    }
+}
+
 /// `set` without anything to change.
 pub(super) fn nothing_to_change(noun: &str) -> Error {
     Error::new(Kind::Usage, "nothing to change: no option was given")

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Env;
-use super::input::{integer, number};
+use super::input::{integer, not_an_option, number};
 use super::output::{self, Output};
 use crate::store::Fields;
 use crate::{Error, Kind, Result};
@@ -20,7 +20,7 @@ pub(super) struct Listing {
     #[arg(long, value_name = "FIELD,...", value_delimiter = ',', display_order = 800)]
     columns: Vec<String>,
     /// Order by these fields; -FIELD: the highest first
-    #[arg(long, value_name = "FIELD,...", value_delimiter = ',', allow_hyphen_values = true, display_order = 801)]
+    #[arg(long, value_name = "FIELD,...", value_delimiter = ',', allow_hyphen_values = true, value_parser = not_an_option("a field"), display_order = 801)]
     sort: Vec<String>,
     /// How many rows at most
     #[arg(long, value_name = "N", value_parser = integer::<0>, allow_negative_numbers = true, display_order = 802)]

@@ -4,6 +4,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use clap::Args;
 use postgres::GenericClient;
 
+use super::input::not_an_option;
 use crate::store::zone::{self, Moment};
 use crate::{Error, Result};
 
@@ -14,10 +15,10 @@ pub(super) type Bounds = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 #[derive(Debug, Args)]
 pub(super) struct Period {
     /// Only from this time on: 2026-07-01, '2026-07-01 12:00', today, yesterday, -2h, -7d
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = not_an_option("a time"))]
     from: Option<String>,
     /// Only before this time; a date includes its day
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = not_an_option("a time"))]
     to: Option<String>,
     /// The time zone of --from and --to; what is shown is UTC
     #[arg(long, value_name = "ZONE", default_value = "UTC")]

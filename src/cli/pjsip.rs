@@ -6,7 +6,7 @@
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use postgres::GenericClient;
 
-use super::input::{fits, integer, line, new_password, nothing_to_change, number, typeable};
+use super::input::{fits, integer, line, new_password, not_an_option, nothing_to_change, number, typeable};
 use super::listing::Listing;
 use super::names::shell;
 use super::output::{self, Output};
@@ -140,6 +140,7 @@ impl Args for OptionFields {
             command.arg(
                 arg.hide_short_help(true)
                     .allow_hyphen_values(true)
+                    .value_parser(not_an_option("a value"))
                     .help_heading("SIP options (empty: Asterisk's default)"),
             )
         })

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::bars::Charset;
+use super::input::not_an_option;
 use super::listing::Listing;
 use super::output::{self, Output};
 use super::period::moment;
@@ -38,10 +39,10 @@ pub(super) struct Report {
     by: Vec<Key>,
     /// From this time on: 2026-07-01, '2026-07-01 12:00', today, yesterday, -2h, -7d [default: of the last 7
     /// days for day and weekday, else of today]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = not_an_option("a time"))]
     from: Option<String>,
     /// Until before this time; a date includes its day [default: now]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = not_an_option("a time"))]
     to: Option<String>,
     /// The time zone of days, hours and dates
     #[arg(long, value_name = "ZONE", default_value = "UTC")]

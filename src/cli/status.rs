@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::bars::Charset;
+use super::input::not_an_option;
 use super::names::shell;
 use super::output::{self, Output};
 use super::period::moment;
@@ -62,7 +63,7 @@ pub(super) struct Status {
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     tz: String,
     /// Count calls from this time on [default: the beginning of the day]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = not_an_option("a time"))]
     since: Option<String>,
     /// Show it again every SECONDS [2]: in place on a terminal, else one after another (--json: one line each)
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]

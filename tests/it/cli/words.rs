@@ -151,6 +151,22 @@ fn times_are_taken_as_people_write_them() {
     json(&database, &["report", "--from", "-2h"]);
     json(&database, &["status", "--since", "yesterday"]);
     json(&database, &["audit", "list", "--from", "today", "--tz", "America/New_York"]);
+    // a time that is missing is not the option behind it
+    for (option, list) in [
+        ("--from", &["call", "list"][..]),
+        ("--to", &["report"]),
+        ("--from", &["audit", "list"]),
+        ("--since", &["status"]),
+    ] {
+        let script = run(&database, "", &[list, &[option, "--json"]].concat());
+        assert_eq!(script.code, 2, "{list:?}: {}", script.stderr);
+        let error: serde_json::Value = serde_json::from_str(&script.stderr).expect("one JSON document");
+        let why = error["error"]["message"].as_str().expect("a text");
+        assert!(why.contains(&format!("'{option} <TIME>': a time is missing")), "{why}");
+    }
+    let why = refused(&database, 2, &["call", "list", "--sort", "--limit"]);
+    assert!(why.contains("a field is missing"), "{why}");
+    json(&database, &["call", "list", "--sort", "-id"]);
 }
 
 #[test]
