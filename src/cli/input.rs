@@ -6,12 +6,11 @@
 use std::io::Read;
 use std::num::{IntErrorKind, ParseIntError};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::SIGINT;
 
 use super::Env;
+use super::echo::Echo;
 use crate::{Error, Kind, Result, text};
 
 /// A value as an error message shows it.
@@ -160,15 +159,14 @@ pub(super) fn known_password(env: &Env<'_>, prompt: &str) -> Result<Option<Strin
 
 fn ask(prompt: &str) -> Result<String> {
     let failed = |e: std::io::Error| Error::failed(format!("cannot ask for the password: {e}"));
-    // Ctrl-C would end the program before rpassword has given the terminal its echo back
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let held = signal_hook::flag::register(SIGINT, Arc::clone(&interrupted)).map_err(failed)?;
-    let answer = rpassword::prompt_password(format!("{prompt}: "));
-    signal_hook::low_level::unregister(held);
-    if interrupted.load(Ordering::Relaxed) {
-        signal_hook::low_level::emulate_default_handler(SIGINT).map_err(failed)?;
-    }
-    answer.map_err(failed)
+    let _echo = Echo::kept().map_err(failed)?;
+    rpassword::prompt_password(format!("{prompt}: ")).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::Interrupted {
+            // Ctrl-C, which rpassword reads as a character: the end of it, not an error to be told
+            let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
+        }
+        failed(e)
+    })
 }
 
 /// A password without what cannot be typed at a prompt: NUL would end it for bcrypt, a line end for

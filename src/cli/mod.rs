@@ -25,6 +25,7 @@ mod config;
 mod contacts;
 mod db;
 mod did;
+mod echo;
 mod file;
 mod input;
 mod listing;

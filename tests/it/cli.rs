@@ -1,6 +1,7 @@
 //! The admin CLI through the real program: each noun's life, and what scripts read of it. What is
 //! refused is in `refused`.
 
+mod echo;
 mod refused;
 mod words;
 
