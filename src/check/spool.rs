@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::Area;
 use super::identity::{Access, Identity};
 use crate::spool::Spool;
+use crate::text::shell;
 
 /// A record that has waited for longer is not being delivered.
 const LONG: TimeDelta = TimeDelta::minutes(15);
@@ -24,6 +25,8 @@ pub struct Place<'a> {
     pub user: Option<&'a Identity>,
     /// Files besides those of cron and systemd that say when `call replay` runs.
     pub schedules: &'a [PathBuf],
+    /// The program that is to run `call replay`.
+    pub program: &'a Path,
 }
 
 /// Looks at the spool.
@@ -44,7 +47,7 @@ pub fn check(place: &Place<'_>, now: DateTime<Utc>) -> Area {
             "Set CAPCONDUIT_SPOOL_DIR in the env file, for both.",
         );
     }
-    schedule(&mut area, place.schedules);
+    schedule(&mut area, place, Path::new("/"));
     area
 }
 
@@ -120,34 +123,79 @@ fn records(area: &mut Area, dir: &Path, now: DateTime<Utc>) {
     }
 }
 
-fn schedule(area: &mut Area, more: &[PathBuf]) {
-    let cron = files_in("/etc/cron.d")
-        .chain(files_in("/var/spool/cron/crontabs"))
-        .chain(files_in("/var/spool/cron"))
-        .chain(["/etc/crontab".into()]);
-    if let Some(path) = more.iter().cloned().chain(cron).find(|path| runs_replay(path)) {
+/// Whether something runs `call replay`, on the system below `root`.
+fn schedule(area: &mut Area, place: &Place<'_>, root: &Path) {
+    if let Some(path) = place.schedules.iter().find(|path| runs_replay(path)) {
         return area.ok("schedule", format!("{} runs call replay", path.display()));
     }
-    let units = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+    let cron_runs = cron_runs(root);
+    let has_systemd = root.join("run/systemd/system").is_dir();
+    let cron = ["etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron"];
+    let mut cron = cron.iter().flat_map(|dir| files_in(root.join(dir))).chain([root.join("etc/crontab")]);
+    let cron = cron.find(|path| runs_replay(path));
+    if let (Some(path), true) = (&cron, cron_runs) {
+        return area.ok("schedule", format!("{} runs call replay", path.display()));
+    }
+    let units = ["etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"].map(|dir| root.join(dir));
     let services = units.iter().flat_map(files_in).filter(|path| path.extension().is_some_and(|e| e == "service"));
     let service = services.into_iter().find(|path| runs_replay(path));
     let timer = service.as_ref().and_then(|path| Some(format!("{}.timer", path.file_stem()?.to_string_lossy())));
-    let enabled = |timer: &str| {
-        units.iter().any(|dir| Path::new(dir).join("timers.target.wants").join(timer).symlink_metadata().is_ok())
-    };
-    match timer {
-        Some(timer) if enabled(&timer) => area.ok("schedule", format!("{timer} runs call replay")),
-        Some(timer) => area.warning(
+    // what systemd does not run is not there for anybody else
+    let timer = timer.filter(|_| has_systemd);
+    let enabled =
+        |timer: &str| units.iter().any(|dir| dir.join("timers.target.wants").join(timer).symlink_metadata().is_ok());
+    match (timer, cron) {
+        (Some(timer), _) if enabled(&timer) => area.ok("schedule", format!("{timer} runs call replay")),
+        (_, Some(path)) => area.warning(
+            "schedule",
+            format!(
+                "{} is to run call replay, but no cron daemon runs: nobody delivers spooled records",
+                path.display()
+            ),
+            start_cron(root, has_systemd),
+        ),
+        (Some(timer), None) => area.warning(
             "schedule",
             format!("{timer} is not enabled: nobody delivers spooled records"),
             format!("systemctl enable --now {timer}"),
         ),
-        None => area.warning(
-            "schedule",
-            "nothing was found that runs call replay: spooled records stay where they are",
-            "echo '* * * * * asterisk capconduit call replay >/dev/null' > /etc/cron.d/capconduit, with the program's \
-             whole path; or say where it is with --schedule.",
-        ),
+        (None, None) => {
+            let user = place.user.map_or("asterisk", |user| &user.name);
+            let program = place.program.display().to_string();
+            let line = format!("* * * * * {user} {} call replay >/dev/null", shell(&program));
+            let start = if cron_runs { String::new() } else { format!(" && {}", start_cron(root, has_systemd)) };
+            area.warning(
+                "schedule",
+                "nothing was found that runs call replay (--schedule names what does elsewhere): spooled records \
+                 stay where they are",
+                format!("echo {} > /etc/cron.d/capconduit{start}", shell(&line)),
+            );
+        }
+    }
+}
+
+/// Debian's and others' cron, cronie, busybox.
+const CRON_DAEMONS: [&str; 3] = ["cron", "crond", "fcron"];
+
+/// Whether a cron daemon runs, or systemd in its place from the same files.
+fn cron_runs(root: &Path) -> bool {
+    let comm = |process: fs::DirEntry| fs::read_to_string(process.path().join("comm")).ok();
+    let mut processes = fs::read_dir(root.join("proc")).into_iter().flatten().flatten().filter_map(comm);
+    processes.any(|name| CRON_DAEMONS.contains(&name.trim_end()))
+        || files_in(root.join("run/systemd/generator"))
+            .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .any(|name| name.starts_with("cron-") && name.ends_with(".timer"))
+}
+
+/// The command that starts cron, and first brings it where it is missing.
+fn start_cron(root: &Path, has_systemd: bool) -> String {
+    let installed = CRON_DAEMONS.iter().find(|name| root.join("usr/sbin").join(name).is_file());
+    match (installed, has_systemd) {
+        (Some(name), true) => format!("systemctl enable --now {name}"),
+        (Some(name), false) => format!("/usr/sbin/{name}"),
+        // its package starts it
+        (None, true) => "apt-get install cron".to_owned(),
+        (None, false) => "apt-get install cron && /usr/sbin/cron".to_owned(),
     }
 }
 
@@ -163,6 +211,7 @@ fn runs_replay(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::State;
 
     #[test]
     fn a_disk_is_low_when_a_day_could_fill_it() {
@@ -180,5 +229,62 @@ mod tests {
         assert!(!runs_replay(&path));
         fs::write(&path, "* * * * * asterisk capconduit call replay\n").expect("own folder");
         assert!(runs_replay(&path));
+    }
+
+    /// What is said of the schedule on the system below `root`.
+    fn said_of(root: &Path) -> (State, String, String) {
+        let place = Place {
+            dir: root,
+            replayed: root,
+            user: None,
+            schedules: &[],
+            program: Path::new("/opt/call centre/capconduit"),
+        };
+        let mut area = Area::new("spool");
+        schedule(&mut area, &place, root);
+        let finding = area.findings.remove(0);
+        (finding.state, finding.message, finding.remedy.unwrap_or_default())
+    }
+
+    #[test]
+    fn a_schedule_counts_where_something_runs_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        let put = |name: &str, text: &str| {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().expect("below the root")).expect("own folder");
+            fs::write(path, text).expect("own folder");
+        };
+        let (state, message, remedy) = said_of(root);
+        assert!(state == State::Warning && message.starts_with("nothing was found"), "{message}");
+        // as a shell takes it
+        let (echo, rest) = remedy.split_once(" > /etc/cron.d/capconduit").expect("a file");
+        assert_eq!(rest, " && apt-get install cron && /usr/sbin/cron");
+        let line = std::process::Command::new("sh").args(["-c", echo]).output().expect("sh runs").stdout;
+        let line = String::from_utf8(line).expect("text");
+        assert_eq!(line, "* * * * * asterisk '/opt/call centre/capconduit' call replay >/dev/null\n");
+
+        put("etc/cron.d/capconduit", &line);
+        let (state, message, remedy) = said_of(root);
+        assert!(state == State::Warning && message.contains("no cron daemon runs"), "{message}");
+        assert_eq!(remedy, "apt-get install cron && /usr/sbin/cron");
+        put("usr/sbin/cron", "");
+        put("proc/1/comm", "crontab\n");
+        assert_eq!(said_of(root).2, "/usr/sbin/cron");
+        put("run/systemd/system/x", "");
+        assert_eq!(said_of(root).2, "systemctl enable --now cron");
+        put("proc/77/comm", "cron\n");
+        assert_eq!(said_of(root).0, State::Ok);
+        fs::remove_dir_all(root.join("proc")).expect("own folder");
+
+        put("lib/systemd/system/capconduit-replay.service", "ExecStart=/usr/bin/capconduit call replay\n");
+        assert_eq!(said_of(root).2, "systemctl enable --now cron");
+        fs::remove_dir_all(root.join("etc")).expect("own folder");
+        assert_eq!(said_of(root).2, "systemctl enable --now capconduit-replay.timer");
+        put("etc/systemd/system/timers.target.wants/capconduit-replay.timer", "");
+        assert_eq!(said_of(root).0, State::Ok);
+        fs::remove_dir_all(root.join("run")).expect("own folder");
+        let (state, message, _) = said_of(root);
+        assert!(state == State::Warning && message.starts_with("nothing was found"), "{message}");
     }
 }

@@ -1,17 +1,7 @@
 //! Names of things that are there, or are not.
 
-use std::borrow::Cow;
-
+pub(super) use crate::text::shell;
 use crate::{Error, Result};
-
-/// A name as a shell command holds it: quoted where the shell would take it for more than a word.
-pub(super) fn shell(name: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_alphanumeric() || "_-+.,:/@%".contains(c);
-    if !name.is_empty() && name.chars().all(plain) {
-        return Cow::Borrowed(name);
-    }
-    Cow::Owned(format!("'{}'", name.replace('\'', r"'\''")))
-}
 
 /// Adding what is there already.
 pub(super) fn exists(noun: &str, name: &str) -> Error {

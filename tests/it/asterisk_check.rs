@@ -14,7 +14,7 @@ use crate::harness::agi::AgiServer;
 use crate::harness::asterisk::{Asterisk, Options};
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
-use crate::harness::{free_port, wait_for};
+use crate::harness::{free_port, program, wait_for};
 
 /// The password of the database login; no output may have it.
 const PASSWORD: &str = "right-Pa55";
@@ -408,10 +408,11 @@ fn database_and_spool(system: &System) {
         &[expect("spool", "waiting", "warning", "1 record waits", "call replay")],
         || fs::remove_dir_all(&spool).expect("own folder"),
     );
+    let in_cron = format!(" {} call replay", program("capconduit").display());
     system.finds(
         &["--schedule", "/dev/null"],
         || fs::write(system.path("cron"), "# capconduit call replay\n").expect("own folder"),
-        &[expect("spool", "schedule", "warning", "", "cron.d")],
+        &[expect("spool", "schedule", "warning", "nothing was found", &in_cron)],
         || fs::write(system.path("cron"), "* * * * * asterisk capconduit call replay\n").expect("own folder"),
     );
 }

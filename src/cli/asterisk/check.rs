@@ -106,6 +106,7 @@ impl Check {
                 replayed: &env.config.spool_dir(),
                 user: installation.user.as_ref(),
                 schedules: &self.schedules,
+                program: &program,
             },
             Utc::now(),
         );
