@@ -104,7 +104,12 @@ fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[&str])
         area.error(
             &check_name(client),
             format!("its transport \"{transport}\" does not exist: calls to it fail"),
-            format!("capconduit pjsip set {name} --transport with one of: {}", some_of(transports)),
+            match transports.first() {
+                Some(first) => {
+                    format!("capconduit pjsip set {name} --transport {first}; there are: {}", some_of(transports))
+                }
+                None => "pjsip.conf has no transport: see server.".to_owned(),
+            },
         );
     }
     let allowed = endpoint.allow.as_ref().map_or("", |allow| &allow.0);
@@ -128,7 +133,9 @@ fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[&str])
         area.warning(
             &check_name(client),
             format!("its auth \"{auth}\" is no authentication of this client: it cannot log in"),
-            format!("capconduit pjsip show {name}, then set its authentication, or take it away with --auth ''."),
+            format!(
+                "capconduit pjsip set {name} --auth '' takes it away; capconduit pjsip show {name} says what it has."
+            ),
         );
     }
 }

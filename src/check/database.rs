@@ -78,7 +78,8 @@ fn server(area: &mut Area, health: &Health) {
         area.error(
             "isolation",
             format!("transactions are {}: every call is refused, since caps could not be kept", health.isolation),
-            "ALTER DATABASE ... SET default_transaction_isolation = 'read committed'; also for the roles.",
+            "In psql: ALTER DATABASE :\"DBNAME\" SET default_transaction_isolation = 'read committed'; and so for a role \
+             that sets its own.",
         );
     }
     let free = i64::from(health.max_connections) - health.connections;
@@ -208,11 +209,12 @@ pub fn realtime_login(area: &mut Area, login: &Result<postgres::Config>, active:
         (Ok(seen), _) => area.ok("realtime login", format!("{user} reads {seen} endpoints")),
         (Err(e), _) => {
             let remedy = match e.kind {
-                Kind::Permission => {
-                    "Correct dbuser and dbpass in res_pgsql.conf, or GRANT SELECT ON ps_endpoints, ps_aors, ps_auths; \
-                                     then asterisk -rx 'module reload res_config_pgsql.so'."
-                }
-                _ => "Correct dbhost, dbport and dbname in res_pgsql.conf, or start the database.",
+                Kind::Permission => format!(
+                    "Correct dbuser and dbpass in res_pgsql.conf, or in psql: GRANT SELECT ON ps_endpoints, ps_aors, \
+                     ps_auths TO \"{}\"; then asterisk -rx 'module reload res_config_pgsql.so'.",
+                    user.replace('"', "\"\"")
+                ),
+                _ => "Correct dbhost, dbport and dbname in res_pgsql.conf, or start the database.".to_owned(),
             };
             area.error("realtime login", format!("Asterisk's login {user}: {}", e.message), remedy);
         }

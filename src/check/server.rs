@@ -279,7 +279,11 @@ fn transports(area: &mut Area, console: &Console, installation: &Installation) -
     let pjsip = fs::read_to_string(installation.etc_dir.join("pjsip.conf")).unwrap_or_default();
     let configured = configured_transports(&pjsip);
     if configured.is_empty() {
-        area.error("transports", "pjsip.conf has no transport", "capconduit asterisk install --bind ADDRESS:PORT");
+        area.error(
+            "transports",
+            "pjsip.conf has no transport",
+            "capconduit asterisk install --bind 0.0.0.0:5060 --force",
+        );
     }
     for (id, bind) in configured {
         match running.iter().find(|transport| transport.id == id) {

@@ -228,13 +228,12 @@ impl Set {
         // looked at after the change: its row lock keeps campaign set --add-did out until the end
         let foreign = did::foreign_campaigns(&mut tx, did.id)?;
         if let Some(campaigns) = uses::counted("campaign", &foreign) {
-            return Err(Error::conflict(format!("DID \"{}\" feeds {campaigns} of {}", did.number, did.username)).hint(
-                format!(
-                    "Nothing was changed. First: capconduit campaign set CAMPAIGN --user {} --remove-did {}",
-                    shell(&did.username),
-                    shell(&did.number)
-                ),
-            ));
+            let (seller, number) = (shell(&did.username), shell(&did.number));
+            let removed = foreign
+                .iter()
+                .map(|name| format!("capconduit campaign set {} --user {seller} --remove-did {number}", shell(name)));
+            return Err(Error::conflict(format!("DID \"{}\" feeds {campaigns} of {}", did.number, did.username))
+                .hint(format!("Nothing was changed. First: {}", removed.collect::<Vec<_>>().join("; "))));
         }
         let name = number.as_ref().map_or(did.number.as_str(), E164::as_str);
         let did = find(&mut tx, env.config, name)?;

@@ -72,14 +72,7 @@ impl Named {
     /// `verb` is what is to be done with it: a hint repeats it.
     fn find(&self, verb: &str, db: &mut impl GenericClient) -> Result<Setting> {
         let Some(client) = &self.client else {
-            let id = self.campaign.parse().map_err(|_| {
-                Error::new(Kind::Usage, format!("\"{}\" is not a setting's id: which client?", self.campaign)).hint(
-                    format!(
-                        "Name a setting by campaign and client: capconduit setting {verb} {} CLIENT",
-                        shell(&self.campaign)
-                    ),
-                )
-            })?;
+            let Ok(id) = self.campaign.parse() else { return Err(self.without_client(verb, db)?) };
             return setting::by_id(db, id)?.ok_or_else(|| {
                 Error::new(Kind::NotFound, format!("setting {id} does not exist"))
                     .hint("capconduit setting list shows them all.")
@@ -91,8 +84,36 @@ impl Named {
                 Kind::NotFound,
                 format!("client \"{identifier}\" has no setting in campaign \"{}\"", campaign.name),
             )
-            .hint(format!("capconduit setting add {} {} adds it.", campaign.id, shell(&identifier)))
+            .hint(format!(
+                "capconduit setting add {} {}{} --max-concurrency 1 adds it.",
+                shell(&self.campaign),
+                shell(&identifier),
+                self.seller()
+            ))
         })
+    }
+
+    /// A campaign alone: its clients are named.
+    fn without_client(&self, verb: &str, db: &mut impl GenericClient) -> Result<Error> {
+        let campaign_id = campaign::find(db, &self.campaign, self.user.as_deref()).ok().map(|campaign| campaign.id);
+        let settings = match campaign_id {
+            Some(_) => setting::list(db, &Filter { campaign_id, ..Filter::default() })?,
+            None => Vec::new(),
+        };
+        let clients: Vec<_> = settings.iter().map(|setting| shell(&setting.client_identifier)).collect();
+        let first = clients.first().map_or("CLIENT", |client| client);
+        let others = if clients.len() > 1 { format!("; it has {}", clients.join(", ")) } else { String::new() };
+        let error = Error::new(Kind::Usage, format!("\"{}\" is not a setting's id: which client?", self.campaign));
+        Ok(error.hint(format!(
+            "Name a setting by campaign and client: capconduit setting {verb} {} {first}{}{others}",
+            shell(&self.campaign),
+            self.seller()
+        )))
+    }
+
+    /// `--user`, where it was given.
+    fn seller(&self) -> String {
+        self.user.as_deref().map(|user| format!(" --user {}", shell(user))).unwrap_or_default()
     }
 }
 

@@ -308,7 +308,7 @@ fn what_is_switched_off_gets_no_calls_until_it_is_switched_on() {
     }
     json(&database, &["campaign", "pause", "Alice Priority"]);
     let advice = decision()["advice"].to_string();
-    assert!(advice.contains("is paused") && advice.contains("capconduit campaign enable 1"), "{advice}");
+    assert!(advice.contains("is paused") && advice.contains("capconduit campaign enable 'Alice Priority'"), "{advice}");
     json(&database, &["campaign", "enable", "1"]);
 
     let eligible = || {

@@ -4,7 +4,6 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::super::names::shell;
 use super::super::output::{Output, to_value};
 use super::super::{Env, advice};
 use super::known;
@@ -72,12 +71,16 @@ fn advice(db: &mut postgres::Client, env: &Env<'_>, call: &Call) -> Result<Strin
         Some(advice) => format!("A call would be {status} now. {advice}"),
         None => {
             let client = now["candidates"][0]["client_identifier"].as_str().unwrap_or_default();
-            let campaign = shell(now["campaign_name"].as_str().unwrap_or_default());
-            let set = |what, option| format!(" For more {what}: capconduit setting set {campaign} CLIENT --{option} N");
-            let more = match call.call_status.as_str() {
-                "REJECTED_CC" => set("calls at once", "max-concurrency"),
-                "REJECTED_TOTAL" => set("calls in all", "total-calls-allowed"),
-                _ => String::new(),
+            let full = match call.call_status.as_str() {
+                "REJECTED_CC" => Some(("calls at once", "concurrency_cap")),
+                "REJECTED_TOTAL" => Some(("calls in all", "total_cap")),
+                _ => None,
+            };
+            let more = match full {
+                Some((what, reason)) => advice::more(db, &now, reason, call.passed_over.as_deref())?
+                    .map(|command| format!(" For more {what}: {command}"))
+                    .unwrap_or_default(),
+                None => String::new(),
             };
             format!("A call would go to {client} now.{more}")
         }

@@ -194,7 +194,11 @@ fn a_command_in_a_hint_can_be_pasted() {
         (4, "user disable 'Alice B'", &["user", "remove", "Alice B"][..]),
         (4, "did disable '(800) 555'", &["did", "remove", "(800) 555"]),
         (4, "--user 'Alice B' --remove-did +18005550101", &["did", "set", "+18005550101", "--user", "bob"]),
-        (3, "setting add 1 'old one' adds", &["setting", "show", "Alice Priority", "old one"]),
+        (
+            3,
+            "setting add 'Alice Priority' 'old one' --max-concurrency 1 adds",
+            &["setting", "show", "Alice Priority", "old one"],
+        ),
         (3, "pjsip add 'old one' --contact", &["client", "set", "old one", "--contact", "sip:192.0.2.1"]),
     ] {
         let why = refused(&database, code, arguments);

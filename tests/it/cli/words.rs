@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 
 use super::{Outcome, json, refused, run, sample};
+use crate::harness::program;
 
 /// What a person reads of a command that succeeds.
 #[track_caller]
@@ -61,7 +62,7 @@ fn a_setting_named_wrongly_says_how() {
         assert!(why.contains(&format!("setting {} 'Alice Priority' acme", verb[0])), "{why}");
         let alone = [&["setting", verb[0], "Alice Priority"], &verb[1..]].concat();
         let why = refused(&database, 2, &alone);
-        assert!(why.contains(&format!("capconduit setting {} 'Alice Priority' CLIENT", verb[0])), "{why}");
+        assert!(why.contains(&format!("capconduit setting {} 'Alice Priority' acme; it has acme, ", verb[0])), "{why}");
     }
     let why = refused(&database, 3, &["setting", "add", "acme", "Alice Priority", "--max-concurrency", "1"]);
     assert!(why.contains("capconduit setting add 'Alice Priority' acme"), "{why}");
@@ -237,4 +238,75 @@ fn a_login_that_postgresql_does_not_know_is_told_what_makes_it() {
     let why = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(6), "{why}");
     assert!(why.contains("createuser nosuch; createdb --owner nosuch") && !why.contains("db roles"), "{why}");
+}
+
+/// Runs the command that a text ends with, as a person who pastes it into a shell.
+#[track_caller]
+fn paste(database: &super::Database, text: &str) {
+    let command = &text[text.rfind("capconduit ").expect("a command")..];
+    let programs = program("capconduit").parent().expect("its folder").display().to_string();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", command]).env("PATH", format!("{programs}:/usr/bin:/bin"));
+    let output = shell
+        .env("DATABASE_URL", &database.url)
+        .env("CAPCONDUIT_ENV_FILE", "/dev/null")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("sh runs");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn advice_can_be_pasted() {
+    let database = sample();
+    let name = "Alice's \"best\" $HOME";
+    // another seller has a campaign of this name, too
+    json(&database, &["campaign", "set", "Alice Priority", "--name", name]);
+    json(&database, &["campaign", "set", "Bob Weighted", "--name", name]);
+    let decision = || json(&database, &["route", "explain", "+18005550101"]);
+    for (reason, status, what) in [
+        ("did_inactive", "", "UPDATE dids SET status = 'inactive'"),
+        ("owner_inactive", "", "UPDATE users SET status = 'suspended'"),
+        ("no_active_campaign_for_did", "", "UPDATE campaigns SET status = 'paused'"),
+        ("no_active_campaign_for_did", "", "DELETE FROM campaign_dids"),
+        ("no_active_clients_in_campaign", "", "UPDATE campaign_client_settings SET status = 'inactive'"),
+        ("no_active_clients_in_campaign", "", "UPDATE clients SET status = 'inactive'"),
+        ("", "REJECTED_TOTAL", "UPDATE campaign_client_settings SET current_total_calls = 9, total_calls_allowed = 7"),
+    ] {
+        database.execute(what);
+        let rejected = decision();
+        assert!(rejected["reason"] == reason || rejected["call_status"] == status, "{what}: {rejected:#}");
+        paste(&database, rejected["advice"].as_str().expect("a text"));
+        assert_eq!(decision()["status"], "proceed", "{what}: {}", rejected["advice"]);
+    }
+    // every place is taken
+    database.execute(
+        "UPDATE campaign_client_settings SET status = 'active', total_calls_allowed = NULL, max_concurrency = 1",
+    );
+    database.execute("UPDATE clients SET status = 'active'");
+    let call = |uniqueid: u32| {
+        database.value(&format!(
+            "SELECT status FROM cc_route('+18005550101', '{uniqueid}', NULL, 'node', '+12', 'Zo', NULL, NULL)"
+        ))
+    };
+    assert!((1..20).map(call).any(|status| status == "reject"));
+    let rejected = decision();
+    assert_eq!(rejected["call_status"], "REJECTED_CC");
+    paste(&database, rejected["advice"].as_str().expect("a text"));
+    assert_eq!(decision()["status"], "proceed", "{}", rejected["advice"]);
+
+    // a DID cannot change hands while it feeds campaigns: the hint names them
+    let why = run(&database, "", &["did", "set", "+18005550101", "--user", "bob"]);
+    assert_eq!(why.code, 4, "{}", why.stderr);
+    for command in why.stderr.split(&[';', '\n'][..]).filter(|text| text.contains("capconduit ")) {
+        paste(&database, command);
+    }
+    json(&database, &["did", "set", "+18005550101", "--user", "bob"]);
+    // a setting by its campaign alone, and one that is missing
+    let why = run(&database, "", &["setting", "show", name, "--user", "bob"]);
+    paste(&database, why.stderr.split("; it has").next().expect("a command"));
+    json(&database, &["client", "add", "zeta", "--name", "Z", "--contact", "sip:192.0.2.1"]);
+    let why = run(&database, "", &["setting", "show", name, "zeta", "--user", "bob"]);
+    paste(&database, why.stderr.split(" adds it").next().expect("a command"));
+    json(&database, &["setting", "show", name, "zeta", "--user", "bob"]);
 }
