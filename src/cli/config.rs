@@ -29,9 +29,13 @@ Examples:
   capconduit config export --user alice --with-secrets alice.json
   capconduit config apply --prune --yes config.json
 
-The document names everything by natural keys. A field that it leaves out stays as it is; the dids
-of a campaign are the whole list, and apply asks before one goes. What it does not name stays, but
-for --prune. A new name is a new object: rename with campaign set --name or did set --number first.
+The document names everything by natural keys and describes each object as a whole: a field that is
+left out has its default, which for most is nothing, as if null stood there; a secret that is left
+out stays. A list or part that is left out (dids, settings, endpoint, aor, auth) is not spoken of;
+the dids of a campaign are the whole list, and apply asks before one goes. What is not named stays,
+but for --prune. A document of version 1 is read as before: there, a field that is left out stays
+as it is, which serves to change some fields only.
+A new name is a new object: rename with campaign set --name or did set --number first.
 Where a DID feeds several active campaigns, the one that was added first gets its calls: new ones
 are added in the document's order.
 Counters, call records, ids and times are no part of it.";

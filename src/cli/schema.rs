@@ -143,7 +143,10 @@ const SHAPES: &[Shape] = &[
     object("call import", &[Row(IMPORTED_CALLS)]),
     object("call replay", &[Row(REPLAYED)]),
     array("call reap", &[Row(CLOSED)]),
-    text("config export", "the document"),
+    text(
+        "config export",
+        "the document, which is JSON; a field that it leaves out is unset: see capconduit config --help",
+    ),
     Shape {
         when: Some("FILE is given"),
         ..object("config export", &[Row(fields! { file: String = "Where it is.", })])
@@ -494,7 +497,7 @@ const WARNINGS: Part = Row(
 pub struct Documented {
     /// `client list`
     pub command: &'static str,
-    /// `array` of such objects, `object`, or `text`, which is not JSON.
+    /// `array` of such objects, `object`, or `text`.
     pub prints: &'static str,
     /// When it prints this, where it does not always.
     pub when: Option<&'static str>,
@@ -512,7 +515,7 @@ pub struct Documented {
 impl Fields for Documented {
     const FIELDS: &'static [Field] = fields! {
         command: String = "The command.",
-        prints: String = "array of such objects, object, or text, which is not JSON.",
+        prints: String = "array of such objects, object, or text: what it is, about says.",
         when: Option<String> = "When it prints this; null: always.",
         field: Option<String> = "id; aor.contact: in the object aor; attempts[].id: in each object of the list attempts.",
         type: Option<String> = "integer, number, string, boolean, timestamp (RFC 3339, UTC), date, object, any, or array of one of these.",

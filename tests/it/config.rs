@@ -210,8 +210,104 @@ fn every_kind_of_difference_is_named_and_made() {
     assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
 }
 
+/// The places of a document that hold null.
+fn nulls(document: &Value) -> Vec<String> {
+    let mut all = Vec::new();
+    places(document, "", &mut all);
+    all.into_iter().filter(|path| document.pointer(path).is_some_and(Value::is_null)).collect()
+}
+
 #[test]
-fn what_is_not_said_stays() {
+fn what_is_unset_is_left_out_and_what_is_left_out_is_unset() {
+    let database = sample();
+    // this differs from what a new client has, and is said
+    database.execute("UPDATE pjsip_endpoints SET outbound_auth = NULL, allow = NULL WHERE id = 'borealis'");
+    let text = database.capconduit(&["config", "export", "--with-secrets"]);
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    let said = ["/clients/0/auth", "/clients/1/endpoint/allow", "/clients/1/endpoint/outbound_auth"];
+    let said: Vec<&str> = said.into_iter().chain(["/clients/2/auth", "/clients/3/auth"]).collect();
+    assert_eq!(nulls(&document), said);
+
+    let options = ["--100rel", "no", "--qualify-timeout", "1.5", "--outbound-proxy", "sip:p.example;lr"];
+    let elsewhere = |database: &Database| {
+        database.capconduit(&[&["pjsip", "set", "acme"][..], &options].concat());
+        database.execute(
+            "UPDATE pjsip_endpoints SET allow = 'g722', outbound_auth = id WHERE id = 'borealis';
+             UPDATE campaign_client_settings SET total_calls_allowed = 3; UPDATE campaigns SET description = 'x';
+             UPDATE clients SET department = 'x', status = 'inactive'; UPDATE users SET company_name = 'x'",
+        );
+    };
+    elsewhere(&database);
+    assert!(
+        differences(&database, &document, &[])
+            .contains(&"change setting bob/Bob Weighted/acme: total_calls_allowed".into())
+    );
+    apply(&database, &document, &[]);
+    assert_eq!(database.capconduit(&["config", "export", "--with-secrets"]), text);
+    assert_eq!(differences(&database, &document, &["--prune"]), [""; 0]);
+    // null says the same, in this version and in the one before, which wrote it for all that is unset
+    let mut told = document.clone();
+    for (table, side) in [("pjsip_endpoints", "endpoint"), ("pjsip_aors", "aor")] {
+        let columns = database.query(&format!(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = '{table}' AND is_nullable = 'YES'
+               AND column_name NOT IN ('client_id', 'config_updated_at')"
+        ));
+        for client in told["clients"].as_array_mut().expect("a list") {
+            let side = client[side].as_object_mut().expect("an object");
+            for column in &columns {
+                side.entry(column.as_str()).or_insert(Value::Null);
+            }
+        }
+    }
+    for client in told["clients"].as_array_mut().expect("a list") {
+        let client = client.as_object_mut().expect("an object");
+        for column in ["department", "notes"] {
+            client.entry(column).or_insert(Value::Null);
+        }
+    }
+    assert!(nulls(&told).len() > 100, "{told:#}");
+    for version in [1, 2] {
+        told["version"] = json!(version);
+        assert_eq!(differences(&database, &told, &["--prune"]), [""; 0]);
+        elsewhere(&database);
+        apply(&database, &told, &[]);
+        // the rest is written in the other version only
+        apply(&database, &document, &[]);
+        assert_eq!(database.capconduit(&["config", "export", "--with-secrets"]), text);
+    }
+    elsewhere(&database);
+    told["version"] = json!(1);
+    apply(&database, &told, &[]);
+    let left = [
+        "change user admin: company_name".to_owned(),
+        "change setting bob/Bob Weighted/acme: total_calls_allowed".to_owned(),
+    ];
+    let differ = differences(&database, &document, &[]);
+    assert!(left.iter().all(|change| differ.contains(change)), "{differ:?}");
+    assert!(!differ.iter().any(|change| change.contains("endpoint") || change.contains(" aor ")), "{differ:?}");
+}
+
+#[test]
+fn an_object_that_is_there_is_described_as_a_whole() {
+    let database = sample();
+    let document = json!({"format": "capconduit-config", "version": 2,
+        "clients": [{"client_identifier": "acme", "status": "inactive", "aor": {"max_contacts": 2}}],
+        "dids": [{"number": "+18005550101"}],
+        "campaigns": [{"user": "bob", "name": "Bob Weighted", "settings": [{"client": "acme", "weight": 60}]}]});
+    let before = rows(&database);
+    let ran = run(&database, &document.to_string(), &["config", "apply", "-"]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    let field = "it is missing: an object is described as a whole";
+    for path in
+        ["clients[0].name", "clients[0].aor.contact", "dids[0].user", "campaigns[0].settings[0].max_concurrency"]
+    {
+        assert!(ran.stderr.contains(&format!("{path}: {field}")), "{path}: {}", ran.stderr);
+    }
+    assert_eq!(rows(&database), before);
+}
+
+#[test]
+fn what_a_document_of_version_1_does_not_say_stays() {
     let database = sample();
     let document = json!({"format": "capconduit-config", "version": 1,
         "clients": [{"client_identifier": "acme", "status": "inactive"}],
@@ -224,7 +320,7 @@ fn what_is_not_said_stays() {
         database.value("SELECT name || status FROM clients WHERE client_identifier = 'acme'"),
         "Acme Supportinactive"
     );
-    // secrets that the document leaves out stay too
+    // secrets stay in any version
     let text = database.capconduit(&["config", "export"]);
     assert!(!text.contains("password") && !text.contains("secret"), "{text}");
     apply(&database, &serde_json::from_str(&text).expect("JSON"), &["--prune"]);
@@ -413,7 +509,7 @@ fn bad_documents_are_refused_with_all_that_is_wrong() {
     let long = |n: usize| json!("x".repeat(n));
     let bad: Vec<Bad> = vec![
         ("/format", json!("other"), "format: it must be \"capconduit-config\""),
-        ("/version", json!(2), "version: it must be 1"),
+        ("/version", json!(3), "version: it must be 1 or 2"),
         ("/users", json!({}), "users: it must be a list"),
         ("/usres", json!([]), "usres: there is no such field: did you mean \"users\"?"),
         ("/scope", json!("alice"), "scope: it must be a list"),

@@ -256,7 +256,7 @@ fn json(page: &mut Page, commands: &[(String, &Command)], fields: &[Documented])
         let what = match first.prints {
             "array" => "an array of objects".to_owned(),
             "object" => "an object".to_owned(),
-            _ => format!("{}, which is not JSON", first.about),
+            _ => first.about.clone(),
         };
         let when = first.when.map(|when| format!(", when {when}")).unwrap_or_default();
         let end = if first.field.is_some() { ":" } else { "." };

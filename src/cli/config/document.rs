@@ -7,26 +7,31 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Value, json};
 
 use super::super::names::nearest;
+use super::rules;
 use crate::store::config::{Column, Holds, Key, Noun, Schema, State, key_of};
 use crate::{Error, Result, text};
 
 /// What the document calls itself.
 pub(super) const FORMAT: &str = "capconduit-config";
-/// Of its shape.
-pub(super) const VERSION: i64 = 1;
+/// Of what is written: a field that an object leaves out has its default.
+pub(super) const VERSION: i64 = 2;
+/// Is read still: a field that an object leaves out stays as it is.
+const LEFT_OUT_STAYS: i64 = 1;
 
 /// A thing that the document names.
 pub(super) struct Object {
     /// Where it stands: `clients[3]`.
     pub(super) path: String,
     pub(super) key: Key,
-    /// What is said of it; what is not said stays as it is.
+    /// What is said of it.
     pub(super) fields: Map<String, Value>,
 }
 
 /// A document of the right shape.
 #[derive(Default)]
 pub(super) struct Document {
+    /// What an object leaves out stays as it is; else it has its default.
+    pub(super) left_out_stays: bool,
     /// The sellers that it is about; None: everybody.
     pub(super) scope: Option<BTreeSet<String>>,
     /// In the order of the document.
@@ -172,9 +177,12 @@ impl Reader<'_> {
         if fields.get("format") != Some(&json!(FORMAT)) {
             self.problems.add("format", format!("it must be \"{FORMAT}\""));
         }
-        if fields.get("version") != Some(&json!(VERSION)) {
-            self.problems.add("version", format!("it must be {VERSION}: this program reads no other"));
+        let version = fields.get("version").and_then(Value::as_i64);
+        if !matches!(version, Some(LEFT_OUT_STAYS | VERSION)) {
+            let what = format!("it must be {LEFT_OUT_STAYS} or {VERSION}: this program reads no other");
+            self.problems.add("version", what);
         }
+        self.document.left_out_stays = version == Some(LEFT_OUT_STAYS);
         for (name, value) in fields {
             match name.as_str() {
                 "scope" => self.scope(value),
@@ -402,6 +410,19 @@ fn of_type(column: &Column, value: &mut Value) -> Result<(), String> {
     Err(format!("it must be {wanted}{}", if column.nullable { ", or null" } else { "" }))
 }
 
+/// What a field has that is left out, of an object or of the SIP side of this client: as the verbs that
+/// add it. `has_auth`: the client has authentication.
+pub(super) fn default(noun: Noun, column: &Column, client: &str, has_auth: bool) -> Value {
+    match (noun, column.name.as_str()) {
+        (Noun::User, "status") => json!("active"),
+        (Noun::User, "password_hash") => json!(super::super::user::NO_PASSWORD),
+        (Noun::Endpoint, "context") => json!(super::super::pjsip::DEFAULT_CONTEXT),
+        (Noun::Endpoint, "aors") => json!(client),
+        (Noun::Endpoint, "outbound_auth") if has_auth => json!(client),
+        _ => column.default.clone(),
+    }
+}
+
 /// The document of what is there, of these sellers or of all.
 pub(super) fn write(schema: &Schema, state: &State, scope: Option<&BTreeSet<String>>, with_secrets: bool) -> Value {
     let of = |noun: Noun| state.get(&noun).into_iter().flatten();
@@ -409,11 +430,20 @@ pub(super) fn write(schema: &Schema, state: &State, scope: Option<&BTreeSet<Stri
         scope.is_none_or(|scope| fields.get("user").and_then(Value::as_str).is_some_and(|user| scope.contains(user)))
     };
     let own = |noun: Noun, before: &[&str], fields: &Map<String, Value>| {
-        let columns = schema.get(&noun).into_iter().flatten();
-        let columns = columns.filter(|c| with_secrets || !c.is_secret()).map(|column| column.name.as_str());
         let mut object = Map::new();
-        for name in before.iter().copied().chain(columns) {
-            object.insert(name.to_owned(), fields.get(name).cloned().unwrap_or_default());
+        for name in before {
+            object.insert((*name).to_owned(), fields.get(*name).cloned().unwrap_or_default());
+        }
+        let client = fields.get("client").and_then(Value::as_str).unwrap_or_default();
+        let has_auth = || state.get(&Noun::Auth).is_some_and(|auths| auths.contains_key(&vec![client.to_owned()]));
+        for column in schema.get(&noun).into_iter().flatten().filter(|c| with_secrets || !c.is_secret()) {
+            let value = fields.get(&column.name).cloned().unwrap_or_default();
+            // of a hundred options most are unset, and to leave one out says so; of a secret it does not
+            let is_told = column.is_secret() || rules::is_required(noun, column);
+            if value.is_null() && !is_told && default(noun, column, client, has_auth()).is_null() {
+                continue;
+            }
+            object.insert(column.name.clone(), value);
         }
         object
     };

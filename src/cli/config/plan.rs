@@ -6,10 +6,10 @@ use postgres::GenericClient;
 use serde_json::{Map, Value, json};
 
 use super::super::names::nearest;
-use super::document::{Document, Object, Problems, at, quoted};
+use super::document::{self, Document, Object, Problems, at, quoted};
 use super::rules;
 use crate::confirm::Confirmed;
-use crate::store::config::{self, Key, Link, Noun, Row, Schema, State};
+use crate::store::config::{self, Column, Key, Link, Noun, Row, Schema, State};
 use crate::{Error, Result};
 
 /// What is done to an object.
@@ -313,7 +313,8 @@ impl<'a> Planner<'a> {
 
     fn change(&mut self, noun: Noun, object: &Object, row: &Row, plan: &mut Plan) {
         let (mut to, mut from) = (Map::new(), Map::new());
-        for (name, value) in &object.fields {
+        let left_out = if self.document.left_out_stays { Map::new() } else { self.left_out(noun, object) };
+        for (name, value) in object.fields.iter().chain(&left_out) {
             let now = row.fields.get(name).unwrap_or(&Value::Null);
             if now == value {
                 continue;
@@ -326,6 +327,27 @@ impl<'a> Planner<'a> {
             return;
         }
         plan.changes.push(Change { action: Action::Change, noun, key: object.key.clone(), id: Some(row.id), to, from });
+    }
+
+    /// The fields that an object does not name, with what they have then. Of secrets that says nothing.
+    fn left_out(&mut self, noun: Noun, object: &Object) -> Map<String, Value> {
+        const MISSING: &str = "it is missing: an object is described as a whole (in version 1, what is left out stays)";
+        let mut fields = Map::new();
+        if noun == Noun::Did && !object.fields.contains_key("user") {
+            self.problems.add(&at(&object.path, "user"), MISSING);
+        }
+        for column in self.schema.get(&noun).into_iter().flatten() {
+            if column.is_secret() || object.fields.contains_key(&column.name) {
+                continue;
+            }
+            let value = self.default(noun, object, column);
+            if (rules::is_required(noun, column) && value.is_null()) || rules::must_be_said(noun, column) {
+                self.problems.add(&at(&object.path, &column.name), MISSING);
+                continue;
+            }
+            fields.insert(column.name.clone(), value);
+        }
+        fields
     }
 
     /// The rule of a field that gets a value.
@@ -346,7 +368,7 @@ impl<'a> Planner<'a> {
         for column in self.schema.get(&noun).into_iter().flatten() {
             let name = column.name.as_str();
             let given = object.fields.get(name).cloned();
-            let value = given.clone().unwrap_or_else(|| self.default(noun, name, object, &column.default));
+            let value = given.clone().unwrap_or_else(|| self.default(noun, object, column));
             if noun == Noun::Auth && name == "password" && value.is_null() {
                 let what = format!(
                     "client \"{}\" has no authentication yet, and a new one needs its password: write it here, or export with --with-secrets",
@@ -355,9 +377,8 @@ impl<'a> Planner<'a> {
                 self.problems.add(&at(path, name), what);
                 continue;
             }
-            let required = !column.nullable || (noun == Noun::Auth && name == "username");
-            let must_be_said = noun == Noun::Setting && name == "max_concurrency" && given.is_none();
-            if (required && value.is_null()) || must_be_said {
+            let is_unsaid = given.is_none() && rules::must_be_said(noun, column);
+            if (rules::is_required(noun, column) && value.is_null()) || is_unsaid {
                 self.problems.add(&at(path, name), "it is missing: a new object needs it");
                 continue;
             }
@@ -387,16 +408,11 @@ impl<'a> Planner<'a> {
         });
     }
 
-    /// What a new row has where the document does not say: as the verbs that add it.
-    fn default(&self, noun: Noun, name: &str, object: &Object, of_database: &Value) -> Value {
-        match (noun, name) {
-            (Noun::User, "status") => json!("active"),
-            (Noun::User, "password_hash") => json!(super::super::user::NO_PASSWORD),
-            (Noun::Endpoint, "context") => json!(super::super::pjsip::DEFAULT_CONTEXT),
-            (Noun::Endpoint, "aors") => json!(object.key[0]),
-            (Noun::Endpoint, "outbound_auth") if self.is_known(Noun::Auth, &object.key) => json!(object.key[0]),
-            _ => of_database.clone(),
-        }
+    /// What a field has where the document does not say.
+    fn default(&self, noun: Noun, object: &Object, column: &Column) -> Value {
+        let has_auth = self.is_known(Noun::Auth, &object.key)
+            && !self.document.without.contains(&(Noun::Auth, object.key.clone()));
+        document::default(noun, column, &object.key[0], has_auth)
     }
 
     /// A new client gets calls: it has an AOR, and an endpoint even where none is written.

@@ -26,6 +26,16 @@ pub(super) fn check_names(noun: Noun, fields: &Map<String, Value>) -> Result<()>
     }
 }
 
+/// Whether an object cannot be without the field.
+pub(super) fn is_required(noun: Noun, column: &Column) -> bool {
+    !column.nullable || (noun == Noun::Auth && column.name == "username")
+}
+
+/// Whether no default is taken for it: a cap is what somebody has decided.
+pub(super) fn must_be_said(noun: Noun, column: &Column) -> bool {
+    noun == Noun::Setting && column.name == "max_concurrency"
+}
+
 /// A value that is to be stored. Types have been checked.
 pub(super) fn check(noun: Noun, column: &Column, value: &Value) -> Result<()> {
     let name = column.name.as_str();
