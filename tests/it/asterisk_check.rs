@@ -297,10 +297,10 @@ fn server(system: &System) {
     drop(server);
     cli("dialplan reload");
     system.finds(
-        &["--agi-dir", "/nonexistent"],
+        &["--agi-dir", "/proc/nonexistent"],
         || {},
         &[
-            expect("server", "folders", "error", "not /nonexistent", "--agi-dir"),
+            expect("server", "folders", "error", "not /proc/nonexistent", "--agi-dir"),
             expect("files", "cc-route.agi", "error", "is missing", ""),
             expect("agi", "database", "unknown", "cc-route.agi is missing", ""),
         ],
@@ -449,7 +449,7 @@ fn stopped(mut system: System) {
     ] {
         expected.among(&found);
     }
-    system.program = "/nonexistent/asterisk".into();
+    system.program = "/proc/nonexistent/asterisk".into();
     let no_program = [expect("server", "running", "error", "cannot run", "--asterisk")];
     system.finds(&[], || {}, &no_program, || {});
     system.postgres.stop();
