@@ -41,6 +41,29 @@ const TEMPLATES: [(&str, &str); 7] = [
 /// The programs as Cargo builds them and as Asterisk knows them.
 const PROGRAMS: [(&str, &str); 2] = [("cc-route", "cc-route.agi"), ("cdr_logger", "cdr_logger.agi")];
 
+/// Where systemd looks for what a site adds to Asterisk's unit.
+const UNIT_DIR: &str = "/etc/systemd/system/asterisk.service.d";
+
+/// Gives Asterisk's unit what this release says it needs: time limits for realtime among it.
+#[must_use]
+pub fn unit_command() -> String {
+    let packaged = "/usr/share/doc/capconduit/examples/asterisk.service.d/capconduit.conf";
+    let (place, from) = match Path::new(packaged).is_file() {
+        true => ("", packaged),
+        false => ("in this release's folder: ", "asterisk/systemd/asterisk.service.d/capconduit.conf"),
+    };
+    format!(
+        "{place}install -D -m 644 {from} {UNIT_DIR}/capconduit.conf && systemctl daemon-reload && systemctl restart asterisk"
+    )
+}
+
+/// Whether Asterisk's unit sets time limits for realtime, as far as files say.
+#[must_use]
+pub fn unit_limits_realtime() -> bool {
+    let files = fs::read_dir(UNIT_DIR).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_to_string(file.path()).ok()).any(|text| text.contains("PGCONNECT_TIMEOUT"))
+}
+
 /// What a site chooses.
 #[derive(Debug)]
 pub struct Site {

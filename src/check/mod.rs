@@ -116,10 +116,6 @@ impl Area {
     }
 }
 
-/// The remedy for what Asterisk's unit lacks.
-const DROP_IN: &str = "Copy asterisk/systemd/asterisk.service.d/capconduit.conf of this release to \
-                       /etc/systemd/system/asterisk.service.d, systemctl daemon-reload, and restart Asterisk";
-
 /// `a, b, c and 4 more`: names without end would hide what else is found.
 pub(crate) fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     const SHOWN: usize = 5;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::console::Console;
 use super::files::Installation;
 use super::process::Process;
-use super::{Area, DROP_IN, answers, some_of};
+use super::{Area, answers, some_of};
 use crate::asterisk;
 use crate::{Error, Kind, Result};
 
@@ -112,7 +112,7 @@ fn limits(area: &mut Area, process: Option<&Process>) {
         Some(files) if files < ENOUGH_FILES => area.warning(
             "open files",
             format!("it may open {files} files: enough for about {} calls", files / 12),
-            format!("{DROP_IN}. Without systemd: maxfiles in asterisk.conf."),
+            format!("{}. Without systemd: maxfiles in asterisk.conf.", asterisk::unit_command()),
         ),
         Some(u64::MAX) => area.ok("open files", "as many as it likes"),
         Some(files) => area.ok("open files", format!("{files}")),
@@ -137,7 +137,10 @@ fn environment(area: &mut Area, process: Option<&Process>) {
         area.warning(
             "environment",
             format!("Asterisk's environment lacks {}: while the database hangs, so do all calls", some_of(&missing)),
-            format!("{DROP_IN}. Without systemd: PGCONNECT_TIMEOUT=2 PGOPTIONS='-c statement_timeout=2000'."),
+            format!(
+                "{}. Without systemd, start it with PGCONNECT_TIMEOUT=2 PGOPTIONS='-c statement_timeout=2000'.",
+                asterisk::unit_command()
+            ),
         );
     }
 }
@@ -149,7 +152,7 @@ fn memory(area: &mut Area, process: Option<&Process>) {
         Some(false) => area.advice(
             "memory",
             "its allocator keeps what a busy hour took, and each program that Asterisk starts is slower for it",
-            format!("apt-get install libjemalloc2. {DROP_IN}."),
+            format!("apt-get install libjemalloc2; then, {}", asterisk::unit_command()),
         ),
         None => area.unknown("memory", "its maps in /proc cannot be read", "Run this as root."),
     }
@@ -347,6 +350,29 @@ fn realtime(area: &mut Area, console: &Console, _: &Installation) -> Result<()> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::State;
+
+    #[test]
+    fn realtime_without_time_limits_is_warned_of() {
+        let found = |variables: &[(&str, &str)]| {
+            let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            let process = Process { environment: Some(environment.collect()), ..Process::default() };
+            let mut area = Area::new("server");
+            super::environment(&mut area, Some(&process));
+            area.findings.remove(0)
+        };
+        let none = found(&[]);
+        assert!(
+            none.state == State::Warning && none.message.contains("lacks PGCONNECT_TIMEOUT, PGOPTIONS"),
+            "{none:?}"
+        );
+        let remedy = none.remedy.unwrap_or_default();
+        assert!(remedy.contains("asterisk.service.d/capconduit.conf && systemctl daemon-reload &&"), "{remedy}");
+        let other = found(&[("PGCONNECT_TIMEOUT", "2"), ("PGOPTIONS", "-c work_mem=1MB")]);
+        assert!(other.message.contains("lacks PGOPTIONS"), "{other:?}");
+        let both = found(&[("PGCONNECT_TIMEOUT", "2"), ("PGOPTIONS", "-c statement_timeout=2000")]);
+        assert_eq!(both.state, State::Ok);
+    }
 
     #[test]
     fn transports_are_found_with_their_sections() {

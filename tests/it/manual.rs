@@ -120,6 +120,12 @@ fn every_environment_variable_is_named() {
         assert!(names.contains(sure), "{sure} is not found in the source any more: {names:?}");
     }
     assert_names("capconduit.env.5", &names);
+    // what Asterisk itself is to have
+    let drop_in = read("asterisk/systemd/asterisk.service.d/capconduit.conf");
+    let names = words(&drop_in, |word| word.starts_with("PG"));
+    assert!(names.contains("PGOPTIONS"), "{names:?}");
+    assert_names("capconduit.env.5", &names);
+    assert_names("capconduit.7", &names);
 }
 
 #[test]

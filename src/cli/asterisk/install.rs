@@ -7,7 +7,7 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::json;
 
-use crate::asterisk::{self, Change, Site};
+use crate::asterisk::{self, Change, Installed, Site};
 use crate::cli::Env;
 use crate::cli::output::Output;
 use crate::{Error, Result, store};
@@ -18,7 +18,8 @@ use crate::{Error, Result, store};
 Asterisk's realtime gets the login of ASTERISK_DATABASE_URL, which capconduit db roles writes into
 admin.env, else of DATABASE_URL; the AGI programs read /etc/capconduit/capconduit.env. Options that are
 not given keep what is installed, so that an upgrade needs none. Restart Asterisk after the first
-installation; later, `asterisk -rx 'core reload'` is enough. What a site adds goes into pjsip_local.conf,
+installation; later, `asterisk -rx 'core reload'` is enough. Time limits of Asterisk's realtime stand in
+Asterisk's own environment: PGCONNECT_TIMEOUT and PGOPTIONS, see capconduit.env(5). What a site adds goes into pjsip_local.conf,
 extensions_local.conf and modules_local.conf, which are never touched.")]
 pub(in crate::cli) struct Install {
     /// Asterisk's configuration folder
@@ -71,15 +72,37 @@ impl Install {
             env.progress(&format!("warning: {warning}"));
         }
         let count = |change| installed.iter().filter(|i| i.change == change).count();
-        let message = format!(
+        let mut message = format!(
             "{} files created, {} replaced, {} unchanged in {} and the AGI folder.",
             count(Change::Created),
             count(Change::Replaced),
             count(Change::Unchanged),
             site.etc_dir.display()
         );
+        for step in next_steps(&installed) {
+            message.push_str(&format!("\nNext: {step}"));
+        }
         Output::done(message, &json!({ "files": installed, "warnings": warnings }))
     }
+}
+
+/// What makes Asterisk work with what was written; the programs need nothing.
+fn next_steps(installed: &[Installed]) -> Vec<String> {
+    let mut written = installed.iter().filter(|file| file.path.extension().is_none_or(|end| end != "agi"));
+    let first = written.clone().any(|file| file.change == Change::Created);
+    if written.all(|file| file.change == Change::Unchanged) {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    if !asterisk::unit_limits_realtime() {
+        steps.push(format!(
+            "give Asterisk PGCONNECT_TIMEOUT and PGOPTIONS, without which a database that hangs holds up all calls (see \
+             capconduit.env(5)); with systemd, {}",
+            asterisk::unit_command()
+        ));
+    }
+    steps.push(if first { "systemctl restart asterisk" } else { "asterisk -rx 'core reload'" }.to_owned());
+    steps
 }
 
 /// What would keep calls from being routed, or records from being told apart.
