@@ -954,6 +954,36 @@ fn the_cli_works_for_a_seller() {
 }
 
 #[test]
+fn a_setting_that_a_seller_removes_and_adds_again_begins_a_new_count_as_is_said() {
+    let access = Access::new("anew");
+    let alice = access.alice();
+    let pair = ["Alice Priority", "acme"];
+    let of = |verb: &str, options: &[&str]| alice.capconduit(&[&["setting", verb], &pair[..], options].concat());
+    of("set", &["--max-concurrency", "7", "--total-calls-allowed", "1000"]);
+    access.owner.execute("UPDATE campaign_client_settings SET current_total_calls = 900, forwarding_priority = -1");
+    let claim = "SELECT client_identifier FROM cc_route('+18005550101', 'up', NULL, 'n', '1', 'N', NULL, NULL)";
+    assert_eq!(access.agi().value(claim), "acme");
+    let count = || {
+        let shown: serde_json::Value = serde_json::from_str(&of("show", &["--json"])).expect("JSON");
+        (shown["current_total_calls"].clone(), shown["live_calls"].clone())
+    };
+    assert_eq!(count(), (900.into(), 1.into()));
+    of("remove", &["--force", "--yes"]);
+    of("add", &["--max-concurrency", "1", "--total-calls-allowed", "1000"]);
+    assert_eq!(count(), (0.into(), 1.into()));
+    let explained = alice.capconduit(&["route", "explain", "+18005550101", "--json"]);
+    assert!(explained.contains("\"concurrency_cap\""), "{explained}");
+    for text in [access.owner.capconduit(&["db", "roles", "--help"]), include_str!("../../man/capconduit.7").to_owned()]
+    {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            text.contains("removes and adds again begins a new count") && text.contains("trust with their caps"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn a_login_that_v3_was_given_sees_all_rows_as_before() {
     let access = Access::new("vthree");
     access.owner.execute(&format!(

@@ -41,6 +41,10 @@ this program, in his environment or in a file that CAPCONDUIT_ENV_FILE names, an
 He has no DELETE in psql, but SELECT cc_remove_own('dids', ID), or 'campaigns' or
 'campaign_client_settings', and SELECT cc_remove_own('campaign_dids', CAMPAIGN_ID, DID_ID).
 A seller who is not active sees nothing.
+He may change the settings of his own campaigns, their caps too. --reset-total-calls is refused
+to him, but a setting that he removes and adds again begins a new count of its calls in all; those
+that are up go on counting. A cap binds calls, not the seller: give a login to those alone whom you
+trust with their caps. capconduit audit list --noun setting shows what they changed.
 
 Other logins, as of a web back end, keep what they were granted, but for TRIGGER. Row security is
 on for the sellers' tables: for such a login COPY table FROM is refused and pg_dump needs
