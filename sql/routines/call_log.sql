@@ -21,6 +21,8 @@ CREATE FUNCTION cc_log_call(
 -- Longer than any claim takes. Where an administrator's open transaction holds the link for longer,
 -- the record is spooled and the claim released by cc_release_call.
 SET lock_timeout = '2s'
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
 AS $$
 DECLARE
     link record;
@@ -29,10 +31,12 @@ BEGIN
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
 
     UPDATE call_attempts a
-    SET released_at = clock_timestamp(), release_reason = 'hangup',
-        dial_status = p_dial_status, hangup_cause_code = p_cause_code
-    WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
-    UPDATE call_attempts a SET count_pending = false WHERE a.asterisk_uniqueid = p_uniqueid AND a.count_pending;
+    SET released_at = coalesce(a.released_at, clock_timestamp()),
+        release_reason = coalesce(a.release_reason, 'hangup'),
+        dial_status = CASE WHEN a.released_at IS NULL THEN p_dial_status ELSE a.dial_status END,
+        hangup_cause_code = CASE WHEN a.released_at IS NULL THEN p_cause_code ELSE a.hangup_cause_code END,
+        count_pending = false
+    WHERE a.asterisk_uniqueid = p_uniqueid AND (a.released_at IS NULL OR a.count_pending);
 
     SELECT l.id INTO call_log_id FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid;
     already_logged := FOUND;
