@@ -1,10 +1,11 @@
 //! Claims a second, beside the least that a database can do: a bare UPDATE of a row.
 
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use capconduit::call::{CallRecord, Decision, RouteRequest};
+use capconduit::call::{Attempt, CallRecord, Decision, RouteRequest};
 use capconduit::{args, store};
 use chrono::{TimeDelta, Utc};
 use store::Connection;
@@ -21,6 +22,8 @@ const LINKS: usize = 3;
 /// What a session does again and again.
 #[derive(Clone, Copy, PartialEq)]
 enum Work {
+    /// `cc_route`, one commit. Another session releases what was claimed, many at a time.
+    Claim,
     /// `cc_route` and `cc_log_call`: all that a call asks of the database, in two commits.
     Call,
     /// `UPDATE ... SET n = n + 1 WHERE id = ...`, one commit.
@@ -40,8 +43,9 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
     let mut table = Table::new(
         "Commits a second",
         &format!(
-            "The median of {rounds} runs of {seconds} s, in turn; 8 rounds of each session and a second of all before that are thrown away. A call \
-             is a claim (cc_route) and its record (cc_log_call): two commits. An update is UPDATE t SET n = n + 1 WHERE \
+            "The median of {rounds} runs of {seconds} s, in turn; 8 rounds of each session and a second of all before that are thrown away. A claim \
+             is cc_route: one commit; ten times a second another session releases what is claimed. A call \
+             is a claim and its record (cc_log_call): two commits. An update is UPDATE t SET n = n + 1 WHERE \
              id = $1: one commit. Each session works on the same campaign or row, or on one of {MANY} at random; a \
              campaign has {LINKS} weighted links. fsync and synchronous_commit are on, sessions are on the unix socket; \
              they and the server share the processors."
@@ -51,12 +55,14 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
         say(&format!("database: {sessions} sessions"));
         let alternatives = [
             ("update, one row", Work::Update, 1),
+            ("claims, one campaign", Work::Claim, 1),
             ("calls, one campaign", Work::Call, 1),
             ("update, many rows", Work::Update, MANY),
+            ("claims, many campaigns", Work::Claim, MANY),
             ("calls, many campaigns", Work::Call, MANY),
         ];
-        let mut rates = [const { Vec::new() }; 4];
-        let mut times = [const { Vec::new() }; 4];
+        let mut rates = [const { Vec::new() }; 6];
+        let mut times = [const { Vec::new() }; 6];
         for _ in 0..rounds {
             for (i, (_, work, spread)) in alternatives.iter().enumerate() {
                 let (rate, claims) = run(&database, sessions, *work, *spread, Duration::from_secs_f64(seconds));
@@ -66,7 +72,7 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
         }
         for (((name, work, _), rates), times) in alternatives.iter().zip(rates).zip(times) {
             let (rates, times) = (Samples::new(rates), Samples::new(times));
-            let of_one = if *work == Work::Call { "claim" } else { "update" };
+            let of_one = if *work == Work::Update { "update" } else { "claim" };
             let row = Row::new(name).with("sessions", sessions).number("commits_per_s", rates.median());
             let per_s = if *work == Work::Call { rates.median() / 2.0 } else { rates.median() };
             table.push(row.number("per_s", per_s).with("timed", of_one).samples("ms", &times));
@@ -80,9 +86,10 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
 fn run(database: &Database, sessions: usize, work: Work, spread: usize, time: Duration) -> (f64, Vec<f64>) {
     let warm_up = Duration::from_secs(1);
     let barrier = Barrier::new(sessions);
+    let at_work = AtomicUsize::new(sessions);
     let times: Vec<f64> = thread::scope(|scope| {
         let start = |session: usize| {
-            let barrier = &barrier;
+            let (barrier, at_work) = (&barrier, &at_work);
             scope.spawn(move || {
                 let mut worker = Worker::new(database, session);
                 // A session plans what it does first, which is no part of a second's work.
@@ -98,12 +105,30 @@ fn run(database: &Database, sessions: usize, work: Work, spread: usize, time: Du
                     match begun.elapsed() {
                         now if now < warm_up => {}
                         now if now < warm_up + time => times.push(milliseconds),
-                        _ => return times,
+                        _ => {
+                            at_work.fetch_sub(1, Ordering::Relaxed);
+                            return times;
+                        }
                     }
                 }
             })
         };
         let threads: Vec<_> = (0..sessions).map(start).collect();
+        if work == Work::Claim {
+            let releaser = scope.spawn(|| {
+                let mut client = database.connect();
+                while at_work.load(Ordering::Relaxed) > 0 {
+                    thread::sleep(Duration::from_millis(100));
+                    client
+                        .batch_execute(
+                            "UPDATE call_attempts SET released_at = now(), release_reason = 'hangup'
+                             WHERE released_at IS NULL",
+                        )
+                        .expect("released");
+                }
+            });
+            drop(releaser);
+        }
         threads.into_iter().flat_map(|thread| thread.join().expect("a session")).collect()
     });
     let commits = if work == Work::Call { 2.0 } else { 1.0 };
@@ -140,25 +165,34 @@ impl Worker {
                     assert!(self.client.row(update, args![id]).expect("an update").is_some());
                 })
             }
+            Work::Claim => self.claim(&did(n)).0,
             Work::Call => self.call(&did(n)).0,
         }
     }
 
-    /// Claims and logs; milliseconds of each.
-    pub(crate) fn call(&mut self, did: &str) -> (f64, f64) {
+    /// Claims; milliseconds, and what was claimed for which call.
+    fn claim(&mut self, did: &str) -> (f64, RouteRequest, Attempt) {
         self.next += 1;
         let uniqueid = format!("{}.{}", self.prefix, self.next);
         let request = RouteRequest {
             did: did.to_owned(),
             uniqueid: uniqueid.clone(),
-            linkedid: Some(uniqueid.clone()),
+            linkedid: Some(uniqueid),
             system_name: Some("bench".into()),
             caller_id_num: Some("12125550147".into()),
+            known_attempt: Some(0),
             ..RouteRequest::default()
         };
         let mut decision = None;
         let claim = clock(|| decision = Some(store::route::claim(&mut self.client, &request).expect("a decision")));
         let Some(Decision::Proceed(attempt)) = decision else { panic!("{did}: {decision:?}") };
+        (claim, request, attempt)
+    }
+
+    /// Claims and logs; milliseconds of each.
+    pub(crate) fn call(&mut self, did: &str) -> (f64, f64) {
+        let (claim, request, attempt) = self.claim(did);
+        let uniqueid = request.uniqueid;
         let end = Utc::now();
         let record = CallRecord {
             incoming_did_number: did.to_owned(),
