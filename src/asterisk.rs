@@ -28,7 +28,7 @@ macro_rules! template {
     };
 }
 
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 8] = [
     template!("modules.conf"),
     template!("extconfig.conf"),
     template!("sorcery.conf"),
@@ -36,6 +36,7 @@ const TEMPLATES: [(&str, &str); 7] = [
     template!("pjsip.conf"),
     template!("extensions.conf"),
     template!("cdr.conf"),
+    template!("stasis.conf"),
 ];
 
 /// The programs as Cargo builds them and as Asterisk knows them.

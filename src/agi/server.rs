@@ -6,13 +6,14 @@
 //! are done once however often they are asked for.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use super::session::{AgiError, Session};
@@ -51,10 +52,20 @@ pub struct Server {
 /// What its threads share.
 struct Shared {
     config: Mutex<Arc<Config>>,
-    /// None once it is stopping.
-    queue: Mutex<Option<SyncSender<Waiting>>>,
-    waiting: Mutex<Receiver<Waiting>>,
+    desk: Mutex<Desk>,
     overloaded: AtomicBool,
+}
+
+/// Where connections and workers meet.
+#[derive(Default)]
+struct Desk {
+    waiting: VecDeque<Waiting>,
+    /// How many may wait when no worker is idle.
+    seats: usize,
+    /// The one that has worked last is the next to work: its connection and the server process behind it
+    /// have all at hand that a call needs, and those that are not needed sleep.
+    idle: Vec<Thread>,
+    stopping: bool,
 }
 
 /// A connection that no worker has taken yet.
@@ -80,11 +91,9 @@ impl Server {
     /// # Errors
     /// The system allows no more threads.
     pub fn start(listener: TcpListener, config: Config, limits: Limits) -> Result<Server> {
-        let (queue, waiting) = mpsc::sync_channel(limits.queue);
         let shared = Arc::new(Shared {
             config: Mutex::new(Arc::new(config)),
-            queue: Mutex::new(Some(queue)),
-            waiting: Mutex::new(waiting),
+            desk: Mutex::new(Desk { seats: limits.queue, ..Desk::default() }),
             overloaded: AtomicBool::new(false),
         });
         let (alive, ended) = mpsc::channel();
@@ -106,7 +115,10 @@ impl Server {
     #[must_use]
     pub fn stop(self, patience: Duration) -> bool {
         // the workers end with what is left in it
-        drop(lock(&self.shared.queue).take());
+        let mut desk = lock(&self.shared.desk);
+        desk.stopping = true;
+        desk.idle.drain(..).for_each(|worker| worker.unpark());
+        drop(desk);
         matches!(self.ended.recv_timeout(patience), Err(RecvTimeoutError::Disconnected))
     }
 }
@@ -136,11 +148,39 @@ fn accept(listener: &TcpListener, shared: &Shared) {
 }
 
 impl Shared {
-    /// Queues a connection. Where the queue is full it is closed at once.
+    /// Lets a connection wait for a worker. Where too many do, it is closed at once.
     fn offer(&self, stream: TcpStream) {
-        let Some(queue) = lock(&self.queue).clone() else { return };
-        if queue.try_send(Waiting { stream, since: Instant::now() }).is_err() {
-            self.note(true);
+        let mut desk = lock(&self.desk);
+        if desk.stopping {
+            return;
+        }
+        // those whom an idle worker is about to take have no need of a seat
+        if desk.waiting.len() >= desk.seats + desk.idle.len() {
+            drop(desk);
+            return self.note(true);
+        }
+        desk.waiting.push_back(Waiting { stream, since: Instant::now() });
+        if let Some(worker) = desk.idle.pop() {
+            worker.unpark();
+        }
+    }
+
+    /// Waits for a connection to attend to. None: the server stops, and none is left.
+    fn next(&self) -> Option<Waiting> {
+        loop {
+            let mut desk = lock(&self.desk);
+            if let Some(waiting) = desk.waiting.pop_front() {
+                return Some(waiting);
+            }
+            if desk.stopping {
+                return None;
+            }
+            let me = thread::current();
+            // it may have been woken for nothing
+            desk.idle.retain(|worker| worker.id() != me.id());
+            desk.idle.push(me);
+            drop(desk);
+            thread::park();
         }
     }
 
@@ -172,8 +212,7 @@ fn work(shared: &Shared, _alive: Sender<Infallible>) {
     let mut config = Arc::clone(&lock(&shared.config));
     let mut database = Kept::default();
     loop {
-        let next = lock(&shared.waiting).recv();
-        let Ok(Waiting { stream, since }) = next else { return };
+        let Some(Waiting { stream, since }) = shared.next() else { return };
         let late = since.elapsed() > MAX_WAIT;
         shared.note(late);
         if late {

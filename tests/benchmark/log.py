@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import requests
 
-WANTED = ["CHANNEL(linkedid)", "CC_DID", "CC_START", "SHARED(CC_ANSWERED)", "CC_END", "CC_STATUS", "CC_CALL_STATUS",
+WANTED = ["CHANNEL(linkedid)", "CC_DID", "CC_START", "CC_ANSWERED", "CC_END", "CC_STATUS", "CC_CALL_STATUS",
           "DIALSTATUS", "HANGUPCAUSE", "EFFECTIVE_CCS_ID", "USER_ID", "CAMPAIGN_ID", "DID_ID", "CLIENT_ID", "UNIQUEID"]
 
 
@@ -32,7 +32,7 @@ answer = command('GET FULL VARIABLE "%s"' % expression)
 said = dict(zip(WANTED, (unquote(v) or None for v in answer[answer.index("(") + 1 : answer.rindex(")")].split("&"))))
 number = {name: int(value) if (value := said[name]) else None
           for name in ("EFFECTIVE_CCS_ID", "USER_ID", "CAMPAIGN_ID", "DID_ID", "CLIENT_ID", "HANGUPCAUSE")}
-start, answered, end = said["CC_START"], said["SHARED(CC_ANSWERED)"], said["CC_END"]
+start, answered, end = said["CC_START"], said["CC_ANSWERED"], said["CC_END"]
 response = requests.post(os.environ["INTERNAL_API_URL"], timeout=5, headers={"X-Internal-API-Token": "token"}, json={
     "incomingDidNumber": said["CC_DID"], "timestampStart": start, "timestampAnswered": answered, "timestampEnd": end,
     "durationSeconds": seconds(start, end), "billsecSeconds": seconds(answered, end),
