@@ -159,7 +159,8 @@ DECLARE
     debts    jsonb;
     owed     numeric;
 BEGIN
-    SELECT n.last_setting_id, n.owed INTO last_id, debts
+    -- unpacked once, not at each look into it
+    SELECT n.last_setting_id, n.owed || '{}' INTO last_id, debts
     FROM routing_turns n WHERE n.campaign_id = p_campaign_id AND n.tier = p_links[1].tier;
     IF p_strategy = 'round_robin' THEN
         last_id := coalesce(p_last, last_id, 0);
@@ -322,7 +323,8 @@ DECLARE
     tier_from  integer;
     tier_to    integer;
     tier_size  integer := 0;
-    debts      text;
+    debts      text[];
+    all_owed   jsonb;
 BEGIN
     PERFORM cc_require_read_committed();
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
@@ -451,14 +453,15 @@ BEGIN
         END IF;
     ELSIF attempt_number = 1 AND tier_size > 1 THEN
         FOREACH candidate IN ARRAY turns LOOP
-            debts := concat_ws(',', debts, '"' || candidate.setting_id || '":'
+            debts := debts || ('"' || candidate.setting_id || '":'
                 || candidate.owed_after - (candidate.setting_id = chosen.setting_id)::integer);
         END LOOP;
-        UPDATE routing_turns t SET owed = ('{' || debts || '}')::jsonb
+        all_owed := ('{' || array_to_string(debts, ',') || '}')::jsonb;
+        UPDATE routing_turns t SET owed = all_owed
         WHERE t.campaign_id = cc_route.campaign_id AND t.tier = chosen.tier;
         IF NOT FOUND THEN
             INSERT INTO routing_turns (campaign_id, tier, owed)
-            VALUES (cc_route.campaign_id, chosen.tier, ('{' || debts || '}')::jsonb);
+            VALUES (cc_route.campaign_id, chosen.tier, all_owed);
         END IF;
     END IF;
 
