@@ -99,16 +99,19 @@ impl Connection {
     /// [`crate::Kind::Unreachable`] where there is no answer until then; [`crate::Kind::Permission`] where the server
     /// refuses the login.
     pub(super) fn open(settings: &postgres::Config, deadline: Instant) -> Result<Connection> {
-        let opened = Stream::open(settings, deadline).map_err(Failure::Io).and_then(|stream| {
-            let mut connection =
-                Connection { stream, received: BytesMut::new(), deadline: Some(deadline), broken: true };
-            connection.log_in(settings)?;
-            connection.broken = false;
-            connection.check_role(settings.get_target_session_attrs())?;
-            connection.deadline = None;
-            Ok(connection)
-        });
-        opened.map_err(|failure| failure.told("error connecting to server: "))
+        let opened = Stream::open(settings, deadline).map_err(Failure::Io);
+        opened
+            .and_then(|stream| Connection::on(stream, settings, deadline))
+            .map_err(|failure| failure.told("error connecting to server: "))
+    }
+
+    fn on(stream: Stream, settings: &postgres::Config, deadline: Instant) -> Result<Connection, Failure> {
+        let mut connection = Connection { stream, received: BytesMut::new(), deadline: Some(deadline), broken: true };
+        connection.log_in(settings)?;
+        connection.broken = false;
+        connection.check_role(settings.get_target_session_attrs())?;
+        connection.deadline = None;
+        Ok(connection)
     }
 
     /// Whether nothing more can be asked on it.
@@ -554,23 +557,16 @@ mod tests {
 
     /// What a server that says this is taken for.
     fn told(said: Vec<u8>) -> Result<Option<String>> {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let port = listener.local_addr().expect("an address").port();
-        let server = thread::spawn(move || {
-            let (mut stream, _) = listener.accept().expect("a client");
-            let _ = stream.write_all(&said);
-            let _ = stream.shutdown(std::net::Shutdown::Write);
-            let _ = io::copy(&mut stream, &mut io::sink());
-        });
+        let (ours, mut theirs) = UnixStream::pair().expect("sockets");
+        // all at once, whatever it is asked: so little is buffered
+        theirs.write_all(&said).and_then(|()| theirs.shutdown(std::net::Shutdown::Write)).expect("written");
         let mut settings = postgres::Config::new();
-        settings.host("127.0.0.1").port(port).user("u").password("p").dbname("d");
-        let answer =
-            Connection::open(&settings, Instant::now() + Duration::from_secs(20)).and_then(|mut connection| {
-                let row = connection.row("SELECT status", &[])?;
-                row.map(|row| row.try_get("status")).transpose()
-            });
-        server.join().expect("it ends");
-        answer
+        settings.user("u").password("p").dbname("d");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut connection =
+            Connection::on(Stream::Unix(ours), &settings, deadline).map_err(|failure| failure.told(""))?;
+        let row = connection.row("SELECT status", &[])?;
+        row.map(|row| row.try_get("status")).transpose()
     }
 
     fn message(kind: u8, body: &[u8]) -> Vec<u8> {
