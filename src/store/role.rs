@@ -1,7 +1,11 @@
 //! The database's roles: created in the cluster, kept in `database_roles`, and given their rights by
 //! `cc_grant_access` (`sql/routines/access.sql`).
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 use postgres::GenericClient;
+use sha2::{Digest, Sha256};
 
 use super::Query;
 use crate::confirm::Confirmed;
@@ -75,8 +79,14 @@ pub fn attributes(db: &mut impl GenericClient, name: &str, group: &str) -> Resul
 ///
 /// # Errors
 /// The database's: creating roles takes CREATEROLE.
-pub fn create_login(tx: &mut impl GenericClient, name: &str, purpose: &str, password: &str) -> Result<()> {
-    tx.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD '{}'", ident(name)?, verifier(password)))?;
+pub fn create_login(
+    tx: &mut impl GenericClient,
+    name: &str,
+    purpose: &str,
+    password: &str,
+    origin: Origin,
+) -> Result<()> {
+    tx.batch_execute(&format!("CREATE ROLE {} LOGIN PASSWORD '{}'", ident(name)?, verifier(password, origin)?))?;
     limit(tx, name, purpose)
 }
 
@@ -113,13 +123,19 @@ pub fn create_group(tx: &mut impl GenericClient, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// The database's.
-pub fn set_password(tx: &mut impl GenericClient, name: &str, purpose: &str, password: &str) -> Result<()> {
+pub fn set_password(
+    tx: &mut impl GenericClient,
+    name: &str,
+    purpose: &str,
+    password: &str,
+    origin: Origin,
+) -> Result<()> {
     let (_, database) = place(tx)?;
     let (role, database) = (ident(name)?, database.replace('"', "\"\""));
     tx.batch_execute(&format!(
         "ALTER ROLE {role} LOGIN PASSWORD '{}'; ALTER ROLE {role} RESET ALL;
          ALTER ROLE {role} IN DATABASE \"{database}\" RESET ALL",
-        verifier(password)
+        verifier(password, origin)?
     ))?;
     limit(tx, name, purpose)
 }
@@ -310,9 +326,41 @@ pub fn guard_advisory_locks(tx: &mut impl GenericClient, admin: &str) -> Result<
     Ok(None)
 }
 
+/// Who thought of a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A person: guessing it is made slow.
+    Chosen,
+    /// A random generator: nobody guesses it, however fast. Logging in with it takes a millisecond less,
+    /// on either side, which each program that a call starts would otherwise spend.
+    Generated,
+}
+
 /// What the server stores instead of a password: it and its logs never see the password itself.
-fn verifier(password: &str) -> String {
-    postgres_protocol::password::scram_sha_256(password.as_bytes())
+///
+/// RFC 5803's form of RFC 5802's values, as PostgreSQL writes it.
+fn verifier(password: &str, origin: Origin) -> Result<String> {
+    if origin == Origin::Chosen {
+        return Ok(postgres_protocol::password::scram_sha_256(password.as_bytes()));
+    }
+    let mut salt = [0; 16];
+    getrandom::fill(&mut salt).map_err(|e| Error::failed(format!("the system gives no random bytes: {e}")))?;
+    Ok(verifier_of_one_round(password, salt))
+}
+
+/// Of a password that SASLprep leaves as it is: letters and digits.
+fn verifier_of_one_round(password: &str, salt: [u8; 16]) -> String {
+    let keyed = |key: &[u8], text: &[u8]| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+        mac.update(text);
+        mac.finalize().into_bytes()
+    };
+    // the only block of PBKDF2, after one round
+    let salted = keyed(password.as_bytes(), &[&salt[..], &1_u32.to_be_bytes()].concat());
+    let stored = Sha256::digest(keyed(&salted, b"Client Key"));
+    let server = keyed(&salted, b"Server Key");
+    let [salt, stored, server] = [&salt[..], &stored, &server].map(|bytes| BASE64_STANDARD.encode(bytes));
+    format!("SCRAM-SHA-256$1:{salt}${stored}:{server}")
 }
 
 /// A role's name as SQL takes it.
@@ -325,4 +373,20 @@ fn ident(name: &str) -> Result<String> {
     }
     Err(Error::invalid(format!("\"{}\" is not usable as a role's name", name.escape_debug()))
         .hint("A prefix is of a-z 0-9 _, and a whole name has at most 63 characters."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_nobody_guesses_is_quick_to_try() {
+        assert!(verifier("summer", Origin::Chosen).expect("text").starts_with("SCRAM-SHA-256$4096:"));
+        assert!(verifier("VgZ6", Origin::Generated).expect("text").starts_with("SCRAM-SHA-256$1:"));
+        // the form of the values; that servers and clients take them, the tests of logins show
+        let text = verifier_of_one_round("pencil", [7; 16]);
+        let (salt, keys) = text["SCRAM-SHA-256$1:".len()..].split_once('$').expect("two parts");
+        let (stored, server) = keys.split_once(':').expect("two keys");
+        assert_eq!([salt, stored, server].map(str::len), [24, 44, 44]);
+    }
 }

@@ -78,7 +78,7 @@ fn list_logins(postgres: &Postgres, dir: &Path) {
     command.args(["-c", &moved(line, dir)]).env("PGHOST", "127.0.0.1").env("PGUSER", "postgres");
     process::run(command.env("PGPORT", postgres.port().to_string()));
     let text = std::fs::read_to_string(dir.join("userlist.txt")).expect("written");
-    assert!(text.starts_with("\"capconduit_agi\" \"SCRAM-SHA-256$") && text.lines().count() == 1, "{text}");
+    assert!(text.starts_with("\"capconduit_agi\" \"SCRAM-SHA-256$1:") && text.lines().count() == 1, "{text}");
 }
 
 /// The login that a line of a file names.

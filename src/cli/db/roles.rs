@@ -16,7 +16,7 @@ use crate::cli::output::Output;
 use crate::cli::{Env, user};
 use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::env_file::{EnvFile, Prepared};
-use crate::store::role::{self, Role};
+use crate::store::role::{self, Origin, Role};
 use crate::{Error, Kind, Result, asterisk, store};
 
 const DEFAULT_PREFIX: &str = "capconduit";
@@ -119,6 +119,7 @@ struct Login {
     state: State,
     /// What the file is to say; None: it says so already.
     password: Option<String>,
+    origin: Origin,
 }
 
 impl Roles {
@@ -239,6 +240,7 @@ impl Roles {
             variable,
             state: State::There,
             password: None,
+            origin: Origin::Chosen,
         };
         let mut logins = vec![
             login("agi", SHARED_FILE, "DATABASE_URL"),
@@ -336,6 +338,7 @@ impl Roles {
                 }
             };
             login.password = Some(if asks { ask(env, login)? } else { generated()? });
+            login.origin = if asks { Origin::Chosen } else { Origin::Generated };
         }
         if unknown.is_empty() {
             return Ok(());
@@ -530,8 +533,12 @@ fn change(tx: &mut impl GenericClient, logins: &[Login], group: &str) -> Result<
     role::record(tx, group, "seller_group", None)?;
     for login in logins {
         match (login.state, &login.password) {
-            (State::Created, Some(password)) => role::create_login(tx, &login.role, login.purpose, password)?,
-            (State::Rotated, Some(password)) => role::set_password(tx, &login.role, login.purpose, password)?,
+            (State::Created, Some(password)) => {
+                role::create_login(tx, &login.role, login.purpose, password, login.origin)?;
+            }
+            (State::Rotated, Some(password)) => {
+                role::set_password(tx, &login.role, login.purpose, password, login.origin)?;
+            }
             _ => {}
         }
         role::record(tx, &login.role, login.purpose, login.user.as_ref().map(|(id, _)| *id))?;
