@@ -6,11 +6,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::figures::{Alternative, Row, Samples, Table, clock, in_turn};
-use crate::harness::pgbouncer::PgBouncer;
+use crate::harness::pgbouncer::{self, PgBouncer};
 use crate::harness::postgres::Database;
 use crate::harness::process::{Folder, run};
 use crate::harness::site::{Link, Site};
-use crate::harness::{agi, program};
+use crate::harness::{agi, free_port, program};
 use crate::{Bench, backend, say};
 
 /// The folder of what is compared with.
@@ -47,10 +47,12 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
     );
     let backend = backend::start();
     let caller = Caller { site: &site, backend: &backend, next: AtomicU32::new(1) };
+    let (_layout, recommended) = recommended(bench, &tcp);
     let places = [
         ("unix socket", &socket),
         ("TCP", &tcp),
         ("PgBouncer, unix socket", &pooler.by_socket),
+        ("PgBouncer, unix socket, login of db roles", &recommended),
         ("PgBouncer, TCP", &pooler.database),
     ];
 
@@ -89,6 +91,29 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
         table(bench, &caller, "One routing attempt: process start to process end, with its commit", &route),
         table(bench, &caller, "One call record: process start to process end, with its commit (HTTP: without)", &log),
     ]
+}
+
+/// The database as the recommended layout has it: PgBouncer on a unix socket, with the login that `db roles`
+/// makes for the programs, and its password.
+fn recommended(bench: &Bench, database: &Database) -> (PgBouncer, Database) {
+    let files = Folder::new();
+    run(database.command().args(["db", "roles", "--env-dir"]).arg(&files.path));
+    let text = std::fs::read_to_string(files.path.join("capconduit.env")).expect("db roles writes it");
+    let login = text.split("://").nth(1).and_then(|rest| rest.split('@').next()).expect("a URL");
+    let users = "SELECT format('\"%s\" \"%s\"', rolname, rolpassword) FROM pg_authid WHERE rolname = 'capconduit_agi'";
+    let (dir, port) = (pgbouncer::folder(), free_port("127.0.0.1"));
+    std::fs::write(dir.join("userlist.txt"), database.query(users).join("\n")).expect("own folder");
+    let ini = format!(
+        "[databases]\n* = host={} port={}\n[pgbouncer]\nunix_socket_dir = {2}\nlisten_port = {port}\n\
+         auth_type = scram-sha-256\nauth_file = {2}/userlist.txt\npool_mode = transaction\n\
+         default_pool_size = 10\nmax_client_conn = 900\nlog_connections = 0\nlog_disconnections = 0\n",
+        bench.postgres.socket_dir().display(),
+        bench.postgres.port(),
+        dir.display()
+    );
+    let pooler = PgBouncer::start_on(&dir, &ini, port, login, &database.name);
+    let database = pooler.database.clone();
+    (pooler, database)
 }
 
 fn table(bench: &Bench, caller: &Caller<'_>, title: &str, ways: &[Way]) -> Table {
