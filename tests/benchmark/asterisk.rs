@@ -22,6 +22,8 @@ use crate::{Bench, backend, say};
 const SOON: Duration = Duration::from_millis(200);
 /// ... in so many cases of a hundred, for a rate to be sustained.
 const MOSTLY: usize = 95;
+/// What systemd gives Asterisk in the recommended layout.
+const DROP_IN: &str = include_str!("../../asterisk/systemd/asterisk.service.d/capconduit.conf");
 /// No higher rate is tried.
 const CEILING: u32 = 400;
 
@@ -73,6 +75,7 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
         ways.retain(|way| {
             ["nothing", "odbc"].contains(&&*way.number) || way.name.contains("PgBouncer") || way._server.is_some()
         });
+        ways.push(scene.way(bench, "cc-route, PgBouncer, drop-in", &scene.site.did, None));
         tables.push(burst(&scene, &ways));
     }
     tables
@@ -110,6 +113,10 @@ impl Scene {
         let mut environment = vec![("DATABASE_URL", url.as_str()), ("ODBCSYSINI", &odbc)];
         if number == "python" {
             environment.push(("INTERNAL_API_URL", &self.backend));
+        }
+        if name.contains("drop-in") {
+            let variables = DROP_IN.lines().filter_map(|line| line.strip_prefix("Environment="));
+            environment.extend(variables.filter_map(|variable| variable.trim_matches('"').split_once('=')));
         }
         let extensions = include_str!("extensions.conf")
             .replace("@AGI_SERVER@", &server.as_ref().map_or_else(String::new, |(_, port)| format!("127.0.0.1:{port}")))
@@ -302,7 +309,7 @@ fn burst(scene: &Scene, ways: &[Way]) -> Table {
     let mut table = Table::new(
         "After a burst",
         &format!(
-            "{calls} calls at 100 a second on a fresh Asterisk: how many were answered at all and the median \
+            "{calls} calls at 100 a second on a fresh Asterisk (drop-in: with the allocator of the recommended layout): how many were answered at all and the median \
              milliseconds until then; the resident memory of that Asterisk and the median of {} set-ups at 5 calls a \
              second, before, and {pause} s or more after.",
             quiet
