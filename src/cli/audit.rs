@@ -145,7 +145,7 @@ impl List {
 pub(super) const FIELDS: &[Field] = &[Field {
     name: "change",
     rust_type: "String",
-    about: " What an update changed, in short, for people: cut after 60 characters.",
+    about: " What was changed, or of a new or removed row its values, in short, for people: cut after 60 characters.",
 }];
 
 /// A change in a list.
@@ -156,7 +156,7 @@ struct Row<'a> {
     entry: &'a Entry,
 }
 
-/// `status active -> paused, password changed`
+/// `status active -> paused, password changed`; of what was added or removed the values that it had.
 fn compact(entry: &Entry) -> String {
     let (before, after) = (entry.before.as_ref(), entry.after.as_ref());
     let value = |side: Option<&Value>, column: &str| match side.and_then(|side| side.get(column)) {
@@ -169,7 +169,19 @@ fn compact(entry: &Entry) -> String {
         (before, after) if before == after => format!("{column} changed"),
         (before, after) => format!("{column} {before} -> {after}"),
     };
-    let whole = entry.columns.iter().map(one).collect::<Vec<_>>().join(", ");
+    let whole = match entry.action.as_str() {
+        "update" => entry.columns.iter().map(one).collect::<Vec<_>>().join(", "),
+        // its name is in row_name, and ids say nothing to people
+        _ => after.or(before).and_then(Value::as_object).map_or_else(String::new, |fields| {
+            let said = fields.iter().filter(|(name, value)| {
+                !value.is_null()
+                    && !["id", "created_at"].contains(&name.as_str())
+                    && !name.ends_with("_id")
+                    && value.as_str().is_none_or(|text| entry.row_name.as_deref() != Some(text))
+            });
+            said.map(|(name, _)| format!("{name} {}", value(after.or(before), name))).collect::<Vec<_>>().join(", ")
+        }),
+    };
     let short = text::truncate(&whole, 60);
     format!("{short}{}", if short.len() < whole.len() { "..." } else { "" })
 }

@@ -279,9 +279,8 @@ impl Add {
                     Error::conflict(format!("client \"{}\" is given twice", identifier)).hint("Nothing was changed.")
                 );
             }
-            let id = setting::add(&mut tx, campaign.id, client_id)?;
-            let max_concurrency = number("max_concurrency", *cap, 1..=i32::MAX)?;
-            setting::set(&mut tx, id, &setting::Changes { max_concurrency, ..setting::Changes::default() })?;
+            let cap = number("max_concurrency", *cap, 1..=i32::MAX)?.unwrap_or(1);
+            setting::add(&mut tx, campaign.id, client_id, cap)?;
         }
         let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
         let campaign = whole(&mut tx, campaign)?;

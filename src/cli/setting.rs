@@ -258,7 +258,8 @@ pub(super) struct Add {
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let changes = self.fields.changes(Some(self.max_concurrency))?;
+        let cap = number("max_concurrency", self.max_concurrency, 1..=i32::MAX)?.unwrap_or(1);
+        let changes = self.fields.changes(None)?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let (campaign, (client_id, identifier)) =
@@ -267,7 +268,7 @@ impl Add {
         if setting::find(&mut tx, campaign.id, client_id)?.is_some() {
             return Err(exists("setting", &what));
         }
-        let id = setting::add(&mut tx, campaign.id, client_id)?;
+        let id = setting::add(&mut tx, campaign.id, client_id, cap)?;
         setting::set(&mut tx, id, &changes)?;
         let setting = setting::by_id(&mut tx, id)?;
         tx.commit()?;

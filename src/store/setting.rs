@@ -117,14 +117,14 @@ pub fn find(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Re
     )
 }
 
-/// Adds a setting with the database's defaults; returns the id.
+/// Adds a setting with this cap, else with the database's defaults; returns the id.
 ///
 /// # Errors
 /// [`crate::Kind::Conflict`] where the two are linked already.
-pub fn add(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Result<i32> {
+pub fn add(db: &mut impl GenericClient, campaign_id: i32, client_id: i32, max_concurrency: i32) -> Result<i32> {
     let row = db.row(
-        "INSERT INTO campaign_client_settings (campaign_id, client_id) VALUES ($1, $2) RETURNING id",
-        args![campaign_id, client_id],
+        "INSERT INTO campaign_client_settings (campaign_id, client_id, max_concurrency) VALUES ($1, $2, $3) RETURNING id",
+        args![campaign_id, client_id, max_concurrency],
     )?;
     Ok(row.ok_or_else(|| Error::failed("database: the setting was not added"))?.try_get(0)?)
 }

@@ -364,3 +364,19 @@ fn what_moves_a_total_or_a_record_or_a_login_is_recorded() {
     ));
     assert_eq!((database.value(&counter), recorded(&database)), (before, vec![]));
 }
+
+#[test]
+fn a_link_is_added_in_one_change_that_says_its_caps() {
+    let database = Postgres::shared().database();
+    database.capconduit(&["db", "seed"]);
+    let listed = |campaign: &str| {
+        let name = format!("{campaign} / dormant");
+        database.capconduit(&["audit", "list", "--name", &name, "--columns", "action,change", "--csv"])
+    };
+    database.capconduit(&["setting", "add", "Bob Weighted", "dormant", "--max-concurrency", "5"]);
+    database.capconduit(&["campaign", "add", "New", "--user", "bob", "--client", "dormant:5"]);
+    for campaign in ["Bob Weighted", "New"] {
+        let changes = listed(campaign);
+        assert!(changes.contains("max_concurrency 5") && changes.lines().count() == 2, "{changes}");
+    }
+}
