@@ -10,6 +10,7 @@ use super::names::{exists, refuse_other_case, shell, unknown};
 use super::output::Output;
 use super::pjsip::{
     AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks, of_client,
+    qualifying, requalifying,
 };
 use super::uses::{self, Uses};
 use super::{Env, user};
@@ -23,8 +24,12 @@ Examples:
   capconduit client add acme --name 'Acme Support' --contact sip:203.0.113.7:5060
   capconduit client add borealis --name Borealis --contact 'sip:pbx.example.com;transport=tcp' \\
       --auth-username us
+  capconduit client add carla --name Carla --contact sip:203.0.113.8 --qualify-frequency 0
   capconduit client disable acme
-  capconduit client remove acme --force";
+  capconduit client remove acme --force
+
+Asterisk places no call with a contact that does not answer its OPTIONS requests. For a call centre
+that ignores them: --qualify-frequency 0.";
 
 pub(super) const STATUSES: [&str; 2] = ["active", "inactive"];
 
@@ -231,7 +236,7 @@ impl Add {
         pjsip::refuse_conflicts(&mut tx, Some(client_id))?;
         let client = whole(&mut tx, id)?;
         tx.commit()?;
-        Output::done(format!("Client \"{id}\" added."), &client)
+        Output::done(format!("Client \"{id}\" added.{}", qualifying(id, client.aor.as_ref())), &client)
     }
 }
 
@@ -263,6 +268,7 @@ impl Set {
         let changes = self.fields.changes(&mut tx, self.name)?;
         let client = find(&mut tx, &self.client)?;
         let id = client.client_identifier.as_str();
+        let next = if contact.is_some() { requalifying(id) } else { String::new() };
         if contact.is_some() {
             let aor = AorChanges { contact, ..AorChanges::default() };
             if pjsip::set_aor(&mut tx, client.id, &aor)? == 0 {
@@ -272,7 +278,7 @@ impl Set {
         client::set(&mut tx, client.id, &changes)?;
         let client = whole(&mut tx, id)?;
         tx.commit()?;
-        Output::done(format!("Client \"{}\" changed.", client.client.client_identifier), &client)
+        Output::done(format!("Client \"{}\" changed.{next}", client.client.client_identifier), &client)
     }
 }
 

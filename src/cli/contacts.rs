@@ -3,6 +3,8 @@
 use postgres::GenericClient;
 use serde_json::Value;
 
+use super::names::shell;
+use crate::Result;
 use crate::config::Config;
 use crate::contact::{self, Answer, Contacts, State};
 use crate::store::pjsip;
@@ -16,6 +18,35 @@ pub(super) fn ask(config: &Config, db: &mut impl GenericClient) -> Contacts {
 pub(super) fn of(answer: Option<Answer>, db: &mut impl GenericClient) -> Contacts {
     // a login that may not read them can do without
     Contacts::of(answer, chrono::Utc::now(), || pjsip::qualifications(db).unwrap_or_default())
+}
+
+/// What lets Asterisk see that the qualifying of a contact was changed: it reads that when told to.
+pub(super) fn requalify(client: &str) -> String {
+    format!("asterisk -rx 'pjsip reload qualify aor {}'", shell(client))
+}
+
+/// What to do about a client whose contact Asterisk holds unreachable; a seller's login can do nothing.
+pub(super) fn remedy(client: &str, may_change: bool) -> String {
+    if !may_change {
+        return "Tell the administrator: only he can change that".to_owned();
+    }
+    format!(
+        "Ask the call centre; where it takes calls but ignores OPTIONS: capconduit pjsip set {} --qualify-frequency 0, \
+         then {}",
+        shell(client),
+        requalify(client)
+    )
+}
+
+/// The remedy for the client that the decision has as its first, where that is unreachable.
+pub(super) fn advice(db: &mut impl GenericClient, decision: &Value) -> Result<Option<String>> {
+    let candidates = decision["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let chosen = candidates.iter().find(|candidate| candidate["eligible"] == true);
+    let state = State::Unreachable.to_string();
+    let Some(chosen) = chosen.filter(|chosen| chosen["contact_state"] == state) else { return Ok(None) };
+    let client = chosen["client_identifier"].as_str().unwrap_or_default();
+    let remedy = remedy(client, pjsip::may_change(db)?);
+    Ok(Some(format!("Asterisk holds the contact of {client} unreachable. {remedy}")))
 }
 
 /// Adds to each candidate of a decision what its contact does; returns what that means for the call.

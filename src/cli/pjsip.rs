@@ -14,7 +14,7 @@ use super::{Env, client, contacts};
 use crate::contact::{Contacts, State};
 use crate::realtime::options::{self, Object};
 use crate::realtime::{Text, check_contact};
-use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges, OptionChanges, Pjsip};
+use crate::store::pjsip::{self, Aor, AorChanges, AuthChanges, EndpointChanges, OptionChanges, Pjsip, WithOptions};
 use crate::{Error, Kind, Result};
 
 pub(super) const EXAMPLES: &str = "\
@@ -108,6 +108,9 @@ impl Show {
         let client = client::find(&mut db, &self.client)?;
         let mut pjsip = of_client(&mut db, client.id)?;
         add_contact(&mut pjsip, &contacts::ask(env.config, &mut db));
+        if let Some(problem) = pjsip.problems.iter_mut().find(|problem| *problem == UNREACHABLE) {
+            problem.push_str(&format!(". {}", contacts::remedy(&pjsip.client_identifier, true)));
+        }
         Output::item(&pjsip)
     }
 }
@@ -116,9 +119,11 @@ impl Show {
 fn add_contact(pjsip: &mut Pjsip, contacts: &Contacts) {
     pjsip.contact = contacts.client(&pjsip.client_identifier);
     if pjsip.contact.contact_state == State::Unreachable && pjsip.status == "active" {
-        pjsip.problems.push("its contact does not answer OPTIONS: Asterisk places no call with it".to_owned());
+        pjsip.problems.push(UNREACHABLE.to_owned());
     }
 }
+
+const UNREACHABLE: &str = "its contact does not answer OPTIONS: Asterisk places no call with it";
 
 /// Options beyond the v3.0 columns, a flag for each of [`options::OPTIONS`].
 #[derive(Debug, Default)]
@@ -439,7 +444,7 @@ impl Add {
         pjsip::refuse_conflicts(&mut tx, Some(client.id))?;
         let pjsip = of_client(&mut tx, client.id)?;
         tx.commit()?;
-        Output::done(format!("SIP side of client \"{id}\" added."), &pjsip)
+        Output::done(format!("SIP side of client \"{id}\" added.{}", qualifying(id, pjsip.aor.as_ref())), &pjsip)
     }
 }
 
@@ -507,6 +512,9 @@ impl Set {
             let prompt = format!("New SIP password of client {id}");
             auth.password = Some(ask_password(env, self.auth_fields.auth_password_stdin, &prompt)?);
         }
+        let is_requalified = aor.contact.is_some()
+            || aor.qualify_frequency.is_some()
+            || aor.options.iter().any(|(o, _)| o.object == Object::Aor);
         let mut tx = env.begin(&mut db)?;
         if with_auth && there.auth.is_none() {
             add_auth(&mut tx, client.id, id, &mut endpoint, &auth)?;
@@ -522,8 +530,24 @@ impl Set {
         pjsip::refuse_conflicts(&mut tx, Some(client.id))?;
         let pjsip = of_client(&mut tx, client.id)?;
         tx.commit()?;
-        Output::done(format!("SIP side of client \"{id}\" changed."), &pjsip)
+        let next = if is_requalified { requalifying(id) } else { String::new() };
+        Output::done(format!("SIP side of client \"{id}\" changed.{next}"), &pjsip)
     }
+}
+
+/// How a new contact comes to be qualified, where it is to be: calls go to it unasked until then.
+pub(super) fn qualifying(client: &str, aor: Option<&WithOptions<Aor>>) -> String {
+    match aor {
+        Some(aor) if aor.row.qualify_frequency.is_some_and(|seconds| seconds > 0) => {
+            format!("\nAsterisk qualifies its contact from its next start on, or from: {}", contacts::requalify(client))
+        }
+        _ => String::new(),
+    }
+}
+
+/// How Asterisk learns of a change to it.
+pub(super) fn requalifying(client: &str) -> String {
+    format!("\nAsterisk qualifies as before until its next start, or: {}", contacts::requalify(client))
 }
 
 /// Changing what is not there.

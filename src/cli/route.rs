@@ -63,6 +63,10 @@ impl Explain {
         let advice = advice::of(&mut db, did.as_str(), &decision)?;
         let contacts = contacts::ask(env.config, &mut db);
         let reachability = contacts::judge(&mut decision, &contacts);
+        let advice = match advice {
+            Some(advice) => Some(advice),
+            None => contacts::advice(&mut db, &decision)?,
+        };
         if let Value::Object(fields) = &mut decision {
             if let Some(caller) = self.caller {
                 fields.insert("caller".into(), Value::String(caller));

@@ -18,7 +18,6 @@ use serde_json::{Map, Value};
 
 use super::bars::Charset;
 use super::input::not_an_option;
-use super::names::shell;
 use super::output::{self, Output};
 use super::period::moment;
 use super::report::Figures;
@@ -108,6 +107,9 @@ struct Snapshot {
     /// Whether Asterisk has said which contacts answer.
     #[serde(skip)]
     contacts_are_seen: bool,
+    /// Whether the login may change what Asterisk asks of a contact.
+    #[serde(skip)]
+    sip_is_ours: bool,
     /// How many calls there were lately, and how many of them were lost.
     #[serde(skip)]
     lately: Option<(i64, i64)>,
@@ -249,6 +251,7 @@ impl Status {
             unsold: Vec::new(),
             lost: 0,
             contacts_are_seen: false,
+            sip_is_ours: false,
             lately: None,
             failure: None,
         };
@@ -367,10 +370,9 @@ impl Status {
             );
         }
         for (client, campaigns) in unreachable(snapshot) {
-            let (campaigns, name) = (some_of(&campaigns), shell(client));
-            let message =
-                format!("{client} is unreachable, and gets no calls of {campaigns}: capconduit pjsip show {name}");
-            find("client", message);
+            let remedy = contacts::remedy(client, snapshot.sip_is_ours);
+            let campaigns = some_of(&campaigns);
+            find("client", format!("{client} is unreachable, and gets no calls of {campaigns}. {remedy}"));
         }
         for unsold in snapshot.unsold.iter().filter(|unsold| unsold::is_by_accident(unsold)) {
             find("did", unsold::message(unsold));
@@ -420,6 +422,7 @@ impl Snapshot {
     fn compare(&mut self, db: &mut Client, answer: Option<contact::Answer>, filter: Filter) -> Result<()> {
         let contacts = contacts::of(answer, db);
         self.contacts_are_seen = contacts.is_asked();
+        self.sip_is_ours = store::pjsip::may_change(db)?;
         for link in self.links.iter_mut().flatten() {
             link.contact_state = contacts.client(&link.client_identifier).contact_state;
         }

@@ -268,6 +268,14 @@ pub fn field_names() -> Vec<String> {
         .collect()
 }
 
+/// Whether the login may change the SIP side: a seller's may not.
+///
+/// # Errors
+/// The database's.
+pub fn may_change(db: &mut impl GenericClient) -> Result<bool> {
+    Ok(db.row("SELECT 1 WHERE has_any_column_privilege('pjsip_aors', 'UPDATE')", args![])?.is_some())
+}
+
 /// Changes to an endpoint; None stays as it is, an empty text clears a nullable column.
 #[derive(Debug, Default, PartialEq)]
 pub struct EndpointChanges {
