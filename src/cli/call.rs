@@ -3,6 +3,7 @@
 mod explain;
 mod export;
 mod import;
+mod lost;
 mod reap;
 mod replay;
 
@@ -28,6 +29,7 @@ Examples:
   capconduit call show 1721555999.42
   capconduit call explain 1721555999.42
   capconduit call active
+  capconduit call lost --from -7d
   capconduit call export --user alice --from 2026-07-01 july.csv
   capconduit call import history.csv
 
@@ -45,6 +47,9 @@ pub(super) enum Verb {
     Explain(explain::Explain),
     /// List the attempts in flight: what counts against the caps now
     Active(Active),
+    /// List the attempts of calls that died with their Asterisk, or were left without a record: the
+    /// newest 50, or --limit, which --sort then orders
+    Lost(Lost),
     /// Write call records as CSV, oldest first
     Export(Box<export::Export>),
     /// Add call records from CSV, each once, without counting them
@@ -62,6 +67,7 @@ impl Verb {
             Verb::Show(verb) => verb.run(env),
             Verb::Explain(verb) => verb.run(env),
             Verb::Active(verb) => verb.run(env),
+            Verb::Lost(verb) => verb.run(env),
             Verb::Export(verb) => verb.run(env),
             Verb::Import(verb) => verb.run(env),
             Verb::Replay(verb) => verb.run(env),
@@ -265,6 +271,40 @@ impl Active {
                 "asterisk_uniqueid",
             ],
             "No calls are in flight.",
+        )
+    }
+}
+
+/// `call lost`
+#[derive(Debug, Args)]
+pub(super) struct Lost {
+    #[command(flatten)]
+    period: Period,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Lost {
+    fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
+        let page = self.listing.page()?;
+        self.period.check()?;
+        let mut db = env.connect()?;
+        let (from, to) = self.period.bounds(&mut db)?;
+        let attempts = page.cut(call::lost(&mut db, from, to, page.limit, page.offset)?, env);
+        self.listing.of(
+            &attempts,
+            &[
+                "claimed_at",
+                "incoming_did_number",
+                "caller_id_num",
+                "campaign_name",
+                "client_identifier",
+                "system_name",
+                "released_at",
+                "release_reason",
+                "asterisk_uniqueid",
+            ],
+            "No calls were lost.",
         )
     }
 }

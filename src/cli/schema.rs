@@ -135,6 +135,7 @@ const SHAPES: &[Shape] = &[
     Shape { when: Some("the call is up and has no record yet"), ..object("call show", &[Row(UNRECORDED), ATTEMPTS]) },
     object("call explain", STORY),
     array("call active", &[Row(Attempt::FIELDS)]),
+    array("call lost", &[Row(Attempt::FIELDS)]),
     text("call export", "CSV"),
     Shape {
         when: Some("FILE is given"),
@@ -231,7 +232,7 @@ const STORY: &[Part] = &[
         timestamp_end: Option<DateTime<Utc>> = "The call ended.",
         ending: String = "How the call ended, and why.",
         passed_over: Vec<String> = "A rejection: each link of the campaign, and why it could not get the call.",
-        advice: Option<String> = "A rejection: what a call would meet now, and the command that would change it.",
+        advice: Option<String> = "A rejection: what a call would meet now, what was changed since, and the command that would change it. A call that no client answered: what to do about the client.",
     }),
 ];
 
@@ -367,8 +368,9 @@ const AUDITED: &[Part] = &[
     ),
 ];
 
-const ADVICE: Part =
-    Row(fields! { advice: Option<String> = "What a rejection comes from, and the command that would end it.", });
+const ADVICE: Part = Row(
+    fields! { advice: Option<String> = "What a rejection comes from, and the command that would end it; what to do about a chosen client that is unreachable.", },
+);
 
 const MATCHES: &[Field] = fields! { matches: bool = "The password is the user's.", };
 

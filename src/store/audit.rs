@@ -123,6 +123,49 @@ pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     )?)
 }
 
+/// Whether the login may read it: a seller's may not.
+///
+/// # Errors
+/// The database's.
+pub fn is_readable(db: &mut impl GenericClient) -> Result<bool> {
+    Ok(db.row("SELECT 1 WHERE has_table_privilege('audit_log', 'SELECT')", args![])?.is_some())
+}
+
+row! {
+    /// A column of a row, changed.
+    pub struct ColumnChange {
+        /// When.
+        pub at: DateTime<Utc>,
+        /// The person, else the database login.
+        pub by: String,
+        /// The value before.
+        pub before: String,
+        /// The value after.
+        pub after: String,
+    }
+}
+
+/// The first change of this column of this row after a time: what it was changed from is what it was then.
+///
+/// # Errors
+/// The database's.
+pub fn next_change(
+    db: &mut impl GenericClient,
+    table: &str,
+    row_id: &str,
+    column: &str,
+    from: DateTime<Utc>,
+) -> Result<Option<ColumnChange>> {
+    super::one(db.row(
+        "SELECT a.at, coalesce(a.operator, a.login) AS by,
+             coalesce(a.before ->> $3, '-') AS before, coalesce(a.after ->> $3, '-') AS after
+         FROM audit_log a
+         WHERE a.table_name = $1 AND a.row_id = $2 AND a.action = 'update' AND jsonb_exists(a.after, $3) AND a.at >= $4
+         ORDER BY a.id LIMIT 1",
+        args![table, row_id, column, from],
+    )?)
+}
+
 /// The change with this id.
 ///
 /// # Errors

@@ -10,6 +10,9 @@ use crate::{Error, Result, args, row};
 /// An attempt `a` that counts as a live call: the condition that `cc_links` counts by.
 pub(super) const IN_FLIGHT: &str = "a.released_at IS NULL AND a.lease_expires_at > now()";
 
+/// Why `call reap` released an attempt: nobody saw the end of its call.
+pub const REAPED: [&str; 3] = ["expired", "asterisk_restarted", "channel_gone"];
+
 row! {
     /// A call record.
     pub struct Call {
@@ -243,6 +246,29 @@ pub fn attempts(db: &mut impl GenericClient, uniqueid: &str) -> Result<Vec<Attem
 pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
     let sql = format!("{SELECT_ATTEMPT} WHERE {IN_FLIGHT} ORDER BY a.claimed_at, a.id");
     super::all(&db.rows(&sql, args![])?)
+}
+
+/// The attempts that nobody but `call reap` has released, or nobody at all, of calls that have no record:
+/// newest first, those claimed from one time to another.
+///
+/// # Errors
+/// The database's.
+pub fn lost(
+    db: &mut impl GenericClient,
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+    limit: i32,
+    offset: i32,
+) -> Result<Vec<Attempt>> {
+    let sql = format!(
+        "{SELECT_ATTEMPT}
+         WHERE (a.release_reason = ANY ($1) OR (a.released_at IS NULL AND a.lease_expires_at <= now()))
+           AND NOT EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid)
+           AND ($2::timestamptz IS NULL OR a.claimed_at >= $2) AND ($3::timestamptz IS NULL OR a.claimed_at < $3)
+         ORDER BY a.claimed_at DESC, a.id DESC LIMIT $4 OFFSET $5"
+    );
+    let reasons = REAPED.map(str::to_owned).to_vec();
+    super::all(&db.rows(&sql, args![reasons, from, to, limit, offset])?)
 }
 
 /// How many records name the thing that `column` refers to: its removal would take it out of them.

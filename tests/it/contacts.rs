@@ -68,6 +68,11 @@ fn an_unreachable_client_is_named_before_a_call_is_lost() {
     assert_eq!(states(&decision), ["unreachable", "reachable", "not_qualified"]);
     let fails_over = format!("{dead} is unreachable: the call would fail over to {alive}");
     assert_eq!(decision["reachability"], fails_over);
+    let remedy = format!(
+        "Ask the call centre; where it takes calls but ignores OPTIONS: capconduit pjsip set {dead} --qualify-frequency 0, \
+         then asterisk -rx 'pjsip reload qualify aor {dead}'"
+    );
+    assert_eq!(decision["advice"], format!("Asterisk holds the contact of {dead} unreachable. {remedy}"));
     let text = run(&site, console, &explain);
     assert!(text.contains(&fails_over) && text.contains("CONTACT_STATE"), "{text}");
     // which is what a call does
@@ -78,7 +83,8 @@ fn an_unreachable_client_is_named_before_a_call_is_lost() {
 
     let shown = document(&site, console, &["pjsip", "show", dead]);
     assert_eq!((&shown["contact_state"], &shown["contact_rtt_ms"]), (&json!("unreachable"), &json!(null)));
-    assert_eq!(shown["problems"], json!(["its contact does not answer OPTIONS: Asterisk places no call with it"]));
+    let problem = "its contact does not answer OPTIONS: Asterisk places no call with it";
+    assert_eq!(shown["problems"], json!([format!("{problem}. {remedy}")]));
     let shown = document(&site, console, &["pjsip", "show", alive]);
     assert_eq!((&shown["contact_state"], &shown["problems"]), (&json!("reachable"), &json!([])));
     assert!(shown["contact_rtt_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{shown}");
@@ -99,8 +105,7 @@ fn an_unreachable_client_is_named_before_a_call_is_lost() {
     let screen = run(&site, console, &status);
     assert!(screen.lines().any(|line| line.contains(dead) && line.ends_with("  unreachable")), "{screen}");
     let (found, code) = check(&site, console);
-    let finding =
-        format!("{dead} is unreachable, and gets no calls of {}: capconduit pjsip show {dead}", site.campaign);
+    let finding = format!("{dead} is unreachable, and gets no calls of {}. {remedy}", site.campaign);
     assert!(code == Some(1) && found.contains(&finding) && found.lines().count() == 2, "{found}");
     // nobody waits for a client that is not used
     site.database
@@ -122,6 +127,18 @@ fn an_unreachable_client_is_named_before_a_call_is_lost() {
         decision["reachability"],
         format!("{dead} is unreachable, and no other can take the call: it would fail")
     );
+    // as that is told afterwards
+    Calls { did: &site.did, ..Calls::default() }.place(asterisk);
+    site.wait_for_records(2, "1");
+    let failed = site.records("asterisk_uniqueid").remove(1);
+    let story = document(&site, console, &["call", "explain", &failed]);
+    let outcome = story["attempts"][0]["outcome"].as_str().expect("text");
+    assert!(outcome.starts_with("Asterisk sent it no call: it held its contact unreachable"), "{outcome}");
+    let ending = story["ending"].as_str().expect("text");
+    assert!(ending.starts_with("No client was left that could take it, and the call was ended"), "{ending}");
+    assert_eq!(story["advice"], format!("Asterisk holds the contact of {dead} unreachable. {remedy}"));
+    let unasked = document(&site, &|_| {}, &["call", "explain", &failed])["advice"].to_string();
+    assert!(unasked.contains("capconduit asterisk check tells why") && unasked.contains(&remedy), "{unasked}");
 }
 
 #[test]

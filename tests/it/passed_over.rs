@@ -273,11 +273,64 @@ fn v3_records_and_those_of_removed_things_are_explained_as_far_as_known() {
     let advice = "No DID has this number: capconduit did add +1999 --user SELLER --campaign CAMPAIGN";
     assert_eq!((&unknown["asterisk_uniqueid"], unknown["advice"].as_str()), (&Value::Null, Some(advice)));
     // it is active again
-    assert_eq!(of("REJECTED_DID_INACTIVE")["advice"], "A call would go to acme now.");
+    let advice = of("REJECTED_DID_INACTIVE")["advice"].as_str().expect("text").to_owned();
+    assert!(advice.starts_with("A call would go to acme now.\nWhat was changed since: capconduit audit list --from "));
     database.execute("UPDATE users SET status = 'suspended' WHERE username = 'alice'");
-    let advice = of("REJECTED_DID_INACTIVE")["advice"].clone();
+    let advice = of("REJECTED_DID_INACTIVE")["advice"].as_str().expect("text").to_owned();
     let expected =
         "A call would be REJECTED_OWNER_INACTIVE now. Its seller alice is not active: capconduit user enable alice";
-    assert_eq!(advice, expected);
+    assert!(advice.starts_with(expected), "{advice}");
     assert!(of("FAILED")["ending"].as_str().expect("text").starts_with("No decision could be made"));
+}
+
+#[test]
+fn a_rejection_is_told_with_what_was_changed_since() {
+    let database = Postgres::shared().database();
+    database.capconduit(&["db", "seed"]);
+    let reject = |call: &str, reason: &str| {
+        database.execute(&format!(
+            "INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status, asterisk_uniqueid, passed_over)
+             VALUES ('+18005550101', now(), 'REJECTED_{reason}', '{call}', 'acme total_cap 1/1')"
+        ));
+    };
+    let advice = |call: &str| explain(&database, call)["advice"].as_str().expect("text").to_owned();
+    database.capconduit(&["campaign", "pause", "Alice Priority"]);
+    reject("paused", "NO_ACTIVE_CAMPAIGN_FOR_DID");
+    assert!(advice("paused").starts_with("No campaign that it feeds is active: \"Alice Priority\" is paused."));
+    let mut enable = database.command();
+    enable.env("SUDO_USER", "ann").args(["campaign", "enable", "Alice Priority"]);
+    assert!(enable.status().expect("it runs").success());
+    let told = advice("paused");
+    let then = "A call would go to acme now.\nCampaign \"Alice Priority\" was paused then: ann made it active at ";
+    assert!(told.starts_with(then) && told.contains("capconduit audit list --from 2"), "{told}");
+
+    // a cap that was raised since is nothing to do about
+    let cap = |calls: &str| {
+        database.capconduit(&["setting", "set", "Alice Priority", "acme", "--total-calls-allowed", calls]);
+    };
+    reject("full", "TOTAL");
+    cap("1000");
+    assert!(!advice("full").contains("For more"), "{}", advice("full"));
+    assert!(advice("full").starts_with("A call would go to acme now."));
+}
+
+#[test]
+fn a_call_that_died_with_its_asterisk_is_called_lost() {
+    let site = site("priority", &[Link::to(NOWHERE)]);
+    assert_eq!(route(&site, "gone", "NULL"), "proceed||");
+    let lost = || site.database.capconduit(&["call", "lost", "--columns", "asterisk_uniqueid", "--csv"]);
+    assert!(!lost().contains("gone"));
+    site.database.execute(
+        "UPDATE call_attempts SET released_at = now(), release_reason = 'asterisk_restarted' WHERE asterisk_uniqueid = 'gone'",
+    );
+    assert!(lost().contains("gone\r\n"), "{}", lost());
+    let story = explain(&site.database, "gone");
+    assert!(story["ending"].as_str().expect("text").starts_with("Lost with its Asterisk"), "{story:#}");
+    // its record has come after all
+    site.database.execute(&format!(
+        "INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status, asterisk_uniqueid)
+         VALUES ('{}', now(), 'FAILED', 'gone')",
+        site.did
+    ));
+    assert!(!lost().contains("gone"));
 }

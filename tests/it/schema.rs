@@ -191,6 +191,7 @@ fn every_command_prints_what_is_documented() {
          UPDATE call_attempts SET lease_expires_at = now() - interval '1 s' WHERE asterisk_uniqueid = 'node-3'",
     );
     checks.run(database, &["call", "active"]);
+    checks.run(database, &["call", "lost"]);
     // a lease that is over is a finding
     checks.run(database, &["status"]);
     for key in ["day", "hour", "weekday", "campaign", "client", "did", "seller", "status"] {

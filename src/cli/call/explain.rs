@@ -4,13 +4,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 
+use super::super::Env;
 use super::super::output::{Output, to_value};
-use super::super::{Env, advice};
-use super::known;
-use crate::Result;
+use super::{known, lost};
 use crate::call::{cause_text, seconds_between};
 use crate::store::call::{Attempt, Call};
-use crate::store::route;
+use crate::{Result, store};
 
 /// `call explain`
 #[derive(Debug, Args)]
@@ -50,41 +49,15 @@ impl Explain {
         let mut db = env.connect()?;
         let (call, attempts) = known(&mut db, &self.call)?;
         let mut story = Story::of(call.as_ref(), &attempts, Utc::now());
-        if let Some(call) = call.filter(|call| call.call_status.starts_with("REJECTED")) {
-            story.advice = Some(advice(&mut db, env, &call)?);
+        if let Some(call) = call {
+            story.advice = match call.call_status.as_str() {
+                status if status.starts_with("REJECTED") => Some(lost::rejected(&mut db, env, &call)?),
+                "FAILED" | "BUSY" | "NOANSWER" => lost::unanswered(&mut db, env, &call, &attempts)?,
+                _ => None,
+            };
         }
         Ok(Output::Report { value: to_value(&story)?, text: story.text() })
     }
-}
-
-/// What to do about a rejection. What was wrong then may have been put right since, so it is asked what
-/// a call would meet now.
-fn advice(db: &mut postgres::Client, env: &Env<'_>, call: &Call) -> Result<String> {
-    let did = &call.incoming_did_number;
-    if env.config.number_rules()?.normalize(did).is_none() {
-        return Ok("What the carrier sent is not a phone number: CAPCONDUIT_NUMBER_RULES has the prefix rules.".into());
-    }
-    let now = route::explain(db, did)?;
-    let status = now["call_status"].as_str().unwrap_or_default();
-    Ok(match advice::of(db, did, &now)? {
-        Some(advice) if status == call.call_status => advice,
-        Some(advice) => format!("A call would be {status} now. {advice}"),
-        None => {
-            let client = now["candidates"][0]["client_identifier"].as_str().unwrap_or_default();
-            let full = match call.call_status.as_str() {
-                "REJECTED_CC" => Some(("calls at once", "concurrency_cap")),
-                "REJECTED_TOTAL" => Some(("calls in all", "total_cap")),
-                _ => None,
-            };
-            let more = match full {
-                Some((what, reason)) => advice::more(db, &now, reason, call.passed_over.as_deref())?
-                    .map(|command| format!(" For more {what}: {command}"))
-                    .unwrap_or_default(),
-                None => String::new(),
-            };
-            format!("A call would go to {client} now.{more}")
-        }
-    })
 }
 
 impl Story {
@@ -144,6 +117,9 @@ fn arrival(call: Option<&Call>, first: Option<&Attempt>) -> String {
     };
     let did = call.map(|call| call.incoming_did_number.as_str()).or(first.map(|first| &*first.incoming_did_number));
     let mut text = format!("It came in on {}", did.unwrap_or_default());
+    if let Some(seller) = call.and_then(|call| call.username.as_deref()) {
+        text.push_str(&format!(" of {}", seller.escape_debug()));
+    }
     if let Some(number) = of_both(|call| &call.caller_id_num, |attempt| &attempt.caller_id_num) {
         text.push_str(&format!(" from {}", number.escape_debug()));
     }
@@ -152,9 +128,6 @@ fn arrival(call: Option<&Call>, first: Option<&Attempt>) -> String {
     }
     if let Some(campaign) = of_both(|call| &call.campaign_name, |attempt| &attempt.campaign_name) {
         text.push_str(&format!(", for campaign \"{}\"", campaign.escape_debug()));
-    }
-    if let Some(seller) = call.and_then(|call| call.username.as_deref()) {
-        text.push_str(&format!(" of {}", seller.escape_debug()));
     }
     text + "."
 }
@@ -212,6 +185,9 @@ fn outcome(attempt: &Attempt, call: Option<&Call>, now: DateTime<Utc>) -> String
         "BUSY" => "It was busy".to_owned(),
         "NOANSWER" => "It did not answer".to_owned(),
         "CONGESTION" => "It had no line free, or failed".to_owned(),
+        "CHANUNAVAIL" if lost::was_not_called(attempt) => {
+            "Asterisk sent it no call: it held its contact unreachable, or knew no endpoint of it".to_owned()
+        }
         "CHANUNAVAIL" => "It could not be reached, or refused".to_owned(),
         "CANCEL" => "The caller hung up first".to_owned(),
         "ANSWER" => "It answered, and the call ended".to_owned(),
@@ -220,9 +196,9 @@ fn outcome(attempt: &Attempt, call: Option<&Call>, now: DateTime<Utc>) -> String
     format!("{what}, after {after} s{}.", cause(attempt.hangup_cause_code))
 }
 
-/// ` (17 User busy)`, or nothing.
+/// ` (17 User busy)`, or nothing; 0 is none.
 fn cause(code: Option<i32>) -> String {
-    let Some(code) = code else { return String::new() };
+    let Some(code) = code.filter(|&code| code != 0) else { return String::new() };
     cause_text(code).map_or_else(|| format!(" ({code})"), |text| format!(" ({code} {text})"))
 }
 
@@ -252,7 +228,7 @@ fn ending(call: &Call, attempts: &[Attempt]) -> String {
             "The last attempt failed, or no decision could be made after it: Asterisk's log says which"
         }
         "BUSY" | "NOANSWER" | "FAILED" if !attempts.is_empty() => {
-            "No client was left that could take it: it ended as its last attempt did"
+            return format!("No client was left that could take it, and the call was ended{lasted}{cause}.");
         }
         other => return format!("It ended as {other}{lasted}{cause}."),
     };
@@ -264,7 +240,18 @@ fn unrecorded(attempts: &[Attempt], now: DateTime<Utc>) -> String {
     if attempts.iter().any(|attempt| attempt.released_at.is_none() && attempt.lease_expires_at > now) {
         return "The call is up.".to_owned();
     }
+    if attempts.last().is_some_and(is_lost) {
+        return "Lost with its Asterisk: no record comes of a call that nobody saw the end of. Only if it had ended \
+                before, its record may wait in its server's spool, for capconduit call replay. capconduit call lost \
+                lists all of these."
+            .to_owned();
+    }
     "No record has come in: it may wait in its server's spool, for capconduit call replay.".to_owned()
+}
+
+/// Whether nobody but `call reap` has closed it.
+fn is_lost(attempt: &Attempt) -> bool {
+    attempt.release_reason.as_deref().is_some_and(|reason| store::call::REAPED.contains(&reason))
 }
 
 /// What `cc_passed_over` wrote, a sentence a link.
