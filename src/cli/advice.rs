@@ -22,6 +22,11 @@ pub(super) fn of(db: &mut impl GenericClient, did: &str, decision: &Value) -> Re
                     "{whole} ends in these digits: is it meant? CAPCONDUIT_NUMBER_RULES says how numbers without + become \
                      E.164"
                 ),
+                None if store::is_seller_s(db)? => {
+                    format!(
+                        "No DID of yours has this number; where it is no other seller's: capconduit did add {number} --user SELLER --campaign CAMPAIGN"
+                    )
+                }
                 None => {
                     format!("No DID has this number: capconduit did add {number} --user SELLER --campaign CAMPAIGN")
                 }

@@ -15,7 +15,7 @@ use super::{Env, campaign, user};
 use crate::config::Config;
 use crate::number::E164;
 use crate::store::did::{self, Changes, Did};
-use crate::{Error, Result, store};
+use crate::{Error, Kind, Result, store};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -153,6 +153,16 @@ impl DidFields {
     }
 }
 
+/// A number that is there although the login does not see it, or has come in this moment.
+fn taken(number: &E164, error: Error) -> Error {
+    match error.kind {
+        Kind::Conflict => Error::conflict(format!("DID \"{number}\" exists already")).hint(
+            "Nothing was changed. Where you do not see it, it is another seller's, and the administrator's to give away.",
+        ),
+        _ => error,
+    }
+}
+
 /// `did add`
 #[derive(Debug, Args)]
 pub(super) struct Add {
@@ -178,7 +188,7 @@ impl Add {
         if let Some(there) = did::find(&mut tx, None, number.as_str())? {
             return Err(exists("DID", &there.number));
         }
-        let id = did::add(&mut tx, number.as_str(), owner.id)?;
+        let id = did::add(&mut tx, number.as_str(), owner.id).map_err(|e| taken(&number, e))?;
         did::set(&mut tx, id, &changes)?;
         for name in &self.campaign {
             let campaign = campaign::of_owner(&mut tx, name, &owner)?;
@@ -224,7 +234,8 @@ impl Set {
         {
             return Err(Error::conflict(format!("DID \"{number}\" exists already")).hint("Nothing was changed."));
         }
-        did::set(&mut tx, did.id, &changes)?;
+        let set = did::set(&mut tx, did.id, &changes);
+        set.map_err(|e| number.as_ref().map_or(e.clone(), |number| taken(number, e)))?;
         // looked at after the change: its row lock keeps campaign set --add-did out until the end
         let foreign = did::foreign_campaigns(&mut tx, did.id)?;
         if let Some(campaigns) = uses::counted("campaign", &foreign) {

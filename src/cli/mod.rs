@@ -140,9 +140,11 @@ impl Env<'_> {
     /// A connection to the configured database.
     ///
     /// # Errors
-    /// See [`store::connect`].
+    /// See [`store::connect`] and [`store::refuse_inactive_seller`].
     pub fn connect(&self) -> Result<postgres::Client> {
-        store::connect(self.config, "capconduit")
+        let mut db = store::connect(self.config, "capconduit")?;
+        store::refuse_inactive_seller(&mut db)?;
+        Ok(db)
     }
 
     /// Begins a change. The database's audit learns of the command and of who gave it; both are settings

@@ -308,7 +308,12 @@ impl Set {
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let id = self.named.find(verb, &mut tx)?.id;
-        setting::set(&mut tx, id, &changes)?;
+        setting::set(&mut tx, id, &changes).map_err(|error| match error.kind {
+            Kind::Permission if current.is_some() => error.hint(
+                "Only the administrator sets the counter: leave out --reset-total-calls and --current-total-calls.",
+            ),
+            _ => error,
+        })?;
         let setting = setting::by_id(&mut tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
         tx.commit()?;
         if let Some(total) = changes.total_calls_allowed.flatten()

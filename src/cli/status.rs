@@ -290,6 +290,7 @@ impl Status {
         };
         let begun = Instant::now();
         let server = store::status::server(db)?;
+        store::refuse_inactive_seller(db)?;
         let latency = begun.elapsed().as_secs_f64() * 1000.0;
         snapshot.at = server.at;
         snapshot.database = Database {

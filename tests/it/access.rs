@@ -926,6 +926,23 @@ fn the_cli_works_for_a_seller() {
     let client = alice.capconduit(&["client", "show", "acme", "--json"]);
     assert!(client.contains("\"name\"") && !client.contains("sip:"), "{client}");
 
+    // what is another's is told as that, not as what is missing or a fault
+    let said = |arguments: &[&str]| {
+        let output = alice.command().args(arguments).output().expect("it runs");
+        [output.stdout, output.stderr].iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect::<String>()
+    };
+    assert!(said(&["route", "explain", "+18005550103"]).contains("No DID of yours has this number"));
+    for arguments in [
+        &["did", "add", "+18005550103", "--user", "alice"][..],
+        &["did", "set", "+18005550102", "--number", "+18005550103"],
+    ] {
+        let said = said(arguments);
+        assert!(said.starts_with("error: DID \"+18005550103\" exists already\n"), "{said}");
+    }
+    let said_of_counter = said(&["setting", "set", "Alice Priority", "acme", "--reset-total-calls"]);
+    assert!(said_of_counter.contains("leave out --reset-total-calls"), "{said_of_counter}");
+    assert!(said(&["client", "show", "acme"]).contains("note: contact, endpoint and notes are the administrator's"));
+
     for (code, arguments) in [
         (6, &["user", "set", "alice", "--role", "admin"][..]),
         (6, &["user", "set", "alice", "--status", "active"]),
@@ -1240,6 +1257,11 @@ fn a_seller_s_login_is_removed() {
     assert_eq!(bob.value("SELECT count(*) FROM dids"), "0");
     denied(&bob, "INSERT INTO dids (number, user_id) VALUES ('+1555', 4)");
     denied(&bob, "SELECT cc_remove_own('dids', 3)");
+    for arguments in [&["did", "list"][..], &["status"]] {
+        let output = bob.command().args(arguments).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(6) && said.contains("the seller of this login is not active"), "{said}");
+    }
     access.owner.execute("UPDATE users SET status = 'active' WHERE username = 'bob'");
     assert_ne!(bob.value("SELECT count(*) FROM dids"), "0");
 
