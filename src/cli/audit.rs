@@ -160,6 +160,7 @@ struct Row<'a> {
 fn compact(entry: &Entry) -> String {
     let (before, after) = (entry.before.as_ref(), entry.after.as_ref());
     let value = |side: Option<&Value>, column: &str| match side.and_then(|side| side.get(column)) {
+        None | Some(Value::Null) if column == "total_calls_allowed" => "unlimited".to_owned(),
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(other) => other.to_string(),

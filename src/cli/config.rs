@@ -157,7 +157,13 @@ impl Wanted {
 }
 
 /// What people are told beside the plan.
-fn unnamed(env: &mut Env<'_>, plan: &Plan) {
+fn beside(env: &mut Env<'_>, plan: &Plan) {
+    if let Some(settings) = uses::counted("setting", &plan.unlimited()) {
+        env.progress(&format!(
+            "warning: {settings} would have no total_calls_allowed any more, and get calls without end: what a document \
+             leaves out has its default"
+        ));
+    }
     match plan.unnamed {
         0 => {}
         1 => env.progress("1 object that the document does not name stays; --prune removes it"),
@@ -180,7 +186,7 @@ impl Diff {
         let wanted = Wanted::read(env, &self.file, self.prune)?;
         let mut db = env.connect()?;
         let (plan, _) = wanted.plan(env, &mut db)?;
-        unnamed(env, &plan);
+        beside(env, &plan);
         if plan.changes.is_empty() {
             return Output::done("No difference.", &plan.value());
         }
@@ -220,7 +226,7 @@ impl Apply {
             config::lock(&mut tx)?;
             let (plan, schema) = wanted.plan(env, &mut tx)?;
             if agreed.is_none() {
-                unnamed(env, &plan);
+                beside(env, &plan);
             }
             if plan.changes.is_empty() {
                 return Output::done("No difference: nothing was changed.", &plan.value());

@@ -307,6 +307,23 @@ fn an_object_that_is_there_is_described_as_a_whole() {
 }
 
 #[test]
+fn a_total_that_a_document_takes_away_is_called_unlimited() {
+    let database = sample();
+    database.execute("UPDATE campaign_client_settings SET total_calls_allowed = NULL");
+    let document = export(&database).to_string();
+    let set = ["setting", "set", "Bob Weighted", "acme", "--total-calls-allowed"];
+    database.capconduit(&[&set[..], &["9"]].concat());
+    for command in [&["config", "diff", "-"][..], &["config", "apply", "-"]] {
+        let ran = run(&database, &document, command);
+        assert!(ran.stdout.contains("total_calls_allowed 9 -> unlimited"), "{}", ran.stdout);
+        let named = "warning: 1 setting (\"bob/Bob Weighted/acme\") would have no total_calls_allowed any more";
+        assert!(ran.stderr.contains(named), "{}", ran.stderr);
+    }
+    let audit = database.capconduit(&["audit", "list", "--limit", "1", "--columns", "change"]);
+    assert!(audit.contains("total_calls_allowed 9 -> unlimited"), "{audit}");
+}
+
+#[test]
 fn what_a_document_of_version_1_does_not_say_stays() {
     let database = sample();
     let document = json!({"format": "capconduit-config", "version": 1,
@@ -600,6 +617,8 @@ fn bad_documents_are_refused_with_all_that_is_wrong() {
         put(&mut document, path, value.clone());
         let ran = run(&database, &document.to_string(), &["config", "apply", "-", "--prune", "--yes"]);
         assert!(ran.code == 5 && ran.stderr.contains(says), "{path}: {}: {}", ran.code, ran.stderr);
+        // what is there, and wrong, is not missing
+        assert!(says.contains("missing") || !ran.stderr.contains("it is missing"), "{path}: {}", ran.stderr);
         assert!(!ran.stderr.contains("hunter2") && !ran.stderr.contains("top;secret"), "{path}: {}", ran.stderr);
         if says.contains("it must be between") || says.contains("one of") {
             put(&mut everything, path, value.clone());

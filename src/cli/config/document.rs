@@ -53,6 +53,15 @@ impl Problems {
         self.0.push(format!("{path}: {}", what.as_ref()));
     }
 
+    /// A field that has to be there, and was not taken up: where that was said to be wrong, it is not missing.
+    pub(super) fn missing(&mut self, path: &str, what: &str) {
+        let is_wrong =
+            self.0.iter().any(|problem| problem.strip_prefix(path).is_some_and(|rest| rest.starts_with(": ")));
+        if !is_wrong {
+            self.add(path, what);
+        }
+    }
+
     /// What a rule says.
     pub(super) fn check(&mut self, path: &str, rule: Result<()>) {
         if let Err(error) = rule {

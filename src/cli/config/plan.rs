@@ -50,6 +50,16 @@ fn name_of(key: &Key) -> String {
     key.join("/")
 }
 
+/// A value for people; that of a cap which is none says so.
+fn shown(name: &str, value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) if name == TOTAL => "unlimited".to_owned(),
+        value => value.unwrap_or(&Value::Null).to_string(),
+    }
+}
+
+const TOTAL: &str = "total_calls_allowed";
+
 impl Change {
     /// `~ client acme: name "A" -> "B"`
     fn line(&self) -> String {
@@ -60,7 +70,7 @@ impl Change {
             Action::Change => {
                 let fields = self.to.iter().map(|(name, to)| match config::is_secret(name) {
                     true => format!("{name} changed"),
-                    false => format!("{name} {} -> {to}", self.from.get(name).unwrap_or(&Value::Null)),
+                    false => format!("{name} {} -> {}", shown(name, self.from.get(name)), shown(name, Some(to))),
                 });
                 format!("~ {what}: {}", fields.collect::<Vec<_>>().join(", "))
             }
@@ -105,6 +115,12 @@ impl Plan {
                 && !gone.contains(&(Noun::Campaign, vec![user.clone(), campaign.clone()]))
         });
         lost.map(|(user, campaign, number)| format!("- did {number} of campaign {user}/{campaign}"))
+    }
+
+    /// Settings that lose their total of calls.
+    pub(super) fn unlimited(&self) -> Vec<String> {
+        let loses = |change: &&Change| change.action == Action::Change && change.to.get(TOTAL) == Some(&Value::Null);
+        self.changes.iter().filter(loses).map(|change| name_of(&change.key)).collect()
     }
 
     /// The lines of all that goes.
@@ -334,7 +350,7 @@ impl<'a> Planner<'a> {
         const MISSING: &str = "it is missing: an object is described as a whole (in version 1, what is left out stays)";
         let mut fields = Map::new();
         if noun == Noun::Did && !object.fields.contains_key("user") {
-            self.problems.add(&at(&object.path, "user"), MISSING);
+            self.problems.missing(&at(&object.path, "user"), MISSING);
         }
         for column in self.schema.get(&noun).into_iter().flatten() {
             if column.is_secret() || object.fields.contains_key(&column.name) {
@@ -342,7 +358,7 @@ impl<'a> Planner<'a> {
             }
             let value = self.default(noun, object, column);
             if (rules::is_required(noun, column) && value.is_null()) || rules::must_be_said(noun, column) {
-                self.problems.add(&at(&object.path, &column.name), MISSING);
+                self.problems.missing(&at(&object.path, &column.name), MISSING);
                 continue;
             }
             fields.insert(column.name.clone(), value);
@@ -379,7 +395,7 @@ impl<'a> Planner<'a> {
             }
             let is_unsaid = given.is_none() && rules::must_be_said(noun, column);
             if (rules::is_required(noun, column) && value.is_null()) || is_unsaid {
-                self.problems.add(&at(path, name), "it is missing: a new object needs it");
+                self.problems.missing(&at(path, name), "it is missing: a new object needs it");
                 continue;
             }
             if given.is_some() {
@@ -393,7 +409,7 @@ impl<'a> Planner<'a> {
             }
         }
         if noun == Noun::Did && !to.contains_key("user") {
-            self.problems.add(&at(path, "user"), "it is missing: a new object needs it");
+            self.problems.missing(&at(path, "user"), "it is missing: a new object needs it");
         }
         if noun == Noun::Client {
             self.sides_of_new(object, plan);
@@ -422,7 +438,7 @@ impl<'a> Planner<'a> {
         };
         if !named(Noun::Aor) {
             self.problems
-                .add(&at(&object.path, "aor"), "it is missing: a new client needs its contact, or null for none");
+                .missing(&at(&object.path, "aor"), "it is missing: a new client needs its contact, or null for none");
         } else if !named(Noun::Endpoint) {
             let fields = Map::from_iter([("client".to_owned(), json!(object.key[0]))]);
             let endpoint = Object { path: at(&object.path, "endpoint"), key: object.key.clone(), fields };
