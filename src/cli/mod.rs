@@ -193,6 +193,14 @@ fn operator() -> String {
     named.or_else(|| of_process().map(|user| user.name)).unwrap_or_default()
 }
 
+/// An argument without the end of a line: that is what `$(... --csv | tail -1)` leaves of CSV's own.
+fn without_line_end(arg: OsString) -> OsString {
+    match arg.to_str().and_then(|arg| arg.strip_suffix('\r')) {
+        Some(line) => line.into(),
+        None => arg,
+    }
+}
+
 /// The command line without the program's folder, quoted as a shell needs it.
 fn command_line(args: &[OsString]) -> String {
     let words = args.iter().skip(1).map(|arg| names::shell(&arg.to_string_lossy()).into_owned());
@@ -243,7 +251,7 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     start_logging();
-    let args: Vec<OsString> = std::env::args_os().collect();
+    let args: Vec<OsString> = std::env::args_os().map(without_line_end).collect();
     // standard error is not locked: a server's threads log to it
     let code = run(&args, &mut std::io::stdout().lock(), &mut std::io::stderr());
     ExitCode::from(code)

@@ -36,8 +36,14 @@ pub(super) fn with_synonyms(command: Command) -> Command {
 /// Puts right what clap suggests for words that it does not know.
 pub(super) fn advise(mut error: Error, command: &Command, args: &[String]) -> Error {
     match error.kind() {
-        ErrorKind::InvalidSubcommand => never_remove(&mut error),
-        ErrorKind::UnknownArgument => other_option(&mut error, command, args),
+        ErrorKind::InvalidSubcommand => {
+            never_remove(&mut error);
+            noun_first(&mut error, command, args);
+        }
+        ErrorKind::UnknownArgument => {
+            not_a_value(&mut error);
+            other_option(&mut error, command, args);
+        }
         _ => {}
     }
     error
@@ -58,6 +64,31 @@ fn never_remove(error: &mut Error) {
         none if none.is_empty() => error.remove(ContextKind::SuggestedSubcommand),
         kept => error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(kept)),
     };
+}
+
+/// A verb that stands before its noun, as in English.
+fn noun_first(error: &mut Error, command: &Command, args: &[String]) {
+    let words: Vec<&str> = args.iter().skip(1).map(String::as_str).filter(|arg| !arg.starts_with('-')).collect();
+    let [verb, noun, ..] = words.as_slice() else { return };
+    let noun = command.find_subcommand(noun).or_else(|| command.find_subcommand(noun.strip_suffix('s')?));
+    let Some((noun, verb)) = noun.and_then(|noun| Some((noun.get_name(), noun.find_subcommand(verb)?.get_name())))
+    else {
+        return;
+    };
+    let tip = format!("that is capconduit {noun} {verb}");
+    error.remove(ContextKind::SuggestedSubcommand);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+}
+
+/// What is too much: no name begins with `--`, so it is no value; and a word may be the rest of a name.
+fn not_a_value(error: &mut Error) {
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else { return };
+    if typed.starts_with("--") {
+        error.remove(ContextKind::Suggested);
+    } else if !typed.starts_with('-') {
+        let tip = "a name with spaces in it is one argument, in quotes: 'Alice Priority'";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
 }
 
 /// An option that is called otherwise, or is another noun's.

@@ -53,6 +53,31 @@ fn options_in_the_wrong_place_are_shown_the_right_one() {
 }
 
 #[test]
+fn words_that_are_too_many_or_in_another_order_are_told_apart() {
+    let database = sample();
+    let why = refused(&database, 2, &["client", "set", "acme", "--no-such-thing", "5"]);
+    assert!(!why.contains("as a value"), "{why}");
+    for typed in [&["add", "user", "zoe"][..], &["create", "users"], &["add", "user", "zoe", "--email", "z@x.org"]] {
+        let why = refused(&database, 2, typed);
+        assert!(why.contains("that is capconduit user add"), "{why}");
+    }
+    for typed in [&["campaign", "show", "Alice", "Priority"][..], &["call", "list", "--campaign", "Alice", "Priority"]]
+    {
+        let why = refused(&database, 2, typed);
+        assert!(why.contains("in quotes: 'Alice Priority'"), "{why}");
+    }
+}
+
+#[test]
+fn the_end_of_a_line_of_csv_is_no_part_of_an_argument() {
+    let database = sample();
+    let csv = told(&database, &["call", "list", "--columns", "id", "--limit", "1", "--csv"]).stdout;
+    let id = csv.split_once('\n').and_then(|(_, row)| row.strip_suffix('\n')).expect("a row");
+    assert!(id.ends_with('\r'), "{csv:?}");
+    assert_eq!(json(&database, &["call", "show", id])["id"].to_string(), id.trim_end());
+}
+
+#[test]
 fn a_setting_named_wrongly_says_how() {
     let database = sample();
     for verb in [&["show"][..], &["set", "--weight", "5"], &["disable"], &["remove", "--yes"]] {
