@@ -109,7 +109,7 @@ const SHAPES: &[Shape] = &[
     object("did enable", &[Row(Did::FIELDS)]),
     object("did disable", &[Row(Did::FIELDS)]),
     object("did remove", &[Row(Did::FIELDS)]),
-    text("did export", "CSV"),
+    text("did export", "CSV; with --json it needs FILE"),
     Shape {
         when: Some("FILE is given"),
         ..object("did export", &[Row(fields! { file: String = "Where they are.", dids: i64 = "How many.", })])
@@ -136,7 +136,7 @@ const SHAPES: &[Shape] = &[
     object("call explain", STORY),
     array("call active", &[Row(Attempt::FIELDS)]),
     array("call lost", &[Row(Attempt::FIELDS)]),
-    text("call export", "CSV"),
+    text("call export", "CSV; with --json it needs FILE"),
     Shape {
         when: Some("FILE is given"),
         ..object("call export", &[Row(fields! { file: String = "Where they are.", calls: i64 = "How many.", })])

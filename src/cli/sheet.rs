@@ -1,13 +1,16 @@
 //! CSV files (RFC 4180): the names in the first line say which column is which.
 
 use std::io::{self, Cursor, Read, Write};
+use std::path::Path;
 use std::rc::Rc;
 
 use csv::{ReaderBuilder, StringRecord, Terminator, Writer, WriterBuilder};
 
+use super::Env;
+use super::file::is_stream;
 use super::names::nearest;
 use super::uses::plural;
-use crate::{Error, Result};
+use crate::{Error, Kind, Result};
 
 /// Reads a file with a line of column names.
 pub(super) struct Sheet<R> {
@@ -55,7 +58,7 @@ impl<R: Read> Sheet<R> {
         let header = reader.headers().map_err(|e| Error::invalid(format!("line 1: {}", why(&e))))?;
         // a spreadsheet may put a byte order mark first
         let names: Vec<String> =
-            header.iter().map(|name| name.trim_start_matches('\u{feff}').trim().to_owned()).collect();
+            header.iter().map(|name| known_as(name.trim_start_matches('\u{feff}').trim(), known)).collect();
         let mut problems = Vec::new();
         for (at, name) in names.iter().enumerate() {
             if !known.contains(&name.as_str()) {
@@ -126,6 +129,12 @@ impl<R: Read> Sheet<R> {
     }
 }
 
+/// A column's name, in whatever case it is written.
+fn known_as(name: &str, known: &[&str]) -> String {
+    let same = known.iter().find(|known| known.eq_ignore_ascii_case(name));
+    (*same.unwrap_or(&name)).to_owned()
+}
+
 /// A file's first line with its end.
 fn first_line(input: &mut impl Read) -> Result<Vec<u8>> {
     let (mut line, mut byte) = (Vec::new(), [0]);
@@ -155,6 +164,15 @@ fn why(error: &csv::Error) -> &'static str {
         csv::ErrorKind::Utf8 { .. } => "it is not UTF-8",
         _ => "it is not CSV",
     }
+}
+
+/// Refuses to print CSV where JSON is asked for. Of a file that is written, JSON tells.
+pub(super) fn refuse_json(env: &Env<'_>, file: &Path, noun: &str) -> Result<()> {
+    if !env.json || !is_stream(file) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, format!("{noun} export prints CSV: with --json it needs a file"))
+        .hint(format!("capconduit {noun} list --json prints JSON.")))
 }
 
 /// Writes a file as spreadsheets read it.

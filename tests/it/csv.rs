@@ -109,6 +109,24 @@ fn dids_are_added_and_changed_as_the_columns_say() {
     assert!(ran.code == 5 && ran.stderr.contains("line 2: DID \"+18005550103\" is bob's; --force"), "{}", ran.stderr);
     import(&database, "did", "number,user\n+18005550103,alice\n", &["--force"]);
     assert_eq!((&did("+18005550103")["username"], &did("+18005550103")["campaigns"]), (&json!("alice"), &json!([])));
+    // campaigns of those that name none
+    let idle = b"number,user\n+18005550171,alice\n+18005550172,alice\n";
+    let ran = run(&database, idle, &["did", "import", "-", "--dry-run"]);
+    assert!(ran.code == 0 && ran.stderr.contains("2 new DIDs feed no campaign"), "{}", ran.stderr);
+    let csv = "number,user,campaigns\n+18005550171,alice,\n+18005550101,alice,\n+18005550172,alice,Alice Priority\n";
+    import(&database, "did", csv, &["--campaign", "Alice Round Robin"]);
+    for (number, campaign) in [
+        ("+18005550171", "Alice Round Robin"),
+        ("+18005550101", "Alice Round Robin"),
+        ("+18005550172", "Alice Priority"),
+    ] {
+        assert_eq!(did(number)["campaigns"], json!([campaign]), "{number}");
+    }
+    import(&database, "did", "Number\n+18005550172\n", &["--campaign", "Alice Round Robin"]);
+    assert_eq!(did("+18005550172")["campaigns"], json!(["Alice Priority", "Alice Round Robin"]));
+    let ran = run(&database, b"number\n+18005550172\n", &["did", "import", "-", "--campaign", "Bob Weighted"]);
+    let says = "line 2: campaign of alice \"Bob Weighted\" does not exist";
+    assert!(ran.code == 5 && ran.stderr.contains(says), "{}", ran.stderr);
     // rules of the site
     let mut command = database.command();
     command.env("CAPCONDUIT_NUMBER_RULES", "+=+,0=+44").args(["did", "import", "-", "--user", "bob"]);

@@ -27,6 +27,7 @@ pub(in super::super) struct Export {
 
 impl Export {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        sheet::refuse_json(env, &self.file, "call")?;
         let (mut db, filter) = self.filters.resolve(env)?;
         if file::is_stream(&self.file) {
             return Ok(Output::Stream(Stream(Box::new(move |out| {

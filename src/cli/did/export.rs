@@ -26,6 +26,7 @@ pub(in super::super) struct Export {
 
 impl Export {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        sheet::refuse_json(env, &self.file, "did")?;
         let mut db = env.connect()?;
         let user_id = user::id_of(&mut db, self.user.as_deref())?;
         let dids = did::list(&mut db, user_id, None, None)?;

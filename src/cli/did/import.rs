@@ -26,6 +26,10 @@ pub(in super::super) struct Import {
     /// The seller of DIDs whose line names none
     #[arg(long, value_name = "SELLER")]
     user: Option<String>,
+    /// A campaign that DIDs feed whose line names none, beside those that they feed; may be given several
+    /// times
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Vec<String>,
     /// Only check the file and count
     #[arg(long)]
     dry_run: bool,
@@ -42,6 +46,8 @@ struct Work {
     changed: Vec<(i32, Map<String, Value>)>,
     changed_dids: usize,
     unchanged: usize,
+    /// New numbers that feed no campaign.
+    idle: usize,
     /// New numbers that may not be what was meant: how many, and what is said of the first.
     doubtful: usize,
     first_doubt: String,
@@ -77,6 +83,15 @@ impl Import {
                 n => format!(" {n} more like it."),
             };
             env.progress(&format!("warning: {}.{more} {RULES}", work.first_doubt));
+        }
+        if work.idle > 0 {
+            env.progress(&format!(
+                "warning: {} no campaign: calls are rejected. --campaign CAMPAIGN names one",
+                match work.idle {
+                    1 => "1 new DID feeds".to_owned(),
+                    n => format!("{n} new DIDs feed"),
+                }
+            ));
         }
         if self.dry_run {
             return Output::done(format!("{message}; nothing was changed (--dry-run)."), &counts);
@@ -153,17 +168,23 @@ impl Import {
         }
         let before = feeds.get(&number).cloned().unwrap_or_default();
         let moves = owner.is_some_and(|owner| owner != user);
-        let after = match line.get("campaigns") {
-            Some(list) => {
-                let (names, none) = (names(list), BTreeSet::new());
-                let stay = if moves { &none } else { &before };
-                let keys = names.into_iter().map(|name| own_campaign(state, user, name, stay));
-                keys.collect::<Result<BTreeSet<Key>>>()?
-            }
+        let own = |names: Vec<String>| {
+            let none = BTreeSet::new();
+            let stay = if moves { &none } else { &before };
+            names.into_iter().map(|name| own_campaign(state, user, name, stay)).collect::<Result<BTreeSet<Key>>>()
+        };
+        let mut after = match line.get("campaigns") {
+            Some(list) => own(names(list))?,
             // a DID feeds campaigns of its own seller only
             None if moves => before.iter().filter(|key| key[0] == user).cloned().collect(),
             None => before.clone(),
         };
+        if line.value("campaigns").is_none() {
+            after.extend(own(self.campaign.clone())?);
+        }
+        if there.is_none() && after.is_empty() {
+            work.idle += 1;
+        }
         let link = |key: &Key| (key[0].clone(), key[1].clone(), number.clone());
         work.link.extend(after.difference(&before).map(link));
         work.unlink.extend(before.difference(&after).map(link));
