@@ -106,12 +106,13 @@ impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
         let client = client::find(&mut db, &self.client)?;
-        let mut pjsip = of_client(&mut db, client.id)?;
-        add_contact(&mut pjsip, &contacts::ask(env.config, &mut db));
-        if let Some(problem) = pjsip.problems.iter_mut().find(|problem| *problem == UNREACHABLE) {
-            problem.push_str(&format!(". {}", contacts::remedy(&pjsip.client_identifier, true)));
+        let mut side = of_client(&mut db, client.id)?;
+        add_contact(&mut side, &contacts::ask(env.config, &mut db));
+        if let Some(problem) = side.problems.iter_mut().find(|problem| *problem == UNREACHABLE) {
+            let remedy = contacts::remedy(&side.client_identifier, pjsip::may_change(&mut db)?);
+            problem.push_str(&format!(". {remedy}"));
         }
-        Output::item(&pjsip)
+        Output::item(&side)
     }
 }
 

@@ -334,3 +334,47 @@ fn a_call_that_died_with_its_asterisk_is_called_lost() {
     ));
     assert!(!lost().contains("gone"));
 }
+
+#[test]
+fn of_a_call_that_nobody_took_it_is_said_what_to_do_about_the_client() {
+    let advice = |dial_status: &str, cause: &str, call_status: &str| {
+        let site = site("priority", &[Link::to(NOWHERE)]);
+        assert_eq!(route(&site, "call", "NULL"), "proceed||");
+        site.database.execute(&format!(
+            "UPDATE call_attempts SET released_at = claimed_at + interval '20 s', release_reason = 'hangup',
+                 dial_status = '{dial_status}', hangup_cause_code = {cause} WHERE asterisk_uniqueid = 'call';
+             INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status, asterisk_uniqueid,
+                                    hangup_cause_code, passed_over)
+             VALUES ('{}', now(), '{call_status}', 'call', 0, '{} already_tried')",
+            site.did, site.clients[0]
+        ));
+        let story = explain(&site.database, "call");
+        // a cause of 0 is none
+        assert_eq!(story["ending"], "No client was left that could take it, and the call was ended.");
+        let advice = story["advice"].as_str().expect("text").to_owned();
+        advice.replace(&site.clients[0], "CLIENT").replace(&site.campaign, "CAMPAIGN")
+    };
+    let other =
+        "another client takes what this one does not: capconduit setting add 'CAMPAIGN' CLIENT --max-concurrency 1";
+    assert_eq!(
+        advice("BUSY", "17", "BUSY"),
+        format!(
+            "CLIENT had no line free: for fewer calls at once, capconduit setting set 'CAMPAIGN' CLIENT \
+             --max-concurrency N; {other}"
+        )
+    );
+    assert_eq!(
+        advice("NOANSWER", "0", "NOANSWER"),
+        format!(
+            "CLIENT did not answer within 20 s: to let it ring longer, capconduit campaign set 'CAMPAIGN' \
+             --dial-timeout-seconds N; {other}"
+        )
+    );
+    let refused = advice("CONGESTION", "34", "FAILED");
+    let begin =
+        "CLIENT refused with \"Circuit/channel congestion\", or was away: ask the call centre about the call of 2";
+    assert!(refused.starts_with(begin) && refused.ends_with(other), "{refused}");
+    assert!(
+        advice("CHANUNAVAIL", "1", "FAILED").starts_with("CLIENT refused with \"Unallocated (unassigned) number\"")
+    );
+}
