@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::config::Config;
+use crate::server::Server;
 use crate::{Error, Kind, Result};
 
 /// How long one question may take.
@@ -21,19 +22,6 @@ pub struct Ari {
     url: String,
     authorization: String,
     timeout: Duration,
-}
-
-/// A server as it is now.
-#[derive(Debug)]
-pub struct Server {
-    /// `systemname` of asterisk.conf; empty where it is not set.
-    pub system_name: String,
-    /// Its version: `22.5.2`.
-    pub version: String,
-    /// When it was started, by its own clock.
-    pub started_at: DateTime<Utc>,
-    /// The unique ids of its channels.
-    pub channels: Vec<String>,
 }
 
 /// A PJSIP endpoint.

@@ -20,6 +20,7 @@ pub mod error;
 pub mod number;
 pub mod realtime;
 pub mod replace;
+pub mod server;
 pub mod spool;
 pub mod store;
 pub mod syslog;

@@ -27,6 +27,19 @@ pub fn uptime(text: &str) -> Option<(u64, u64)> {
     Some((setting(text, "System uptime")?.parse().ok()?, setting(text, "Last reload")?.parse().ok()?))
 }
 
+/// `core show channels count`: how many there are.
+#[must_use]
+pub fn channel_count(text: &str) -> Option<usize> {
+    let line = text.lines().find(|line| line.contains(" active channel"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// `core show channels concise`: their unique ids. What stands before the last `!` may be a caller's words.
+#[must_use]
+pub fn channels(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| Some(line.rsplit_once('!')?.1.trim().to_owned())).collect()
+}
+
 /// `module show`: the modules that run.
 #[must_use]
 pub fn running_modules(text: &str) -> Vec<&str> {
@@ -234,6 +247,17 @@ Disclaimer: this command is for informational purposes only.
         assert_eq!(of("Asterisk 22.10.1+dfsg+~cs6.17.60671434-1 built by nobody @ buildd.debian.org on a"), Some(22));
         assert_eq!(of("\nAsterisk certified-20.7-cert1 built by x"), Some(20));
         assert_eq!(of("Asterisk GIT-master-abc built by x"), None);
+    }
+
+    #[test]
+    fn a_caller_s_words_are_no_unique_id() {
+        let text = "PJSIP/carrier-00000001!from-pstn!s!5!Up!AGI!a!b!!3!12!!node1-1763.4\n\
+                    PJSIP/acme-00000002!from-client!s!1!Up!AppDial!(Outgoing Line)!!!3!11!f2!node1-1763.5\n";
+        assert_eq!(channels(text), ["node1-1763.4", "node1-1763.5"]);
+        assert_eq!(channels(""), [""; 0]);
+        assert_eq!(channel_count("2 active channels\n1 active call\n4 calls processed\n"), Some(2));
+        assert_eq!(channel_count("1 active channel\n"), Some(1));
+        assert_eq!(channel_count("No such command"), None);
     }
 
     #[test]

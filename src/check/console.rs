@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -59,7 +59,10 @@ impl Console {
         let configuration = etc_dir.join("asterisk.conf");
         let conf = fs::read_to_string(&configuration).ok()?;
         let socket = path(&conf, "astrundir", "/var/run/asterisk").join(path(&conf, "astctl", "asterisk.ctl"));
-        Path::exists(&socket).then(|| Console { program: program(), configuration })
+        // who may not write to it is told the same as where nobody answers
+        rustix::fs::access(&socket, rustix::fs::Access::WRITE_OK)
+            .is_ok()
+            .then(|| Console { program: program(), configuration })
     }
 
     /// What the server answers to a command, without control characters. An unknown command is

@@ -5,10 +5,14 @@ use postgres::GenericClient;
 use serde_json::Value;
 
 use super::names::shell;
+use crate::ari::Ari;
+use crate::config::Config;
+use crate::server;
+use crate::store::status::Filter;
 use crate::{Result, store};
 
 /// For a decision of `cc_explain` about this DID; None where the call proceeds.
-pub(super) fn of(db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<Option<String>> {
+pub(super) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<Option<String>> {
     let Some(reason) = decision["reason"].as_str() else { return Ok(None) };
     let number = shell(did);
     Ok(Some(match (reason, decision["call_status"].as_str().unwrap_or_default()) {
@@ -51,10 +55,11 @@ pub(super) fn of(db: &mut impl GenericClient, did: &str, decision: &Value) -> Re
         }
         (_, "REJECTED_CC") => {
             let more = more(db, decision, "concurrency_cap", None)?.unwrap_or_default();
-            format!(
-                "Every client that could take it has as many calls as max_concurrency allows: it frees itself as calls \
-                 end, or, for one more: {more}"
-            )
+            let ends = match lost(config, db, decision) {
+                Some(command) => format!("{command}; the rest ends as calls end. For one more:"),
+                None => "it frees itself as calls end, or, for one more:".to_owned(),
+            };
+            format!("Every client that could take it has as many calls as max_concurrency allows: {ends} {more}")
         }
         (_, "REJECTED_TOTAL") => {
             let more = more(db, decision, "total_cap", None)?.unwrap_or_default();
@@ -72,6 +77,21 @@ pub(super) fn of(db: &mut impl GenericClient, did: &str, decision: &Value) -> Re
             }
         }
     }))
+}
+
+/// What frees the places of calls that were lost with their Asterisk, where there are any.
+fn lost(config: &Config, db: &mut impl GenericClient, decision: &Value) -> Option<String> {
+    if decision["call_status"] != "REJECTED_CC" {
+        return None;
+    }
+    let campaign_id = decision["campaign_id"].as_i64().and_then(|id| i32::try_from(id).ok());
+    let filter = Filter { campaign_id, user_id: None };
+    // advice may be without what cannot be asked
+    let server = server::ask(Ari::of(config).ok()?.as_ref()).ok()??;
+    match store::status::of_before(db, &server, filter).ok()? {
+        0 => None,
+        lost => Some(format!("{lost} of before Asterisk's start still hold their places: capconduit call reap")),
+    }
 }
 
 fn no_active_campaign(db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<String> {

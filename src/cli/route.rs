@@ -60,7 +60,7 @@ impl Explain {
         };
         let mut db = env.connect()?;
         let mut decision = store::route::explain(&mut db, did.as_str())?;
-        let advice = advice::of(&mut db, did.as_str(), &decision)?;
+        let advice = advice::of(env.config, &mut db, did.as_str(), &decision)?;
         let contacts = contacts::ask(env.config, &mut db);
         let reachability = contacts::judge(&mut decision, &contacts);
         let advice = match advice {

@@ -398,7 +398,7 @@ const STATUS: &[Part] = &[
     ),
     Object(
         "asterisk",
-        "Asterisk, all null where ASTERISK_ARI_URL is not set.",
+        "Asterisk, all null where neither its console nor ARI can be asked.",
         &[Row(fields! {
             up: Option<bool> = "It answers.",
             system_name: Option<String> = "systemname of asterisk.conf.",

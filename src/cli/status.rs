@@ -27,6 +27,7 @@ use crate::ari::Ari;
 use crate::check::some_of;
 use crate::config::Config;
 use crate::contact::{self, State};
+use crate::server::{self, Server};
 use crate::spool::Spool;
 use crate::store::report::{Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Link, Unsold};
@@ -147,7 +148,7 @@ struct Database {
     error: Option<String>,
 }
 
-/// All is null where ARI is not configured.
+/// All is null where nobody was asked.
 #[derive(Debug, Default, Serialize)]
 struct Asterisk {
     up: Option<bool>,
@@ -156,9 +157,6 @@ struct Asterisk {
     started_at: Option<DateTime<Utc>>,
     channels: Option<usize>,
     error: Option<String>,
-    /// The unique ids of its channels.
-    #[serde(skip)]
-    channel_ids: Vec<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -258,13 +256,14 @@ impl Status {
         let ari = Ari::of(config)?;
         // one that is away does not delay the other
         let asked = thread::scope(|scope| {
-            let asterisk = ari.map(|ari| scope.spawn(move || Asterisk::of(&ari)));
+            let asterisk = scope.spawn(move || server::ask(ari.as_ref()));
             let contacts = scope.spawn(|| contact::ask(config));
             let read = self.read(config, db, &mut snapshot);
-            snapshot.asterisk = asterisk.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            let server = asterisk.join().unwrap_or(Ok(None));
+            snapshot.asterisk = Asterisk::of(&server);
             let contacts = contacts.join().ok().flatten();
             match (read, &mut *db) {
-                (Ok(filter), Some(db)) => snapshot.compare(db, contacts, filter),
+                (Ok(filter), Some(db)) => snapshot.compare(db, server.ok().flatten(), contacts, filter),
                 (read, _) => read.map(drop),
             }
         });
@@ -420,34 +419,39 @@ fn is_exhausted(link: &Link) -> bool {
 
 impl Snapshot {
     /// Puts what Asterisk says beside what the database says.
-    fn compare(&mut self, db: &mut Client, answer: Option<contact::Answer>, filter: Filter) -> Result<()> {
+    fn compare(
+        &mut self,
+        db: &mut Client,
+        server: Option<Server>,
+        answer: Option<contact::Answer>,
+        filter: Filter,
+    ) -> Result<()> {
         let contacts = contacts::of(answer, db);
         self.contacts_are_seen = contacts.is_asked();
         self.sip_is_ours = store::pjsip::may_change(db)?;
         for link in self.links.iter_mut().flatten() {
             link.contact_state = contacts.client(&link.client_identifier).contact_state;
         }
-        if let (Some(name), Some(started_at)) = (&self.asterisk.system_name, self.asterisk.started_at) {
-            let channels = std::mem::take(&mut self.asterisk.channel_ids);
-            self.lost = store::status::of_before(db, name, started_at, channels, filter)?;
+        if let Some(server) = server {
+            self.lost = store::status::of_before(db, &server, filter)?;
         }
         Ok(())
     }
 }
 
 impl Asterisk {
-    fn of(ari: &Ari) -> Asterisk {
-        match ari.server() {
-            Ok(server) => Asterisk {
+    fn of(server: &Result<Option<Server>>) -> Asterisk {
+        match server {
+            Ok(None) => Asterisk::default(),
+            Ok(Some(server)) => Asterisk {
                 up: Some(true),
-                system_name: Some(server.system_name),
-                version: Some(server.version),
+                system_name: Some(server.system_name.clone()),
+                version: Some(server.version.clone()),
                 started_at: Some(server.started_at),
                 channels: Some(server.channels.len()),
                 error: None,
-                channel_ids: server.channels,
             },
-            Err(e) => Asterisk { up: Some(false), error: Some(e.message), ..Asterisk::default() },
+            Err(e) => Asterisk { up: Some(false), error: Some(e.message.clone()), ..Asterisk::default() },
         }
     }
 }

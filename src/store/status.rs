@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Query;
 use super::call::IN_FLIGHT;
-use crate::{Error, Kind, Result, args, row};
+use crate::{Error, Kind, Result, args, row, server};
 
 row! {
     /// The database server.
@@ -147,21 +147,24 @@ pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts>
 ///
 /// # Errors
 /// The database's.
-pub fn of_before(
-    db: &mut impl GenericClient,
-    system_name: &str,
-    started_at: DateTime<Utc>,
-    channels: Vec<String>,
-    filter: Filter,
-) -> Result<i64> {
+pub fn of_before(db: &mut impl GenericClient, server: &server::Server, filter: Filter) -> Result<i64> {
     // Where the clocks differ, a new call seems old: by then its channel is among those that were asked for.
     let sql = format!(
         "SELECT count(*) FROM call_attempts a
-         WHERE {IN_FLIGHT} AND coalesce(a.system_name, '') = $3 AND a.claimed_at < $4
+         WHERE {IN_FLIGHT} AND a.system_name = $3 AND a.system_name <> '' AND a.claimed_at < $4
            AND a.claimed_at < now() - interval '20 seconds' AND a.asterisk_uniqueid <> ALL ($5)
            AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)"
     );
-    let row = db.row(&sql, args![filter.user_id, filter.campaign_id, system_name, started_at, channels])?;
+    let row = db.row(
+        &sql,
+        args![
+            filter.user_id,
+            filter.campaign_id,
+            server.system_name.as_str(),
+            server.started_at,
+            server.channels.clone()
+        ],
+    )?;
     row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
 }
 

@@ -396,6 +396,18 @@ fn database_and_spool(system: &System) {
         &[expect("database", "isolation", "error", "serializable", "read committed")],
         || isolation("read committed"),
     );
+    // a call that nobody has
+    let claim =
+        format!("SELECT status FROM cc_route('{}', 'checked-0.1', '', 'checked', '', '', NULL, NULL)", system.site.did);
+    system.finds(
+        &[],
+        || {
+            assert_eq!(system.database.value(&claim), "proceed");
+            system.database.execute("UPDATE call_attempts SET claimed_at = now() - interval '1 day'");
+        },
+        &[expect("database", "attempts", "warning", "1 of before Asterisk's start", "call reap")],
+        || system.database.execute("DELETE FROM call_attempts"),
+    );
     let spool = system.path("spool/capconduit");
     let record = spool.join("1.2.json");
     system.finds(

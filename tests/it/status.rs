@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::harness::asterisk::ARI_LOGIN;
@@ -347,6 +348,7 @@ fn with_the_database_away_the_rest_is_seen() {
     let away = Database { url, name: "x".into() };
     let (screen, stderr) = ends(&status(&away, spool.path()).output().expect("it runs"), 75);
     assert!(screen.contains("database  away: the database is unreachable"), "{screen}");
+    assert_eq!(screen.matches("unreachable").count(), 1, "{screen}");
     assert!(screen.contains("spool     1 record waits") && screen.contains("ASTERISK_ARI_URL"), "{screen}");
     assert!(stderr.starts_with("error: the database is unreachable"), "{stderr}");
     let (stdout, json_error) = ends(&status(&away, spool.path()).arg("--json").output().expect("it runs"), 75);
@@ -378,6 +380,19 @@ fn asterisk_is_asked_where_it_can_be() {
     assert!(version.contains(asterisk["version"].as_str().expect("a version")), "{version}: {seen}");
     let found = run(asking(free_port("127.0.0.1")).arg("--check"), 1);
     assert!(found.contains("asterisk  ARI at ") && !found.contains(ARI_LOGIN.1), "{found}");
+    // its console answers, with or without an ARI that does
+    let mut by_console = status(&database, spool.path());
+    let mut instead_of_ari = asking(free_port("127.0.0.1"));
+    for command in [&mut by_console, &mut instead_of_ari] {
+        stage.ringing.on_its_server(command);
+        let by_console = document(command)["asterisk"].clone();
+        for field in ["up", "system_name", "version", "error"] {
+            assert_eq!(by_console[field], asterisk[field], "{field}");
+        }
+        let started_at = |of: &Value| of["started_at"].as_str().expect("a time").parse::<DateTime<Utc>>().expect("one");
+        let apart = started_at(&by_console) - started_at(asterisk);
+        assert!(apart.num_seconds().abs() <= 2, "{by_console} {asterisk}");
+    }
 }
 
 #[test]
@@ -418,7 +433,7 @@ fn calls_that_died_with_their_asterisk_are_found() {
     let finding = "attempts  2 of before Asterisk's start still hold their places: capconduit call reap\n";
     assert!(found.contains(finding), "{found}");
     assert!(ask(&[], 0).contains("attention 2 of before Asterisk's start"));
-    // without ARI nobody knows
+    // where it is not asked nobody knows
     assert_eq!(
         run(status(database, spool.path()).args(["--check", "--campaign", &site.campaign]), 0),
         "All is well.\n"

@@ -15,7 +15,9 @@ use crate::check::process::Process;
 use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
 use crate::cli::Env;
 use crate::cli::output::{self, Output};
+use crate::server::of_console;
 use crate::store::pjsip;
+use crate::store::status::{self, Filter};
 use crate::{Error, Kind, Result};
 
 /// `asterisk check`
@@ -160,7 +162,10 @@ fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Optio
             return (database::unreachable(&e), clients, None, true);
         }
     };
-    let area = database::check(&mut db);
+    let mut area = database::check(&mut db);
+    if let Some(console) = asterisk {
+        attempts(&mut area, &mut db, console);
+    }
     match pjsip::list(&mut db, None) {
         Ok(list) => {
             let active = list.iter().filter(|client| client.status == "active" && client.endpoint.is_some()).count();
@@ -175,12 +180,26 @@ fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Optio
     }
 }
 
-/// `call reap` closes more where it may ask Asterisk.
+/// Calls that were lost with Asterisk hold their places until `call reap` closes them.
+fn attempts(area: &mut Area, db: &mut postgres::Client, console: &Console) {
+    let lost = of_console(console).and_then(|server| status::of_before(db, &server, Filter::default()));
+    match lost {
+        Ok(0) => area.ok("attempts", "no place is held by a call of before Asterisk's start"),
+        Ok(lost) => area.warning(
+            "attempts",
+            format!("{lost} of before Asterisk's start still hold their places: other calls are rejected for them"),
+            "capconduit call reap; see reap for what runs it.",
+        ),
+        Err(e) => area.unknown("attempts", e.message, "Ask again; see Asterisk's log."),
+    }
+}
+
+/// What `call reap` and `status` ask where there is no console.
 fn ari(area: &mut Area, env: &Env<'_>) {
     match Ari::of(env.config) {
-        Ok(None) => area.info("ari", "not configured: call reap closes only what is past its lease"),
+        Ok(None) => area.info("ari", "not configured: call reap and status ask Asterisk's console"),
         Ok(Some(ari)) => match ari.server() {
-            Ok(_) => area.ok("ari", "it answers: call reap sees which calls are over"),
+            Ok(_) => area.ok("ari", "it answers: call reap and status ask it"),
             Err(e) => area.warning("ari", e.message, e.hint.unwrap_or_default()),
         },
         Err(e) => area.warning("ari", e.message, e.hint.unwrap_or_default()),

@@ -23,7 +23,7 @@ pub(super) fn rejected(db: &mut Client, env: &Env<'_>, call: &Call) -> Result<St
     }
     let now = route::explain(db, number)?;
     let status = now["call_status"].as_str().unwrap_or_default();
-    let as_it_is = match advice::of(db, number, &now)? {
+    let as_it_is = match advice::of(env.config, db, number, &now)? {
         Some(advice) if status == call.call_status => return Ok(advice),
         Some(advice) => format!("A call would be {status} now. {advice}"),
         None => {

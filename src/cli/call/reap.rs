@@ -3,19 +3,23 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::ari::{Ari, Server};
+use crate::ari::Ari;
 use crate::cli::Env;
 use crate::cli::output::Output;
+use crate::server::{self, Server};
 use crate::store::reap::{self, Open};
 use crate::{Result, store};
 
 /// `call reap`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Closes attempts whose lease is over (they have stopped counting by themselves), and, where ARI is
-configured, attempts of that Asterisk whose channel no longer exists. A live call is never closed.
-Run it on each Asterisk server after its start, and from cron. ARI: ASTERISK_ARI_URL
-(http://127.0.0.1:8088/ari), ASTERISK_ARI_USER and ASTERISK_ARI_PASSWORD in the env file.")]
+Closes attempts whose lease is over (they have stopped counting by themselves), and attempts of this
+server's Asterisk whose channel no longer exists. A live call is never closed. Run it on each server
+after its start, and from cron, as root: it asks Asterisk's console. From elsewhere it asks ARI:
+ASTERISK_ARI_URL (http://127.0.0.1:8088/ari), ASTERISK_ARI_USER and ASTERISK_ARI_PASSWORD in the
+env file. An Asterisk without a systemname has no attempts of its own: another could have them.
+
+Exit code 75 where Asterisk does not answer; leases that are over are closed all the same.")]
 pub(in crate::cli) struct Reap {
     /// Show what would be closed, and why
     #[arg(long)]
@@ -40,9 +44,9 @@ impl Reap {
         // logger has run, so one that is alive when the attempts are read is among the channels, unless
         // it is released by then.
         let open = reap::open(&mut db)?;
-        let server = match Ari::of(env.config)? {
-            Some(ari) => Some(ari.server()?),
-            None => None,
+        let (server, failure) = match server::ask(Ari::of(env.config)?.as_ref()) {
+            Ok(server) => (server, None),
+            Err(error) => (None, Some(error)),
         };
         let closed: Vec<Closed<'_>> =
             open.iter().filter_map(|attempt| Some((attempt, reason(attempt, server.as_ref())?))).map(row).collect();
@@ -58,16 +62,24 @@ impl Reap {
         let empty = match open.len() {
             0 => "No attempt is open.".to_owned(),
             n if server.is_none() => format!(
-                "No lease is over. {n} open: whether their calls are up, only Asterisk knows, and ASTERISK_ARI_URL is \
-                 not set."
+                "No lease is over. {n} open: whether their calls are up, only Asterisk knows, and it was not asked. Run \
+                 this on its server, as root, or set ASTERISK_ARI_URL."
+            ),
+            n if server.is_some_and(|server| server.system_name.is_empty()) => format!(
+                "No lease is over. {n} open: Asterisk has no systemname, so that nobody knows which are its own. Set it \
+                 in asterisk.conf."
             ),
             _ => "No attempt to close.".to_owned(),
         };
-        Output::list(
+        let output = Output::list(
             &closed,
             &["id", "asterisk_uniqueid", "system_name", "client_identifier", "claimed_at", "release_reason"],
             &empty,
-        )
+        )?;
+        Ok(match failure {
+            Some(error) => Output::Findings { output: Box::new(output), error },
+            None => output,
+        })
     }
 }
 
@@ -77,7 +89,8 @@ fn reason(attempt: &Open, server: Option<&Server>) -> Option<&'static str> {
         return Some("expired");
     }
     let server = server?;
-    let its_own = attempt.system_name.as_deref().unwrap_or_default() == server.system_name;
+    // two servers without a name would close each other's live calls
+    let its_own = attempt.system_name.as_deref().is_some_and(|name| !name.is_empty() && name == server.system_name);
     let gone = !server.channels.contains(&attempt.asterisk_uniqueid);
     if !its_own || !gone {
         return None;
@@ -131,5 +144,7 @@ mod tests {
         assert_eq!(reason(&attempt(100, false), Some(&server("node1", 500, &[]))), Some("channel_gone"));
         assert_eq!(reason(&attempt(100, false), Some(&server("node1", 50, &["node1-1.2"]))), None);
         assert_eq!(reason(&attempt(100, false), Some(&server("node2", 50, &[]))), None);
+        let of_nobody = Open { system_name: Some(String::new()), ..attempt(100, false) };
+        assert_eq!(reason(&of_nobody, Some(&server("", 50, &[]))), None);
     }
 }

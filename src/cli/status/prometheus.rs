@@ -66,7 +66,7 @@ pub(super) fn text(snapshot: &Snapshot, last_success: Option<f64>) -> String {
     let schema = database.schema_up_to_date.map(flag);
     one("capconduit_schema_up_to_date", "Whether the schema is this program's.", schema);
     let asterisk = &snapshot.asterisk;
-    one("capconduit_asterisk_up", "Whether Asterisk answers through ARI.", asterisk.up.map(flag));
+    one("capconduit_asterisk_up", "Whether Asterisk answers.", asterisk.up.map(flag));
     let channels = asterisk.channels.map(|n| n as f64);
     one("capconduit_asterisk_channels", "Channels of that Asterisk.", channels);
     let oldest = snapshot.spool.oldest_seconds.map(|n| n as f64);

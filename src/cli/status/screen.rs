@@ -29,7 +29,9 @@ pub(super) fn screen(snapshot: &Snapshot, charset: Charset, height: Option<usize
     if let Some(hours) = &snapshot.hours {
         line("24 hours", &last_day(hours, charset));
     }
-    for finding in &snapshot.findings {
+    // the lines above have said why something is away
+    let said = [&snapshot.database.error, &snapshot.asterisk.error, &snapshot.spool.error];
+    for finding in snapshot.findings.iter().filter(|f| !said.iter().any(|error| error.as_ref() == Some(&f.message))) {
         line("attention", &finding.message);
     }
     // what somebody has switched off may be much
@@ -70,8 +72,7 @@ fn database(database: &Database) -> String {
 
 fn asterisk(asterisk: &Asterisk, contacts_are_seen: bool) -> String {
     match (&asterisk.up, &asterisk.error) {
-        (None, _) if contacts_are_seen => "answers; more is seen with ASTERISK_ARI_URL set".to_owned(),
-        (None, _) => "not asked: set ASTERISK_ARI_URL".to_owned(),
+        (None, _) => "not asked: run this on its server, as root, or set ASTERISK_ARI_URL".to_owned(),
         (Some(_), Some(error)) => format!("away: {error}"),
         (Some(_), None) => {
             let name =
