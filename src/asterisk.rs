@@ -281,6 +281,14 @@ pub(crate) fn configuration_names() -> impl Iterator<Item = &'static str> {
     TEMPLATES.into_iter().map(|(name, _)| name)
 }
 
+/// Whether Asterisk reads a file at its start only: which modules run, and where they find clients.
+pub(crate) fn is_read_at_start(path: &Path) -> bool {
+    ["modules.conf", "sorcery.conf", "extconfig.conf"].iter().any(|name| path.ends_with(name))
+}
+
+/// What makes Asterisk read everything.
+pub(crate) const RESTART: &str = "systemctl restart asterisk";
+
 /// A file of the configuration as the release has it, without a site's values.
 pub(crate) fn template(name: &str) -> &'static str {
     TEMPLATES.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| text)

@@ -2,8 +2,8 @@
 
 use super::console::Console;
 use super::{Area, answers, some_of};
-use crate::Result;
 use crate::store::pjsip::Pjsip;
+use crate::{Result, asterisk};
 
 /// What Asterisk says of the clients.
 struct Seen {
@@ -24,9 +24,7 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
             area.error(
                 &check_name(client),
                 format!("{problem}: it gets no calls"),
-                format!(
-                    "capconduit pjsip set {name} --help shows how; or capconduit client set {name} --status inactive"
-                ),
+                format!("{}; or capconduit client disable {name}", way(client)),
             );
         }
     }
@@ -48,6 +46,17 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
     area
 }
 
+/// The command that gives a client what it lacks.
+fn way(client: &Pjsip) -> String {
+    let name = &client.client_identifier;
+    match (&client.endpoint, &client.aor) {
+        (_, None) => format!("capconduit pjsip add {name} --contact sip:HOST"),
+        (None, Some(_)) => format!("capconduit pjsip add {name}"),
+        (Some(_), Some(aor)) if aor.contact.0.is_empty() => format!("capconduit pjsip set {name} --contact sip:HOST"),
+        _ => format!("capconduit pjsip show {name} says what it has, capconduit pjsip set {name} changes it"),
+    }
+}
+
 fn seen(console: &Console) -> Result<Seen> {
     Ok(Seen {
         endpoints: console.ask("pjsip show endpoints")?,
@@ -65,6 +74,18 @@ fn as_seen(area: &mut Area, active: &[&Pjsip], inactive: &[&Pjsip], seen: &Seen)
     let endpoints = answers::endpoints(&seen.endpoints);
     let is_seen = |client: &Pjsip| endpoints.contains(&client.client_identifier.as_str());
     let before = area.findings.len();
+    if !active.is_empty() && !active.iter().any(|client| is_seen(client)) {
+        area.error(
+            "endpoints",
+            "Asterisk has no endpoint of an active client: nobody gets calls",
+            format!(
+                "{}, where it was not since the first capconduit asterisk install; else see server, database and \
+                 Asterisk's log.",
+                asterisk::RESTART
+            ),
+        );
+        return reachable(area, &[], &seen.contacts);
+    }
     for client in active.iter().filter(|client| !is_seen(client)) {
         area.error(
             &check_name(client),

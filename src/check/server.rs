@@ -84,16 +84,34 @@ fn uptime(area: &mut Area, console: &Console, installation: &Installation) {
         return area.unknown("uptime", "it does not say when it was started", "See Asterisk's log.");
     };
     area.info("uptime", format!("started {up} s ago, reloaded {reloaded} s ago"));
+    let at_start = written_since_start(installation, up);
+    if !at_start.is_empty() {
+        area.advice(
+            "uptime",
+            format!("written since its start, which alone reads them: {}", some_of(&at_start)),
+            asterisk::RESTART,
+        );
+    }
     // a module that was reloaded alone is not in that time, so this may be of no importance
-    let age = |path: PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok()?.elapsed().ok();
-    let changed = |name: &&str| age(installation.etc_dir.join(name)).is_some_and(|age| age.as_secs() < reloaded);
-    let changed: Vec<&str> = asterisk::configuration_names().filter(changed).collect();
+    let changed: Vec<&str> = written_within(installation, reloaded).filter(|name| !at_start.contains(name)).collect();
     if !changed.is_empty() {
         area.info(
             "uptime",
             format!("written since then: {} (asterisk -rx 'core reload' reads them)", some_of(&changed)),
         );
     }
+}
+
+/// The files that were written within so many seconds.
+fn written_within(installation: &Installation, seconds: u64) -> impl Iterator<Item = &'static str> {
+    let age = |path: PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok()?.elapsed().ok();
+    asterisk::configuration_names()
+        .filter(move |name| age(installation.etc_dir.join(name)).is_some_and(|age| age.as_secs() < seconds))
+}
+
+/// Those that Asterisk was to read at its start, and has not.
+fn written_since_start(installation: &Installation, up: u64) -> Vec<&'static str> {
+    written_within(installation, up).filter(|name| asterisk::is_read_at_start(Path::new(name))).collect()
 }
 
 fn user(area: &mut Area, installation: &Installation) {
@@ -207,7 +225,7 @@ fn system_name(area: &mut Area, console: &Console, installation: &Installation) 
 }
 
 /// modules.conf of the release says what is needed.
-fn modules(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
+fn modules(area: &mut Area, console: &Console, installation: &Installation) -> Result<()> {
     let text = console.ask("module show")?;
     let running = answers::running_modules(&text);
     let missing = |kind: &str| -> Vec<&str> {
@@ -215,8 +233,11 @@ fn modules(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
         wanted.filter(|module| !running.contains(module)).collect()
     };
     let (required, loaded) = (missing("require="), missing("load="));
-    let remedy =
-        |modules: &[&str]| format!("asterisk -rx 'module load {}'; its log says why it was not loaded.", modules[0]);
+    let up = answers::uptime(&console.ask("core show uptime seconds")?).map_or(0, |(up, _)| up);
+    let remedy = |modules: &[&str]| match written_since_start(installation, up).as_slice() {
+        [] => format!("asterisk -rx 'module load {}'; its log says why it was not loaded.", modules[0]),
+        files => format!("{}: it has not read {} yet.", asterisk::RESTART, some_of(files)),
+    };
     if !required.is_empty() {
         area.error("modules", format!("calls need what does not run: {}", some_of(&required)), remedy(&required));
     }

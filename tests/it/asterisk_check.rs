@@ -246,6 +246,18 @@ fn files(system: &System) {
 
 fn server(system: &System) {
     let cli = |command: &str| system.asterisk.cli(command);
+    let kept = fs::read(system.path("etc/modules.conf")).expect("own file");
+    fs::write(system.path("etc/modules.conf"), kept).expect("own file");
+    let unread = "written since its start, which alone reads them: modules.conf";
+    expect("server", "uptime", "info", unread, "restart").among(&system.check(&[]).0);
+    cli("module unload app_dial.so");
+    expect("server", "modules", "error", "app_dial.so", "restart").among(&system.check(&[]).0);
+    cli("module load app_dial.so");
+    let before = SystemTime::now() - Duration::from_secs(86400);
+    for name in ["modules.conf", "sorcery.conf"] {
+        let file = File::options().write(true).open(system.path("etc").join(name)).expect("own file");
+        file.set_modified(before).expect("own file");
+    }
     for (module, state) in [("app_dial.so", "error"), ("res_pjsip_header_funcs.so", "warning")] {
         system.finds(
             &[],
@@ -353,8 +365,15 @@ fn clients(system: &System) {
     system.finds(
         &[],
         || sql("CREATE TABLE kept AS SELECT * FROM pjsip_endpoints WHERE id = 'NAME'; DELETE FROM pjsip_endpoints WHERE id = 'NAME'"),
-        &[expect("clients", &client, "error", "there is no endpoint", "capconduit pjsip")],
+        &[expect("clients", &client, "error", "there is no endpoint", &format!("capconduit pjsip add {name}; or"))],
         || sql("INSERT INTO pjsip_endpoints SELECT * FROM kept; DROP TABLE kept"),
+    );
+    // as on a server that was not restarted after the first installation
+    system.finds(
+        &[],
+        || system.database.execute("ALTER VIEW ps_endpoints RENAME TO kept"),
+        &[expect("clients", "endpoints", "error", "no endpoint of an active client", "systemctl restart asterisk")],
+        || system.database.execute("ALTER VIEW kept RENAME TO ps_endpoints"),
     );
     let qualify = |seconds: u32| {
         sql(&format!("UPDATE pjsip_aors SET qualify_frequency = {seconds} WHERE id = 'NAME'"));

@@ -116,6 +116,24 @@ fn a_file_that_differs_is_replaced_only_by_force_and_kept() {
     assert!(folder.read("extensions.conf").contains("CC_EARLY_ANSWER=no"));
 }
 
+/// A server whose files are all there already is not told to reload what only a start reads.
+#[test]
+fn the_next_step_is_what_makes_asterisk_read_the_files() {
+    let folder = Folder::new();
+    assert!(folder.install(URL, &[]).status.success());
+    for (name, step) in [
+        ("extensions.conf", "asterisk -rx 'core reload'"),
+        ("modules.conf", "systemctl restart asterisk"),
+        ("sorcery.conf", "systemctl restart asterisk"),
+        ("extconfig.conf", "systemctl restart asterisk"),
+    ] {
+        fs::write(folder.path(name), "; as packaged\n").expect("own folder");
+        let output = folder.install(URL, &["--force"]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.ends_with(&format!("Next: {step}\n")), "{name}: {said}");
+    }
+}
+
 #[test]
 fn a_planted_link_is_not_followed_and_a_loose_mode_is_corrected() {
     let folder = Folder::new();

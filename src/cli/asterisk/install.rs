@@ -18,9 +18,10 @@ use crate::{Error, Result, store};
 Asterisk's realtime gets the login of ASTERISK_DATABASE_URL, which capconduit db roles writes into
 admin.env, else of DATABASE_URL; the AGI programs read /etc/capconduit/capconduit.env. Options that are
 not given keep what is installed, so that an upgrade needs none. Restart Asterisk after the first
-installation; later, `asterisk -rx 'core reload'` is enough. Time limits of Asterisk's realtime stand in
-Asterisk's own environment: PGCONNECT_TIMEOUT and PGOPTIONS, see capconduit.env(5). What a site adds goes into pjsip_local.conf,
-extensions_local.conf and modules_local.conf, which are never touched.")]
+installation, and where modules.conf, sorcery.conf or extconfig.conf changed; for other changes
+`asterisk -rx 'core reload'` is enough. Time limits of Asterisk's realtime stand in Asterisk's own
+environment: PGCONNECT_TIMEOUT and PGOPTIONS, see capconduit.env(5). What a site adds goes into
+pjsip_local.conf, extensions_local.conf and modules_local.conf, which are never touched.")]
 pub(in crate::cli) struct Install {
     /// Asterisk's configuration folder
     #[arg(long, value_name = "DIR", default_value = asterisk::DEFAULT_ETC_DIR)]
@@ -88,11 +89,15 @@ impl Install {
 
 /// What makes Asterisk work with what was written; the programs need nothing.
 fn next_steps(installed: &[Installed]) -> Vec<String> {
-    let mut written = installed.iter().filter(|file| file.path.extension().is_none_or(|end| end != "agi"));
-    let first = written.clone().any(|file| file.change == Change::Created);
-    if written.all(|file| file.change == Change::Unchanged) {
+    let written: Vec<&Installed> = installed
+        .iter()
+        .filter(|file| file.change != Change::Unchanged && file.path.extension().is_none_or(|end| end != "agi"))
+        .collect();
+    if written.is_empty() {
         return Vec::new();
     }
+    // a server that has its files from elsewhere is installed to for the first time, too
+    let restart = written.iter().any(|file| file.change == Change::Created || asterisk::is_read_at_start(&file.path));
     let mut steps = Vec::new();
     if !asterisk::unit_limits_realtime() {
         steps.push(format!(
@@ -101,7 +106,7 @@ fn next_steps(installed: &[Installed]) -> Vec<String> {
             asterisk::unit_command()
         ));
     }
-    steps.push(if first { "systemctl restart asterisk" } else { "asterisk -rx 'core reload'" }.to_owned());
+    steps.push(if restart { asterisk::RESTART } else { "asterisk -rx 'core reload'" }.to_owned());
     steps
 }
 
