@@ -209,11 +209,14 @@ pub fn realtime_login(area: &mut Area, login: &Result<postgres::Config>, active:
         (Ok(seen), _) => area.ok("realtime login", format!("{user} reads {seen} endpoints")),
         (Err(e), _) => {
             let remedy = match e.kind {
-                Kind::Permission => format!(
-                    "Correct dbuser and dbpass in res_pgsql.conf, or in psql: GRANT SELECT ON ps_endpoints, ps_aors, \
-                     ps_auths TO \"{}\"; then asterisk -rx 'module reload res_config_pgsql.so'.",
+                Kind::Permission if e.message.contains("permission denied") => format!(
+                    "capconduit db roles makes a login that may; or for this one, in psql: GRANT SELECT ON ps_endpoints, \
+                     ps_aors, ps_auths TO \"{}\".",
                     user.replace('"', "\"\"")
                 ),
+                Kind::Permission => "capconduit asterisk install --force writes the login of ASTERISK_DATABASE_URL into \
+                                     res_pgsql.conf (else correct dbuser and dbpass there); then asterisk -rx 'core reload'."
+                    .to_owned(),
                 _ => "Correct dbhost, dbport and dbname in res_pgsql.conf, or start the database.".to_owned(),
             };
             area.error("realtime login", format!("Asterisk's login {user}: {}", e.message), remedy);

@@ -1,4 +1,5 @@
-//! The spool: whether a record can be kept there, what waits in it, and whether somebody delivers it.
+//! The spool: whether a record can be kept there, what waits in it, and whether
+//! somebody delivers it; beside that, whether somebody frees the places of lost calls.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,9 +24,9 @@ pub struct Place<'a> {
     pub replayed: &'a Path,
     /// Who Asterisk runs as.
     pub user: Option<&'a Identity>,
-    /// Files besides those of cron and systemd that say when `call replay` runs.
+    /// Files besides those of cron and systemd that say when `call replay` and `call reap` run.
     pub schedules: &'a [PathBuf],
-    /// The program that is to run `call replay`.
+    /// The program that is to be run.
     pub program: &'a Path,
 }
 
@@ -47,7 +48,9 @@ pub fn check(place: &Place<'_>, now: DateTime<Utc>) -> Area {
             "Set CAPCONDUIT_SPOOL_DIR in the env file, for both.",
         );
     }
-    schedule(&mut area, place, Path::new("/"));
+    for job in [REPLAY, REAP] {
+        schedule(&mut area, place, &job, Path::new("/"));
+    }
     area
 }
 
@@ -123,52 +126,78 @@ fn records(area: &mut Area, dir: &Path, now: DateTime<Utc>) {
     }
 }
 
-/// Whether something runs `call replay`, on the system below `root`.
-fn schedule(area: &mut Area, place: &Place<'_>, root: &Path) {
-    if let Some(path) = place.schedules.iter().find(|path| runs_replay(path)) {
-        return area.ok("schedule", format!("{} runs call replay", path.display()));
+/// What is to run again and again.
+struct Job {
+    /// The name of the check.
+    check: &'static str,
+    command: &'static str,
+    /// How often, as cron has it.
+    times: &'static str,
+    /// Who cron runs it as, unless it is Asterisk's user.
+    user: Option<&'static str>,
+    /// What becomes of it when nobody does.
+    without: &'static str,
+}
+
+const REPLAY: Job = Job {
+    check: "schedule",
+    command: "call replay",
+    times: "* * * * *",
+    user: None,
+    without: "nobody delivers spooled records",
+};
+const REAP: Job = Job {
+    check: "reap",
+    command: "call reap",
+    times: "*/5 * * * *",
+    // it takes admin.env and Asterisk's console
+    user: Some("root"),
+    without: "calls that are lost with Asterisk hold their places until their leases end",
+};
+
+/// Whether something runs the job, on the system below `root`.
+fn schedule(area: &mut Area, place: &Place<'_>, job: &Job, root: &Path) {
+    let Job { check, command, without, .. } = job;
+    let runs_it = |path: &PathBuf| runs(path, command);
+    if let Some(path) = place.schedules.iter().find(|path| runs_it(path)) {
+        return area.ok(check, format!("{} runs {command}", path.display()));
     }
     let cron_runs = cron_runs(root);
     let has_systemd = root.join("run/systemd/system").is_dir();
     let cron = ["etc/cron.d", "var/spool/cron/crontabs", "var/spool/cron"];
     let mut cron = cron.iter().flat_map(|dir| files_in(root.join(dir))).chain([root.join("etc/crontab")]);
-    let cron = cron.find(|path| runs_replay(path));
+    let cron = cron.find(runs_it);
     if let (Some(path), true) = (&cron, cron_runs) {
-        return area.ok("schedule", format!("{} runs call replay", path.display()));
+        return area.ok(check, format!("{} runs {command}", path.display()));
     }
     let units = ["etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"].map(|dir| root.join(dir));
     let services = units.iter().flat_map(files_in).filter(|path| path.extension().is_some_and(|e| e == "service"));
-    let service = services.into_iter().find(|path| runs_replay(path));
+    let service = services.into_iter().find(runs_it);
     let timer = service.as_ref().and_then(|path| Some(format!("{}.timer", path.file_stem()?.to_string_lossy())));
     // what systemd does not run is not there for anybody else
     let timer = timer.filter(|_| has_systemd);
     let enabled =
         |timer: &str| units.iter().any(|dir| dir.join("timers.target.wants").join(timer).symlink_metadata().is_ok());
     match (timer, cron) {
-        (Some(timer), _) if enabled(&timer) => area.ok("schedule", format!("{timer} runs call replay")),
+        (Some(timer), _) if enabled(&timer) => area.ok(check, format!("{timer} runs {command}")),
         (_, Some(path)) => area.warning(
-            "schedule",
-            format!(
-                "{} is to run call replay, but no cron daemon runs: nobody delivers spooled records",
-                path.display()
-            ),
+            check,
+            format!("{} is to run {command}, but no cron daemon runs: {without}", path.display()),
             start_cron(root, has_systemd),
         ),
-        (Some(timer), None) => area.warning(
-            "schedule",
-            format!("{timer} is not enabled: nobody delivers spooled records"),
-            format!("systemctl enable --now {timer}"),
-        ),
+        (Some(timer), None) => {
+            area.warning(check, format!("{timer} is not enabled: {without}"), format!("systemctl enable --now {timer}"))
+        }
         (None, None) => {
-            let user = place.user.map_or("asterisk", |user| &user.name);
+            let user = job.user.unwrap_or_else(|| place.user.map_or("asterisk", |user| &user.name));
             let program = place.program.display().to_string();
-            let line = format!("* * * * * {user} {} call replay >/dev/null", shell(&program));
+            let line = format!("{} {user} {} {command} >/dev/null", job.times, shell(&program));
             let start = if cron_runs { String::new() } else { format!(" && {}", start_cron(root, has_systemd)) };
             area.warning(
-                "schedule",
-                "nothing was found that runs call replay (--schedule names what does elsewhere): spooled records \
-                 stay where they are",
-                format!("echo {} > /etc/cron.d/capconduit{start}", shell(&line)),
+                check,
+                format!("nothing was found that runs {command} (--schedule names what does elsewhere): {without}"),
+                // the file may have a line for the other job
+                format!("echo {} >> /etc/cron.d/capconduit{start}", shell(&line)),
             );
         }
     }
@@ -203,9 +232,9 @@ fn files_in(dir: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_file())
 }
 
-fn runs_replay(path: &Path) -> bool {
+fn runs(path: &Path, command: &str) -> bool {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains("call replay"))
+    text.lines().any(|line| !line.trim_start().starts_with('#') && line.contains(command))
 }
 
 #[cfg(test)]
@@ -226,9 +255,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("cron");
         fs::write(&path, "# * * * * * capconduit call replay\n").expect("own folder");
-        assert!(!runs_replay(&path));
+        assert!(!runs(&path, "call replay"));
         fs::write(&path, "* * * * * asterisk capconduit call replay\n").expect("own folder");
-        assert!(runs_replay(&path));
+        assert!(runs(&path, "call replay"));
     }
 
     /// What is said of the schedule on the system below `root`.
@@ -241,7 +270,7 @@ mod tests {
             program: Path::new("/opt/call centre/capconduit"),
         };
         let mut area = Area::new("spool");
-        schedule(&mut area, &place, root);
+        schedule(&mut area, &place, &REPLAY, root);
         let finding = area.findings.remove(0);
         (finding.state, finding.message, finding.remedy.unwrap_or_default())
     }
@@ -258,7 +287,7 @@ mod tests {
         let (state, message, remedy) = said_of(root);
         assert!(state == State::Warning && message.starts_with("nothing was found"), "{message}");
         // as a shell takes it
-        let (echo, rest) = remedy.split_once(" > /etc/cron.d/capconduit").expect("a file");
+        let (echo, rest) = remedy.split_once(" >> /etc/cron.d/capconduit").expect("a file");
         assert_eq!(rest, " && apt-get install cron && /usr/sbin/cron");
         let line = std::process::Command::new("sh").args(["-c", echo]).output().expect("sh runs").stdout;
         let line = String::from_utf8(line).expect("text");
@@ -283,6 +312,11 @@ mod tests {
         assert_eq!(said_of(root).2, "systemctl enable --now capconduit-replay.timer");
         put("etc/systemd/system/timers.target.wants/capconduit-replay.timer", "");
         assert_eq!(said_of(root).0, State::Ok);
+        put("lib/systemd/system/capconduit-reap.service", "ExecStart=/usr/bin/capconduit call reap\n");
+        let mut area = Area::new("spool");
+        let place = Place { dir: root, replayed: root, user: None, schedules: &[], program: Path::new("capconduit") };
+        schedule(&mut area, &place, &REAP, root);
+        assert_eq!(area.findings[0].remedy.as_deref(), Some("systemctl enable --now capconduit-reap.timer"));
         fs::remove_dir_all(root.join("run")).expect("own folder");
         let (state, message, _) = said_of(root);
         assert!(state == State::Warning && message.starts_with("nothing was found"), "{message}");

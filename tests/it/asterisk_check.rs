@@ -19,6 +19,9 @@ use crate::harness::{free_port, program, wait_for};
 /// The password of the database login; no output may have it.
 const PASSWORD: &str = "right-Pa55";
 
+/// What cron is to run.
+const SCHEDULE: &str = "* * * * * asterisk capconduit call replay\n*/5 * * * * root capconduit call reap\n";
+
 /// A whole system of its own: faults are planted in all parts of it.
 struct System {
     asterisk: Asterisk,
@@ -47,7 +50,7 @@ impl System {
         let links = ["sip:127.0.0.1:9", "sip:127.0.0.1:9;transport=tcp"].map(Link::to);
         let site = Site::new(&database, "priority", 5, &links);
         let program = asterisk.program();
-        fs::write(asterisk.dir().join("cron"), "* * * * * asterisk capconduit call replay\n").expect("own folder");
+        fs::write(asterisk.dir().join("cron"), SCHEDULE).expect("own folder");
         System { asterisk, database, site, postgres, program }
     }
 
@@ -208,7 +211,7 @@ fn files(system: &System) {
     system.finds(
         &[],
         || system.edit("etc/res_pgsql.conf", |text| text.replace(PASSWORD, "wrong")),
-        &[expect("database", "realtime login", "error", "password authentication failed", "dbpass")],
+        &[expect("database", "realtime login", "error", "password authentication failed", "install --force")],
         || system.restore("etc/res_pgsql.conf"),
     );
     system.database.execute("CREATE ROLE blind LOGIN; GRANT SELECT ON ps_endpoints, ps_aors TO blind");
@@ -439,12 +442,15 @@ fn database_and_spool(system: &System) {
         &[expect("spool", "waiting", "warning", "1 record waits", "call replay")],
         || fs::remove_dir_all(&spool).expect("own folder"),
     );
-    let in_cron = format!(" {} call replay", program("capconduit").display());
+    let in_cron = |verb: &str| format!(" {} call {verb}", program("capconduit").display());
     system.finds(
         &["--schedule", "/dev/null"],
         || fs::write(system.path("cron"), "# capconduit call replay\n").expect("own folder"),
-        &[expect("spool", "schedule", "warning", "nothing was found", &in_cron)],
-        || fs::write(system.path("cron"), "* * * * * asterisk capconduit call replay\n").expect("own folder"),
+        &[
+            expect("spool", "schedule", "warning", "nothing was found that runs call replay", &in_cron("replay")),
+            expect("spool", "reap", "warning", "nothing was found that runs call reap", &in_cron("reap")),
+        ],
+        || fs::write(system.path("cron"), SCHEDULE).expect("own folder"),
     );
 }
 

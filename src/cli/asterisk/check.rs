@@ -18,7 +18,7 @@ use crate::cli::output::{self, Output};
 use crate::server::of_console;
 use crate::store::pjsip;
 use crate::store::status::{self, Filter};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, store};
 
 /// `asterisk check`
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(in crate::cli) struct Check {
     /// Who Asterisk runs as [default: as the kernel says, else runuser of asterisk.conf, else asterisk]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// A file that says when call replay runs, besides cron's and systemd's; may be repeated
+    /// A file that says when call replay and call reap run, besides cron's and systemd's; may be repeated
     #[arg(long = "schedule", value_name = "FILE")]
     schedules: Vec<PathBuf>,
     /// Print only what is wrong or unknown
@@ -159,7 +159,7 @@ fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Optio
         Err(e) => {
             let mut clients = Area::new("clients");
             clients.not_looked_at("definitions", "the database does not answer");
-            return (database::unreachable(&e), clients, None, true);
+            return (database::unreachable(&store::name_login(env.config, e)), clients, None, true);
         }
     };
     let mut area = database::check(&mut db);
