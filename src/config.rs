@@ -28,6 +28,8 @@ pub struct Config {
     from_file: HashMap<String, String>,
     /// The file that Asterisk's programs read, too, names the database.
     database_is_shared: bool,
+    /// The file that names the database that is used, unless the environment does.
+    database_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -48,9 +50,7 @@ impl Config {
                 if env::var_os("DATABASE_URL").is_some() || env::var_os("DATABASE_URI").is_some() {
                     return Ok(Config::default());
                 }
-                return Err(
-                    Error::io("read", &path, &e).hint("Run this as a member of the file's group, or set DATABASE_URL.")
-                );
+                return Err(Error::io("read", &path, &e).hint("Run this as root, or with sudo; or set DATABASE_URL."));
             }
             Err(e) => return Err(Error::io("read", &path, &e)),
         };
@@ -98,6 +98,7 @@ impl Config {
         if let Some(url) = ["DATABASE_URL", "DATABASE_URI"].iter().find_map(|name| owner.from_file.get(*name)) {
             self.from_file.remove("DATABASE_URI");
             self.from_file.insert("DATABASE_URL".to_owned(), url.clone());
+            self.database_file = owner.database_file;
         }
         Ok(self)
     }
@@ -115,6 +116,7 @@ impl Config {
         admin.refuse_open_secrets(&path)?;
         let mut config = shared()?;
         config.from_file.extend(admin.from_file);
+        config.database_file = admin.database_file.or(config.database_file);
         Ok(config)
     }
 
@@ -149,7 +151,8 @@ impl Config {
             from_file.insert(name, value);
         }
         let database_is_shared = ["DATABASE_URL", "DATABASE_URI"].iter().any(|name| from_file.contains_key(*name));
-        Ok(Config { from_file, database_is_shared })
+        let database_file = database_is_shared.then(|| path.to_owned());
+        Ok(Config { from_file, database_is_shared, database_file })
     }
 
     /// A variable: the environment's, else the file's. Empty counts as not set.
@@ -161,12 +164,22 @@ impl Config {
     /// `DATABASE_URL`, or v3.0's `DATABASE_URI`. None: the local socket, database `capconduit`.
     #[must_use]
     pub fn database_url(&self) -> Option<String> {
-        let of_environment = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         // whatever its name, the environment's goes before a file's
-        of_environment("DATABASE_URL")
-            .or_else(|| of_environment("DATABASE_URI"))
-            .or_else(|| self.get("DATABASE_URL"))
-            .or_else(|| self.get("DATABASE_URI"))
+        Config::database_of_environment().or_else(|| self.get("DATABASE_URL")).or_else(|| self.get("DATABASE_URI"))
+    }
+
+    fn database_of_environment() -> Option<String> {
+        ["DATABASE_URL", "DATABASE_URI"].iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// Where [`Config::database_url`] comes from, for a person.
+    #[must_use]
+    pub fn database_source(&self) -> String {
+        match (Config::database_of_environment(), &self.database_file) {
+            (Some(_), _) => "DATABASE_URL in the environment".to_owned(),
+            (None, Some(file)) => format!("DATABASE_URL in {}", file.display()),
+            (None, None) => "no DATABASE_URL, which is the local socket as the system user".to_owned(),
+        }
     }
 
     /// Whether the env file names the database, and so also for programs that Asterisk starts.
@@ -248,6 +261,7 @@ mod tests {
         std::fs::write(&owner_file, "DATABASE_URL='host=/s user=o dbname=d'\nCC_TEST_E=x\n").expect("written");
         let owned = config.clone().owned_beside(&shared_file).expect("all three");
         assert_eq!(owned.from_file["DATABASE_URL"], "host=/s user=o dbname=d");
+        assert_eq!(owned.database_file, Some(owner_file));
         assert_eq!(owned.from_file["CC_TEST_E"], "both", "only the database is another");
         mode(0o644);
         let error = Config::admin_beside(&shared_file, shared).err().expect("open to all");

@@ -46,8 +46,9 @@ Examples:
 status), hours (calls of the last 24), findings (what needs attention), notices (what is not sold
 as somebody has left it: paused, in no campaign). What could not be read is null.
 
-Exit code 0, whatever there is to see; with --check 1 where something needs attention; 75 where the
-database is away, with all that can be seen without it. --watch ends with Ctrl-C, exit code 0.";
+Exit code 0, whatever there is to see; with --check 1 where something needs attention. Where the
+database cannot be read, with all that can be seen without it: 75 it is away, 6 it refuses the login,
+1 it lacks the schema. --watch ends with Ctrl-C, exit code 0.";
 
 /// `status`
 #[derive(Debug, Args)]
@@ -273,6 +274,7 @@ impl Status {
             if matches!(error.kind, Kind::Usage | Kind::NotFound | Kind::Invalid | Kind::Conflict) {
                 return Err(error);
             }
+            let error = store::name_login(config, error);
             snapshot.database.error = Some(error.message.clone());
             snapshot.failure = Some(error);
         }

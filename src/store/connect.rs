@@ -221,33 +221,6 @@ pub fn accepts(config: &Config, login: &str, password: &str) -> Result<bool> {
     }
 }
 
-/// The error with the login and the database that it is about, where the database has denied something.
-#[must_use]
-pub fn name_login(config: &Config, mut error: Error) -> Error {
-    if error.kind == Kind::Permission
-        && error.message.starts_with("database: ")
-        && let Ok(database) = database_config(config, "capconduit")
-    {
-        let login = database.get_user().map_or("the system user".to_owned(), |user| format!("login \"{user}\""));
-        let name = database.get_dbname().unwrap_or("?");
-        if let Some(role) =
-            error.message.strip_prefix("database: role \"").and_then(|m| m.strip_suffix("\" does not exist"))
-        {
-            error.hint = Some(format!(
-                "PostgreSQL has no login of this name. As its superuser: createuser {role}; createdb --owner {role} {name}. \
-                 Then capconduit db migrate. Or name another login in DATABASE_URL."
-            ));
-        }
-        error.message = format!("{} ({login}, database \"{name}\")", error.message);
-        error.hint.get_or_insert_with(|| {
-            "This login has no right to do that, or not to what is not its own. capconduit db roles gives each \
-             purpose a login; DATABASE_URL chooses one."
-                .to_owned()
-        });
-    }
-    error
-}
-
 /// The settings that a URL stands for; without one, the local socket.
 ///
 /// # Errors

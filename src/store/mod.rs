@@ -21,6 +21,7 @@ mod connect;
 pub mod did;
 pub mod health;
 pub mod history;
+mod login;
 pub mod migrate;
 pub mod pjsip;
 pub mod reap;
@@ -36,9 +37,10 @@ mod wire;
 pub mod zone;
 
 pub use connect::{
-    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, name_login, open, open_to,
-    parse_url, with_deadline,
+    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, open, open_to, parse_url,
+    with_deadline,
 };
+pub use login::name_login;
 pub use wire::Connection;
 
 /// A Rust type and the PostgreSQL type that it is sent as.
@@ -299,7 +301,7 @@ impl From<Said<'_>> for Error {
         {
             Some("The schema is missing or older than this program: run capconduit db migrate.".into())
         } else if *code == SqlState::INVALID_CATALOG_NAME {
-            Some("Create the database first: createdb capconduit, then capconduit db migrate.".into())
+            Some("Create the database first, then capconduit db migrate.".into())
         } else if *code == SqlState::LOCK_NOT_AVAILABLE {
             Some("Another session holds a lock: see pg_stat_activity and pg_blocking_pids(). Nothing was changed; try again.".into())
         } else if *code == SqlState::READ_ONLY_SQL_TRANSACTION {

@@ -4,14 +4,15 @@
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use postgres::error::SqlState;
 use postgres::{Client, NoTls};
 
 use crate::harness::agi;
-use crate::harness::postgres::{Database, Postgres};
+use crate::harness::postgres::{Database, Postgres, binary};
+use crate::harness::process;
 use crate::harness::site::{Link, Site};
 
 /// A server that lets only its administrator in without a password, and a database with the sample data
@@ -1194,8 +1195,8 @@ fn logins_have_limits_and_a_superuser_closes_the_advisory_locks() {
     assert_eq!(access.login("report.env", "DATABASE_URL").value("SHOW lock_timeout"), "5s");
     alice.execute("SELECT pg_advisory_lock(1)");
     let said = String::from_utf8_lossy(&access.command(&[]).stderr).into_owned();
-    let sql = said.split("in this database: ").nth(1).expect("the note").trim();
-    assert!(sql.starts_with("DO $$"), "{said}");
+    let note = &said[said.find("runuser -u postgres -- psql -d ").expect("the note")..];
+    let command = &note[..note.rfind("\nEND").expect("its end") + 4];
     // by what the note says, and by a superuser's run
     let server = Database { url: server_url(&access), name: access.owner.name.clone() };
     let closed = || {
@@ -1206,7 +1207,9 @@ fn logins_have_limits_and_a_superuser_closes_the_advisory_locks() {
         access.agi().execute("SELECT cc_route('+18005550101', 'm-1', '', '', '', '', NULL, NULL)");
         access.owner.capconduit(&["db", "migrate"]);
     };
-    server.execute(sql);
+    let psql = format!("{} -v ON_ERROR_STOP=1 '{}' <<", binary("psql").display(), server.url);
+    let pasted = format!("{psql}{}", command.split_once("<<").expect("a document").1);
+    process::run(Command::new("sh").args(["-c", &pasted]));
     closed();
     server.execute("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pg_catalog TO PUBLIC");
     alice.execute("SELECT pg_advisory_lock(1)");

@@ -17,6 +17,7 @@ use crate::cli::{Env, user};
 use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::env_file::{EnvFile, Prepared};
 use crate::store::role::{self, Origin, Role};
+use crate::text::shell;
 use crate::{Error, Kind, Result, asterisk, store};
 
 const DEFAULT_PREFIX: &str = "capconduit";
@@ -51,7 +52,7 @@ on for the sellers' tables: for such a login COPY table FROM is refused and pg_d
 --enable-row-security, unless it owns the tables or has BYPASSRLS.
 
 Any login may take advisory locks, and calls wait for theirs. A run as a superuser takes that
-from all but the owner and PREFIX_admin in this database; another run prints the statement for it.
+from all but the owner and PREFIX_admin in this database; another run prints the command for it.
 
 Examples:
   capconduit db roles
@@ -192,7 +193,9 @@ impl Roles {
         }
         if let Some(sql) = left_to_do {
             env.progress(&format!(
-                "Any login can hold up calls by taking locks of theirs. A superuser may end that, in this database: {sql}"
+                "Any login can hold up calls by taking locks of theirs. PostgreSQL's superuser ends that, once for this \
+                 database; in a shell of its server:\nrunuser -u postgres -- psql -d {} <<'END'\n{sql};\nEND",
+                shell(&database)
             ));
         }
         if logins.iter().any(|login| login.purpose == "asterisk" && login.password.is_some()) {
@@ -552,9 +555,11 @@ fn change(tx: &mut impl GenericClient, logins: &[Login], group: &str) -> Result<
 /// What a login lacks that is not the owner's.
 pub(super) fn explain(error: Error) -> Error {
     match error.kind {
+        // what that takes is said with the login
+        Kind::Permission if error.message.contains(" role") => error,
         Kind::Permission => error.hint(
-            "Nothing was changed. This takes the owner of the tables: root reaches him by /etc/capconduit/owner.env, which \
-             capconduit db roles has written, others set DATABASE_URL. Roles also take CREATEROLE: ALTER ROLE owner CREATEROLE.",
+            "Nothing was changed. This takes the owner of the tables, who for db roles has CREATEROLE: root reaches him by \
+             /etc/capconduit/owner.env, once capconduit db roles has written it; others set DATABASE_URL.",
         ),
         _ => error,
     }

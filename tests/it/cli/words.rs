@@ -258,11 +258,30 @@ fn ctrl_c_at_a_password_leaves_the_terminal_with_its_echo() {
 fn a_login_that_postgresql_does_not_know_is_told_what_makes_it() {
     let database = sample();
     let url = database.url.replace("//postgres", "//nosuch");
-    let output = database.command().env("DATABASE_URL", url).args(["user", "list"]).output().expect("it runs");
+    let output = database.command().env("DATABASE_URL", &url).args(["user", "list"]).output().expect("it runs");
     assert!(database.url.contains("//postgres"), "another login was tried");
     let why = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(6), "{why}");
-    assert!(why.contains("createuser nosuch; createdb --owner nosuch") && !why.contains("db roles"), "{why}");
+    let both = format!(
+        "runuser -u postgres -- createuser --createrole nosuch && runuser -u postgres -- createdb --owner nosuch {}",
+        database.name
+    );
+    assert!(why.contains(&both) && why.contains("DATABASE_URL in the environment"), "{why}");
+    // also where all else is shown
+    let looked = database.command().env("DATABASE_URL", &url).arg("status").output().expect("it runs");
+    let why = String::from_utf8(looked.stderr).expect("UTF-8");
+    assert!(looked.status.code() == Some(6) && why.contains(&both), "{why}");
+    assert_eq!(why.matches("(login \"nosuch\", database").count(), 1, "{why}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("x.env");
+    std::fs::write(&file, format!("DATABASE_URL={}_gone\n", database.url)).expect("own folder");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("own file");
+    let mut command = database.command();
+    command.env_remove("DATABASE_URL").env("CAPCONDUIT_ENV_FILE", &file).args(["user", "list"]);
+    let why = String::from_utf8(command.output().expect("it runs").stderr).expect("UTF-8");
+    let create = format!("createdb --owner postgres {}_gone", database.name);
+    assert!(why.contains(&create) && why.contains(&format!("from DATABASE_URL in {}", file.display())), "{why}");
 }
 
 /// Runs the command that a text ends with, as a person who pastes it into a shell.

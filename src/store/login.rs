@@ -1,0 +1,63 @@
+//! What a refusal of the database comes from: the login that was used, and the file that names it.
+
+use super::connect::database_config;
+use crate::check::identity::Identity;
+use crate::config::Config;
+use crate::text::shell;
+use crate::{Error, Kind};
+
+/// The error with the login and the database that it is about, and what to do, where the database has
+/// refused something that the login decides. Once is enough: an error that names them stays as it is.
+#[must_use]
+pub fn name_login(config: &Config, mut error: Error) -> Error {
+    let Ok(database) = database_config(config, "capconduit") else { return error };
+    let Some(said) = error.message.strip_prefix("database: ") else { return error };
+    let name = database.get_dbname().unwrap_or("?");
+    let is_missing = said == format!("database \"{name}\" does not exist");
+    let place = format!("database \"{name}\")");
+    if !is_missing && (error.kind != Kind::Permission || error.message.ends_with(&place)) {
+        return error;
+    }
+    let login = database.get_user().map(str::to_owned).or_else(own_name);
+    let of_login = login.as_ref().map_or("the system user".to_owned(), |login| format!("login \"{login}\""));
+    let login = login.unwrap_or_else(|| "LOGIN".to_owned());
+    let source = config.database_source();
+    let as_superuser = |command: &str| format!("As PostgreSQL's superuser: runuser -u postgres -- {command}");
+    let create = format!("createdb --owner {} {}", shell(&login), shell(name));
+    let role = said.strip_prefix("role \"").and_then(|rest| rest.strip_suffix("\" does not exist"));
+    if let Some(role) = role {
+        let user = format!("createuser --createrole {}", shell(role));
+        error.hint = Some(format!(
+            "PostgreSQL has no login of this name. {} && runuser -u postgres -- {create}. Then capconduit db migrate. Or \
+             name another login: it comes from {source}.",
+            as_superuser(&user)
+        ));
+    } else if is_missing {
+        error.hint = Some(format!(
+            "{}. Then capconduit db migrate. Or name another database: it comes from {source}.",
+            as_superuser(&create)
+        ));
+        return error;
+    } else if said.starts_with("password authentication failed") {
+        error.hint = Some(format!(
+            "The login comes from {source}: correct its password there. A login that capconduit db roles has made gets a \
+             new one with --rotate."
+        ));
+    } else if said.contains("permission denied to create role") || said.contains("permission denied to alter role") {
+        let sql = format!("ALTER ROLE \"{login}\" CREATEROLE");
+        error.hint = Some(format!("Nothing was changed. {}", as_superuser(&format!("psql -c {}", shell(&sql)))));
+    }
+    error.message = format!("{} ({of_login}, {place}", error.message);
+    error.hint.get_or_insert_with(|| {
+        format!(
+            "This login has no right to do that, or not to what is not its own; it comes from {source}. The administrator's, \
+             in admin.env, is read by root: use sudo. capconduit db roles makes a login for each purpose."
+        )
+    });
+    error
+}
+
+/// Who runs this program, which is the login where none is named.
+fn own_name() -> Option<String> {
+    Some(Identity::of_process(&std::fs::read_to_string("/proc/self/status").ok()?)?.name)
+}
