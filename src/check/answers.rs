@@ -118,10 +118,19 @@ pub fn transports(text: &str) -> Vec<Transport<'_>> {
         .collect()
 }
 
-/// `pjsip show identifies`: the endpoints that addresses stand for.
+/// `pjsip show identifies`: the endpoints that addresses stand for, each with its addresses.
 #[must_use]
-pub fn identified(text: &str) -> Vec<&str> {
-    labelled(text, "Identify:").filter_map(|rest| rest.trim().split_once('/')).map(|(_, endpoint)| endpoint).collect()
+pub fn identified(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        let value = |label| labelled(line, label).next().map(str::trim);
+        if let Some((_, endpoint)) = value("Identify:").and_then(|rest| rest.split_once('/')) {
+            found.push((endpoint, Vec::new()));
+        } else if let (Some(address), Some((_, addresses))) = (value("Match:"), found.last_mut()) {
+            addresses.push(address);
+        }
+    }
+    found
 }
 
 /// `pjsip show endpoints`: their names.
@@ -266,7 +275,7 @@ Disclaimer: this command is for informational purposes only.
         assert_eq!(setting("  System name:                 chk\n", "System name"), Some("chk"));
         assert_eq!(running_modules(MODULES), ["app_dial.so", "res_pjsip_endpoint_identifier_ip.so"]);
         assert_eq!(endpoints(ENDPOINTS), ["carrier", "client1-2"]);
-        assert_eq!(identified(ENDPOINTS), ["carrier"]);
+        assert_eq!(identified(ENDPOINTS), [("carrier", vec!["127.0.0.2/32"])]);
         assert_eq!(codecs(CODECS), ["alaw", "alaw", "speex", "speex16"]);
         let bind = "127.0.0.1:34943";
         let expected = ["transport-tcp", "transport-udp"].map(|id| Transport { id, bind });

@@ -18,11 +18,12 @@ const ENOUGH_FILES: u64 = 4096;
 type Check = fn(&mut Area, &Console, &Installation) -> Result<()>;
 
 /// The checks that ask the server, by name.
-const ASKING: [(&str, Check); 7] = [
+const ASKING: [(&str, Check); 8] = [
     ("folders", folders),
     ("systemname", system_name),
     ("modules", modules),
     ("dialplan", dialplan),
+    ("early answer", early_answer),
     ("transports", transports),
     ("carrier", carrier),
     ("realtime", realtime),
@@ -282,6 +283,26 @@ fn dialplan(area: &mut Area, console: &Console, installation: &Installation) -> 
     Ok(())
 }
 
+/// Whether a carrier learns that a call finds no client, or no database.
+fn early_answer(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
+    let globals = console.ask("dialplan show globals")?;
+    let has = |name| asterisk::setting(&globals, name).filter(|value| !value.is_empty());
+    match (has("CC_EARLY_ANSWER"), has("CC_FALLBACK")) {
+        (Some("yes"), fallback) => area.advice(
+            "early answer",
+            format!(
+                "Asterisk answers the caller before it asks for a client: a call that finds none{} ends without a SIP \
+                 failure, and the carrier does not reroute it",
+                if fallback.is_some() { "" } else { ", or no database," }
+            ),
+            "Where he is to: capconduit asterisk install --early-answer no --force, then asterisk -rx 'core reload'.",
+        ),
+        (_, None) => area.ok("early answer", "none: the carrier gets a SIP failure where a call finds no client"),
+        (_, Some(fallback)) => area.ok("early answer", format!("none; with the database away calls go to {fallback}")),
+    }
+    Ok(())
+}
+
 /// The transports that pjsip.conf defines, with where they are to listen.
 fn configured_transports(pjsip: &str) -> Vec<(&str, &str)> {
     let mut section = "";
@@ -332,7 +353,8 @@ fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
     let identified = answers::identified(&text);
     let listed = console.ask("pjsip show endpoints")?;
     let endpoints = answers::endpoints(&listed);
-    let (there, gone): (Vec<&str>, Vec<&str>) = identified.into_iter().partition(|name| endpoints.contains(name));
+    let (there, gone): (Vec<_>, Vec<_>) = identified.into_iter().partition(|(name, _)| endpoints.contains(name));
+    let gone: Vec<&str> = gone.into_iter().map(|(name, _)| name).collect();
     if there.is_empty() {
         area.error(
             "carrier",
@@ -340,7 +362,8 @@ fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
             "capconduit asterisk install --carrier ADDRESS --force, then asterisk -rx 'core reload'.",
         );
     } else {
-        area.ok("carrier", format!("calls are taken from the addresses of {}", some_of(&there)));
+        let of_each = |(name, addresses): &(&str, Vec<&str>)| format!("{} ({name})", some_of(addresses));
+        area.ok("carrier", format!("calls are taken from {}", some_of(&there.iter().map(of_each).collect::<Vec<_>>())));
     }
     if !gone.is_empty() {
         area.error(

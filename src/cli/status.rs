@@ -30,7 +30,7 @@ use crate::contact::{self, State};
 use crate::server::{self, Server};
 use crate::spool::Spool;
 use crate::store::report::{Key, Scope, Tally};
-use crate::store::status::{Attempts, Filter, Hour, Link, Unsold};
+use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment};
 use crate::store::{self, report};
 use crate::{Error, Kind, Result};
@@ -46,9 +46,12 @@ Examples:
 status), hours (calls of the last 24), findings (what needs attention), notices (what is not sold
 as somebody has left it: paused, in no campaign). What could not be read is null.
 
+Of the calls to known numbers of the last 15 minutes, if there were five or more, it needs attention
+that more than a fifth FAILED, or that more than half were rejected or FAILED.
+
 Exit code 0, whatever there is to see; with --check 1 where something needs attention. Where the
-database cannot be read, with all that can be seen without it: 75 it is away, 6 it refuses the login,
-1 it lacks the schema. --watch ends with Ctrl-C, exit code 0.";
+database cannot be read, with all that can be seen without it: 75 it is away, 6 it refuses this
+login, 1 it lacks the schema. --watch ends with Ctrl-C, exit code 0.";
 
 /// `status`
 #[derive(Debug, Args)]
@@ -72,7 +75,8 @@ pub(super) struct Status {
     /// Show only what needs attention; exit code 1 where something does
     #[arg(long, conflicts_with = "watch")]
     check: bool,
-    /// How old in seconds the oldest record in the spool may be before it needs attention
+    /// How old in seconds the oldest record in the spool may be before it needs attention while the
+    /// database is away; while it answers, 120 at most
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     max_spool_age: u64,
     /// Print metrics in the Prometheus text format, or write them to FILE for node_exporter
@@ -114,7 +118,10 @@ struct Snapshot {
     sip_is_ours: bool,
     /// How many calls there were lately, and how many of them were lost.
     #[serde(skip)]
-    lately: Option<(i64, i64)>,
+    lately: Option<Lately>,
+    /// Records are to go to the database, and not to the HTTP back end.
+    #[serde(skip)]
+    delivers_to_database: bool,
     #[serde(skip)]
     failure: Option<Error>,
 }
@@ -134,6 +141,9 @@ impl std::ops::Deref for LinkNow {
         &self.link
     }
 }
+
+/// While the database answers, `call replay` has delivered a record after two of its runs.
+const DELIVERED_SECONDS: u64 = 120;
 
 /// What `lately` looks at, and how many calls say something.
 const LATELY_MINUTES: i32 = 15;
@@ -252,6 +262,7 @@ impl Status {
             contacts_are_seen: false,
             sip_is_ours: false,
             lately: None,
+            delivers_to_database: config.get("INTERNAL_API_URL").is_none(),
             failure: None,
         };
         let ari = Ari::of(config)?;
@@ -351,10 +362,23 @@ impl Status {
         if let Some(error) = &spool.error {
             find("spool", error.clone());
         }
+        let answers = snapshot.database.reachable && snapshot.delivers_to_database;
+        let allowed = if answers { self.max_spool_age.min(DELIVERED_SECONDS) } else { self.max_spool_age };
         if let (Some(waiting), Some(oldest)) = (spool.waiting, spool.oldest_seconds)
-            && oldest > self.max_spool_age
+            && oldest > allowed
         {
-            find("spool", format!("{}: capconduit call replay", screen::waiting(waiting, Some(oldest))));
+            let waiting = screen::waiting(waiting, Some(oldest));
+            find(
+                "spool",
+                if answers {
+                    format!(
+                        "{waiting}, although the database answers: capconduit call replay delivers; capconduit asterisk \
+                         check says whether Asterisk's programs reach it"
+                    )
+                } else {
+                    format!("{waiting}: capconduit call replay")
+                },
+            );
         }
         for (folder, count) in [("failed", spool.failed), ("damaged", spool.damaged)] {
             if let Some(count @ 1..) = count {
@@ -384,16 +408,21 @@ impl Status {
             let link = format!("{} in {}", link.client_identifier, link.campaign_name);
             find("link", format!("{link} gets no more calls: {had} counted, {allowed} allowed"));
         }
-        if let Some((calls, lost)) = snapshot.lately.filter(|(calls, lost)| *calls >= LATELY_CALLS && lost * 2 > *calls)
-        {
+        if let Some(Lately { calls, failed, rejected }) = snapshot.lately.filter(are_too_many_lost) {
             let message = format!(
-                "{lost} of the {calls} calls of the last {LATELY_MINUTES} minutes were rejected or failed: \
-                 capconduit report --by status --from -15m"
+                "of the {calls} calls to known numbers of the last {LATELY_MINUTES} minutes {failed} failed, {rejected} \
+                 were rejected: capconduit report --by status --from -{LATELY_MINUTES}m"
             );
             find("calls", message);
         }
         findings
     }
+}
+
+/// Whether more than a fifth of the calls failed, or more than half were lost in all.
+fn are_too_many_lost(lately: &Lately) -> bool {
+    let Lately { calls, failed, rejected } = lately;
+    *calls >= LATELY_CALLS && (failed * 5 > *calls || (failed + rejected) * 2 > *calls)
 }
 
 /// The clients that do not answer Asterisk, each with the campaigns that would give it calls.

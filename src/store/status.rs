@@ -102,20 +102,32 @@ pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
     }
 }
 
-/// The calls to known numbers of the last so many minutes, and how many of them no client took.
+/// The calls to known numbers of the last minutes.
+#[derive(Clone, Copy, Debug)]
+pub struct Lately {
+    /// All of them.
+    pub calls: i64,
+    /// FAILED: no client could be reached, or no decision was made.
+    pub failed: i64,
+    /// REJECTED_...: there was no client to be had.
+    pub rejected: i64,
+}
+
+/// The calls to known numbers of the last so many minutes.
 ///
 /// # Errors
 /// The database's.
-pub fn lately(db: &mut impl GenericClient, minutes: i32, filter: Filter) -> Result<(i64, i64)> {
+pub fn lately(db: &mut impl GenericClient, minutes: i32, filter: Filter) -> Result<Lately> {
     let row = db.row(
-        "SELECT count(*), count(*) FILTER (WHERE l.call_status = 'FAILED' OR l.call_status LIKE 'REJECTED%')
+        "SELECT count(*), count(*) FILTER (WHERE l.call_status = 'FAILED'),
+                count(*) FILTER (WHERE l.call_status LIKE 'REJECTED%')
          FROM call_logs l
          WHERE l.timestamp_start >= now() - make_interval(mins => $3) AND l.call_status <> 'REJECTED_DID_NOT_FOUND'
            AND ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)",
         args![filter.user_id, filter.campaign_id, minutes],
     )?;
     let row = row.ok_or_else(|| Error::failed("database: no count"))?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    Ok(Lately { calls: row.try_get(0)?, failed: row.try_get(1)?, rejected: row.try_get(2)? })
 }
 
 /// The attempts that nobody has released.

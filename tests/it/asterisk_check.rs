@@ -295,6 +295,10 @@ fn server(system: &System) {
         &[expect("server", "transports", "error", "pjsip.conf says 127.0.0.1:5999", "restart")],
         || system.restore("etc/pjsip.conf"),
     );
+    expect("server", "carrier", "ok", "calls are taken from 127.0.0.2/32 (carrier)", "").among(&system.check(&[]).0);
+    expect("server", "early answer", "info", "does not reroute", "--early-answer no").among(&system.check(&[]).0);
+    cli("dialplan set global CC_EARLY_ANSWER no");
+    expect("server", "early answer", "ok", "the carrier gets a SIP failure", "").among(&system.check(&[]).0);
     let port = free_port("127.0.0.1");
     let set = |value: &str| cli(&format!("dialplan set global CC_AGI_SERVER {value}"));
     let where_it_is = format!("127.0.0.1:{port}");
