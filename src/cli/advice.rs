@@ -64,8 +64,10 @@ pub(super) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decisi
         (_, "REJECTED_TOTAL") => {
             let more = more(db, decision, "total_cap", None)?.unwrap_or_default();
             let anew = more.split(" --total").next().unwrap_or_default();
+            // calls in flight count towards a total
+            let lost = lost(config, db, decision).map(|command| format!(" {command}.")).unwrap_or_default();
             format!(
-                "Every client that could take it has had its calls. To count from 0 again: {anew} --reset-total-calls. \
+                "Every client that could take it has had its calls.{lost} To count from 0 again: {anew} --reset-total-calls. \
                  For one more: {more}"
             )
         }
@@ -81,9 +83,6 @@ pub(super) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decisi
 
 /// What frees the places of calls that were lost with their Asterisk, where there are any.
 fn lost(config: &Config, db: &mut impl GenericClient, decision: &Value) -> Option<String> {
-    if decision["call_status"] != "REJECTED_CC" {
-        return None;
-    }
     let campaign_id = decision["campaign_id"].as_i64().and_then(|id| i32::try_from(id).ok());
     let filter = Filter { campaign_id, user_id: None };
     // advice may be without what cannot be asked

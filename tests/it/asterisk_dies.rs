@@ -77,6 +77,14 @@ fn twenty_places_are_free_again_at_once_and_a_live_call_keeps_its_own() {
         let text = told(command);
         assert!(text.contains(lost), "{text}");
     }
+    // they may hold the last places of a total, too
+    let caps = |caps: &str| {
+        database.execute(&format!("UPDATE campaign_client_settings SET {caps} WHERE id = {}", site.settings[0]));
+    };
+    caps("max_concurrency = 30, total_calls_allowed = 20");
+    let text = told(&["route", "explain", &site.did]);
+    assert!(text.contains("REJECTED_TOTAL") && text.contains(&format!("{lost}. To count from 0")), "{text}");
+    caps("max_concurrency = 20, total_calls_allowed = NULL");
     let seen: Value = serde_json::from_str(&told(&["status", "--json"])).expect("JSON");
     let asterisk = &seen["asterisk"];
     assert_eq!((&asterisk["up"], &asterisk["system_name"]), (&true.into(), &"dies".into()), "{asterisk}");
