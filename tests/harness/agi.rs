@@ -72,6 +72,16 @@ impl AgiServer {
         let guard = self.server.pid();
         let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).expect("it runs");
         process::run(Command::new("kill").args(["-s", signal, children.trim()]));
+        if signal == "STOP" {
+            // one thread hears it and tells the others, which go on until then
+            let tasks = format!("/proc/{}/task", children.trim());
+            wait_for("all threads to stand still", || {
+                std::fs::read_dir(&tasks).expect("it runs").flatten().all(|task| {
+                    let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+                })
+            });
+        }
     }
 
     /// What it wrote.
