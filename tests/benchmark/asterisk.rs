@@ -157,16 +157,16 @@ impl Scene {
 
     /// Places calls of no length.
     fn calls(&self, way: &Way, per_second: f64, count: usize) -> Outcome {
-        self.place(way, &Load { number: &way.number, per_second, count, late: None })
+        self.place(way, &Load { number: &way.number, per_second, count, late: None }, Duration::from_secs(20))
     }
 
-    /// Places calls. An Asterisk that does not come to an end with them is started anew. What the
+    /// Places calls. An Asterisk that does not come to an end with them in time is started anew. What the
     /// Python logger leaves claimed is released afterwards.
-    fn place(&self, way: &Way, load: &Load<'_>) -> Outcome {
+    fn place(&self, way: &Way, load: &Load<'_>, patience: Duration) -> Outcome {
         let outcome = load.place(&way.asterisk);
         let begun = Instant::now();
         while outcome.stopped || way.asterisk.channels() > 0 {
-            if outcome.stopped || begun.elapsed() > Duration::from_secs(20) {
+            if outcome.stopped || begun.elapsed() > patience {
                 way.asterisk.kill();
                 way.asterisk.resume();
                 break;
@@ -244,7 +244,7 @@ fn highest(bench: &Bench, scene: &Scene, ways: &[Way]) -> Table {
             let count = (rate * seconds) as usize;
             let allowed = count * (100 - MOSTLY) / 100;
             let load = Load { number: &way.number, per_second: f64::from(rate), count, late: Some((allowed, SOON)) };
-            let outcome = scene.place(way, &load);
+            let outcome = scene.place(way, &load, Duration::from_secs(20));
             let good = !outcome.stopped;
             say(&format!(
                 "asterisk: {}: {rate} calls a second: {}",
@@ -300,7 +300,9 @@ fn burst(scene: &Scene, ways: &[Way]) -> Table {
             way.asterisk.resume();
             setup(way);
             let (before_ms, before_mb) = (setup(way), way.asterisk.resident_mb());
-            let answered = Samples::new(scene.calls(way, 100.0, calls).answered);
+            let load = Load { number: &way.number, per_second: 100.0, count: calls, late: None };
+            // what is left of the burst is this Asterisk's: it is not started anew
+            let answered = Samples::new(scene.place(way, &load, Duration::from_secs(600)).answered);
             After { before_ms, before_mb, peak_mb: way.asterisk.resident_mb(), answered }
         })
         .collect();
