@@ -1,6 +1,9 @@
 //! One statement per run, and both programs through a real PgBouncer in transaction mode.
 
 use std::path::Path;
+use std::time::Duration;
+
+use capconduit::{args, store};
 
 use crate::harness::agi;
 use crate::harness::pgbouncer::PgBouncer;
@@ -84,4 +87,57 @@ fn both_programs_work_through_pgbouncer() {
     assert_eq!(site.counts(), [30]);
     pgbouncer.database.execute(plant);
     assert_eq!(pgbouncer.database.capconduit(&["db", "verify"]), "No difference.\n");
+}
+
+/// A connection as `capconduit agi serve` keeps them.
+fn kept(database: &Database) -> store::Connection {
+    store::open_to(&store::parse_url(&database.url).expect("a URL"), Duration::from_secs(20)).expect("it answers")
+}
+
+fn double(connection: &mut store::Connection, n: i32) -> i64 {
+    let row = connection.row("SELECT * FROM double($1)", args![n]).expect("an answer").expect("a row");
+    row.try_get("doubled").expect("a number")
+}
+
+fn prepared(connection: &mut store::Connection) -> i64 {
+    let row = connection.row("SELECT count(*) AS n FROM pg_prepared_statements WHERE name <> ''", args![]);
+    row.expect("an answer").expect("a row").try_get("n").expect("a number")
+}
+
+#[test]
+fn what_is_asked_again_is_prepared_unless_a_pooler_stands_between() {
+    let postgres = Postgres::shared();
+    let database = postgres.database();
+    let define = "CREATE FUNCTION double(n integer, OUT doubled bigint) LANGUAGE sql AS 'SELECT 2::bigint * n'";
+    database.execute(define);
+
+    let mut direct = kept(&database);
+    assert_eq!([1, 2, 3].map(|n| double(&mut direct, n)), [2, 4, 6]);
+    assert_eq!(prepared(&mut direct), 1);
+    // a migration replaces what it calls
+    database.execute(
+        "DROP FUNCTION double; CREATE FUNCTION double(n integer, OUT doubled bigint, OUT more text) LANGUAGE sql
+         AS $$ SELECT 2::bigint * n, 'x' $$",
+    );
+    assert_eq!([1, 2, 3].map(|n| double(&mut direct, n)), [2, 4, 6]);
+    // somebody discards it
+    let mut direct = kept(&database);
+    assert_eq!([1, 2, 3].map(|n| double(&mut direct, n)), [2, 4, 6]);
+    direct.row("DEALLOCATE ALL", args![]).expect("done");
+    assert_eq!([1, 2, 3].map(|n| double(&mut direct, n)), [2, 4, 6]);
+    // an error leaves nothing half prepared
+    let mut direct = kept(&database);
+    for _ in 0..3 {
+        assert!(direct.row("SELECT 1 / $1", args![0]).is_err(), "division by zero");
+    }
+    assert_eq!([1, 2, 3].map(|n| double(&mut direct, n)), [2, 4, 6]);
+
+    let pgbouncer = PgBouncer::start(postgres, &database);
+    let mut sessions: Vec<_> = (0..4).map(|_| kept(&pgbouncer.database)).collect();
+    for n in 0..5 {
+        for session in &mut sessions {
+            assert_eq!(double(session, n), i64::from(2 * n));
+        }
+    }
+    assert_eq!(prepared(&mut sessions[0]), 0);
 }
