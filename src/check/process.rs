@@ -14,8 +14,8 @@ pub struct Process {
     pub environment: Option<Vec<(String, String)>>,
     /// How many files it may have open.
     pub open_files: Option<u64>,
-    /// Whether its allocator gives memory back that is no longer used.
-    pub returns_memory: Option<bool>,
+    /// The allocator in place of glibc's, by its library; Some(None): glibc's own.
+    pub allocator: Option<Option<&'static str>>,
 }
 
 impl Process {
@@ -30,7 +30,7 @@ impl Process {
             identity: Identity::of_process(&status),
             environment: read("environ").map(|text| environment(&text)),
             open_files: read("limits").and_then(|text| open_files(&text)),
-            returns_memory: read("maps").map(|text| returns_memory(&text)),
+            allocator: read("maps").map(|text| allocator(&text)),
         })
     }
 
@@ -47,11 +47,10 @@ fn environment(text: &str) -> Vec<(String, String)> {
     text.split('\0').filter_map(pair).filter(|(name, _)| !name.is_empty()).collect()
 }
 
-/// Whether the text of `/proc/PID/maps` names an allocator other than glibc's.
-fn returns_memory(maps: &str) -> bool {
-    let library = |line: &str| line.rsplit('/').next().map(str::to_owned).unwrap_or_default();
-    let is_one = |name: String| ["libjemalloc", "libtcmalloc", "libmimalloc"].iter().any(|a| name.starts_with(a));
-    maps.lines().filter(|line| line.contains('/')).map(library).any(is_one)
+/// The allocator other than glibc's that the text of `/proc/PID/maps` names.
+fn allocator(maps: &str) -> Option<&'static str> {
+    let is_one = |name: &str| ["libjemalloc", "libtcmalloc", "libmimalloc"].into_iter().find(|a| name.starts_with(a));
+    maps.lines().filter_map(|line| line.rsplit_once('/')).find_map(|(_, library)| is_one(library))
 }
 
 /// The soft limit in the text of `/proc/PID/limits`.
@@ -75,9 +74,9 @@ mod tests {
         assert_eq!(open_files(limits), Some(1024));
         assert_eq!(open_files("Max open files\n"), None);
         let maps = "7f00-7f01 r-xp 00000000 08:01 7 /usr/lib/x86_64-linux-gnu/libc.so.6\n";
-        assert!(!returns_memory(maps));
-        assert!(returns_memory(&maps.replace("libc.so.6", "libjemalloc.so.2")));
-        assert!(!returns_memory(&maps.replace("/libc.so.6", "/libjemalloc/libc.so.6")));
+        assert_eq!(allocator(maps), None);
+        assert_eq!(allocator(&maps.replace("libc.so.6", "libjemalloc.so.2")), Some("libjemalloc"));
+        assert_eq!(allocator(&maps.replace("/libc.so.6", "/libjemalloc/libc.so.6")), None);
         let variables = environment("A=1\0B=x=y\0stray\0=z\0");
         assert_eq!(variables, [("A".into(), "1".into()), ("B".into(), "x=y".into())]);
     }

@@ -166,14 +166,26 @@ fn environment(area: &mut Area, process: Option<&Process>) {
 
 /// A fork copies what the kernel knows of its memory: the larger Asterisk is, the dearer is each program it starts.
 fn memory(area: &mut Area, process: Option<&Process>) {
-    match process.and_then(|process| process.returns_memory) {
-        Some(true) => area.ok("memory", "its allocator gives back what is no longer used"),
-        Some(false) => area.advice(
+    let Some((process, allocator)) = process.and_then(|process| Some((process, process.allocator?))) else {
+        return area.unknown("memory", "its maps in /proc cannot be read", "Run this as root.");
+    };
+    let caches = |conf: &str| !conf.split(',').any(|option| option == "tcache:false");
+    match allocator {
+        None => area.advice(
             "memory",
             "its allocator keeps what a busy hour took, and each program that Asterisk starts is slower for it",
             format!("apt-get install libjemalloc2; then, {}", asterisk::unit_command()),
         ),
-        None => area.unknown("memory", "its maps in /proc cannot be read", "Run this as root."),
+        Some("libjemalloc")
+            if process.environment.is_some() && caches(process.variable("MALLOC_CONF").unwrap_or("")) =>
+        {
+            area.advice(
+                "memory",
+                "its threads keep what they have freed since a busy hour, and each program that Asterisk starts is slower for it",
+                format!("MALLOC_CONF lacks tcache:false. {}", asterisk::unit_command()),
+            );
+        }
+        Some(_) => area.ok("memory", "its allocator gives back what is no longer used"),
     }
 }
 

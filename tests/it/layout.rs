@@ -251,10 +251,13 @@ fn a_call_through_all_of_it() {
     assert_eq!(Calls { did: &site.did, ..Calls::default() }.place(&asterisk), [200]);
     assert_eq!(site.wait_for_records(1, "call_status"), ["ANSWERED"]);
 
-    let mut command = layout.login("admin.env", "DATABASE_URL").command();
-    command.env("AST_SPOOL_DIR", asterisk.dir().join("spool"));
-    command.args(["--json", "asterisk", "check", "--etc-dir"]).arg(asterisk.dir().join("etc"));
-    let found = findings(command.arg("--asterisk").arg(asterisk.program()));
+    let check = |asterisk: &Asterisk| {
+        let mut command = layout.login("admin.env", "DATABASE_URL").command();
+        command.env("AST_SPOOL_DIR", asterisk.dir().join("spool"));
+        command.args(["--json", "asterisk", "check", "--etc-dir"]).arg(asterisk.dir().join("etc"));
+        findings(command.arg("--asterisk").arg(asterisk.program()))
+    };
+    let found = check(&asterisk);
     for (area, check) in [
         ("server", "memory"),
         ("server", "environment"),
@@ -267,6 +270,16 @@ fn a_call_through_all_of_it() {
     }
     let maps = asterisk.maps();
     assert!(maps.contains("libjemalloc.so.2"), "{maps}");
+
+    // one that was started as an earlier release's drop-in says
+    environment.retain(|(name, _)| *name != "MALLOC_CONF");
+    environment.push(("MALLOC_CONF", "background_thread:true,dirty_decay_ms:1000"));
+    let earlier = Asterisk::start(
+        &realtime,
+        &Options { system_name: "earlier", environment: &environment, ..Options::default() },
+    );
+    let found = check(&earlier);
+    assert_eq!(state(&found, "server", "memory"), "info", "{found:#?}");
 }
 
 fn findings(command: &mut Command) -> Vec<Value> {
