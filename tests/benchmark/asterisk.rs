@@ -25,7 +25,7 @@ const MOSTLY: usize = 95;
 /// What systemd gives Asterisk in the recommended layout.
 const DROP_IN: &str = include_str!("../../asterisk/systemd/asterisk.service.d/capconduit.conf");
 /// No higher rate is tried.
-const CEILING: u32 = 400;
+const CEILING: u32 = 1000;
 
 /// One way to route calls, on an Asterisk of its own.
 struct Way {
