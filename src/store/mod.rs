@@ -1,7 +1,8 @@
 //! All SQL: one file per noun, each statement beside the row it returns. Absence is `Ok(None)`.
 //!
 //! Statements go out unnamed with their types ([`Query`]): that is one round trip, and works through
-//! PgBouncer in transaction mode, where named prepared statements and session state do not.
+//! PgBouncer in transaction mode, where named prepared statements and session state do not. (`wire` prepares
+//! what is asked again on one connection, where it has found out that nothing stands between.)
 
 use std::error::Error as _;
 
