@@ -4,6 +4,35 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What the columns of unique ids hold.
+const MAX_ID: usize = 50;
+/// What an id that had to be made from a unique id has of its end, which the channels of a server differ in.
+const TAIL: usize = 33;
+/// What it has of the hash of the whole, in hexadecimal digits; before them stands `~`.
+const HASH: usize = 16;
+
+/// A unique id, linked id or system name as it is kept: whole, or, where it does not fit, its end and a hash of
+/// all of it. Two that differ are never kept as the same.
+#[must_use]
+pub fn kept_id(id: &str) -> String {
+    if id.chars().count() <= MAX_ID {
+        return id.to_owned();
+    }
+    let hash: String = Sha256::digest(id.as_bytes()).iter().take(HASH / 2).map(|b| format!("{b:02x}")).collect();
+    format!("{}~{hash}", tail(id))
+}
+
+/// What a kept id has in common with its channel's unique id. Where two channels have the same, they are taken
+/// for one: it is asked whether a call may still be up. `cc_call_tail` in SQL.
+#[must_use]
+pub fn tail(id: &str) -> String {
+    let is_hash = |h: &str| h.len() == HASH && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let id = id.rsplit_once('~').filter(|(_, hash)| is_hash(hash)).map_or(id, |(id, _)| id);
+    let length = id.chars().count();
+    id.chars().skip(length.saturating_sub(TAIL)).collect()
+}
 
 /// What `cc_route` is asked. Texts are decoded and fit their columns.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +55,8 @@ pub struct RouteRequest {
     pub hangup_cause: Option<i32>,
     /// The last attempt that the channel has been told of, 0 before the first; None where that is not known.
     pub known_attempt: Option<i32>,
+    /// When the call came in, by Asterisk's clock: tells it from another one of the same unique id.
+    pub start: Option<DateTime<Utc>>,
 }
 
 /// What `cc_route` decided.
@@ -43,6 +74,8 @@ pub enum Decision {
         hangup_cause: i32,
         /// The campaign's links and why none could get the call; None where it did not come to them.
         passed_over: Option<String>,
+        /// The id that the call is kept under, where that is not its unique id: another call had it.
+        kept_as: Option<String>,
     },
 }
 
@@ -67,6 +100,8 @@ pub struct Attempt {
     pub max_call_seconds: i32,
     /// 1 for the call's first attempt.
     pub number: i32,
+    /// The id that the call is kept under, where that is not its unique id: another call had it.
+    pub kept_as: Option<String>,
 }
 
 /// The record of a call, as `call_logs` has it.
@@ -117,6 +152,9 @@ pub struct CallRecord {
     /// What came with a rejection: the campaign's links and why none could get the call.
     #[serde(default)]
     pub passed_over: Option<String>,
+    /// When the call came in, as `cc_route` was told; None where the channel does not know.
+    #[serde(default)]
+    pub call_start: Option<DateTime<Utc>>,
 }
 
 /// What the channel says at hangup.
@@ -232,7 +270,26 @@ pub fn cause_text(code: i32) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Ids are kept apart, fit their column, and lead back to their channel.
+        #[test]
+        fn ids_that_differ_are_kept_apart(a in "\\PC{0,60}", b in "\\PC{0,4}", name in "[a-z~-]{30,80}") {
+            let ids = [a.clone(), format!("{name}{a}"), format!("{name}{b}"), format!("{b}{name}"), format!("{name}{a}{b}")];
+            for id in &ids {
+                let kept = kept_id(id);
+                prop_assert!(kept.chars().count() <= MAX_ID);
+                prop_assert_eq!(&kept_id(&kept), &kept);
+                prop_assert_eq!(tail(&kept), tail(id));
+                for other in &ids {
+                    prop_assert_eq!(kept == kept_id(other), id == other);
+                }
+            }
+        }
+    }
 
     fn ended(cc_status: &str, cc_call_status: &str, dial_status: &str, answered: bool) -> String {
         call_status(&Ending {

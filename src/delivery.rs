@@ -106,16 +106,19 @@ impl Sink {
                     // Data that the database refuses stays refused; all else may be mended meanwhile.
                     let permanent = error.kind == Kind::Invalid;
                     // The client is free again in any case, and an answered call keeps its place in the
-                    // total until its record is written. If this fails too, replay or the lease does it.
-                    let count_pending = !permanent && record.call_status == "ANSWERED";
+                    // total until its record is written, also one that a person must mend first. If this fails
+                    // too, replay or the lease does it.
+                    let count_pending = record.call_status == "ANSWERED";
                     let _ = database(Work::Release { record: record.clone(), count_pending });
                     Err(Undelivered { error, permanent, posted })
                 }
             },
             Sink::Http(api) => {
                 let answer = if posted { Answer::AlreadyRecorded } else { api.post(record) };
-                // Only now: until the back end has counted the call, its claim or this mark does.
-                let count_pending = matches!(answer, Answer::Unavailable(_)) && record.call_status == "ANSWERED";
+                // Only now: until the back end has counted the call, its claim or this mark does. What it
+                // refuses may be mended and delivered, too.
+                let is_uncounted = matches!(answer, Answer::Unavailable(_) | Answer::Refused(_));
+                let count_pending = is_uncounted && record.call_status == "ANSWERED";
                 let released = database(Work::Release { record: record.clone(), count_pending });
                 match (answer, released) {
                     (Answer::Refused(error), Ok(_)) => Err(Undelivered { error, permanent: true, posted: false }),

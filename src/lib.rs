@@ -11,6 +11,7 @@ pub mod asterisk;
 pub mod call;
 pub mod check;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod confirm;
 pub mod contact;

@@ -65,7 +65,8 @@ impl Spool {
         &self.dir
     }
 
-    /// Keeps an entry; one of the same call is replaced. On return it survives a power cut.
+    /// Keeps an entry; one of the same call is replaced, one of another call with the same unique id is
+    /// not. On return it survives a power cut.
     ///
     /// # Errors
     /// The folder cannot be made or written, or the disk is full. Nothing half-written is left.
@@ -199,8 +200,14 @@ impl Spool {
     }
 
     fn write(&self, dir: &Path, entry: &Entry) -> Result<PathBuf> {
-        let name = file_name(&entry.record.asterisk_uniqueid);
-        let path = dir.join(format!("{name}.json"));
+        let mut name = file_name(&entry.record.asterisk_uniqueid);
+        let mut path = dir.join(format!("{name}.json"));
+        if let Some(Spooled { entry: Some(other), .. }) = self.read(&path).ok().flatten()
+            && is_another_call(&entry.record, &other.record)
+        {
+            name = format!("{name}~{}", entry.record.timestamp_start.timestamp_micros());
+            path = dir.join(format!("{name}.json"));
+        }
         let temporary = dir.join(format!("{name}.{}.new", std::process::id()));
         let act = || -> io::Result<()> {
             make_folder(dir)?;
@@ -245,6 +252,14 @@ pub fn parse_lines(text: &str, now: DateTime<Utc>) -> Result<Vec<Entry>> {
         })?);
     }
     Ok(entries)
+}
+
+/// Whether two records are of two calls, though they have one unique id. Told by what `cc_call_id` tells by.
+fn is_another_call(a: &CallRecord, b: &CallRecord) -> bool {
+    match (a.call_start, b.call_start) {
+        (Some(a), Some(b)) => a != b,
+        _ => a.incoming_did_number != b.incoming_did_number,
+    }
 }
 
 /// A file name that belongs to this call alone: what is not plain is written as %XX.
@@ -304,6 +319,7 @@ mod tests {
                 client_id: None,
                 campaign_client_setting_id: Some(7),
                 passed_over: Some("acme concurrency_cap 5/5, b total_cap 9/9 (2 in flight)".into()),
+                call_start: None,
             },
             posted: false,
             spooled_at: at,
@@ -332,6 +348,30 @@ mod tests {
         let failed = spool.failed().expect("readable");
         let kept = spool.read(&failed[0]).expect("readable").expect("there").entry.expect("an entry");
         assert_eq!(kept.reason, "no such setting");
+    }
+
+    #[test]
+    fn two_calls_of_one_unique_id_are_two_entries() {
+        let (_dir, spool) = spool();
+        let at = |seconds: i64, did: &str| {
+            let mut entry = entry("1.2");
+            entry.record.timestamp_start += chrono::TimeDelta::seconds(seconds);
+            entry.record.call_start = Some(entry.record.timestamp_start);
+            entry.record.incoming_did_number = did.into();
+            entry
+        };
+        let all = [at(0, "+18005550101"), at(1, "+18005550101"), at(2, "+18005550102")];
+        for entry in all.iter().chain(&all) {
+            spool.put(entry).expect("written");
+        }
+        let kept: Vec<Entry> = spool
+            .entries()
+            .expect("readable")
+            .iter()
+            .filter_map(|path| spool.read(path).expect("readable").expect("there").entry)
+            .collect();
+        assert_eq!(kept.len(), 3);
+        assert!(all.iter().all(|entry| kept.contains(entry)));
     }
 
     #[test]

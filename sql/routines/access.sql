@@ -148,7 +148,7 @@ BEGIN
             PERFORM cc_grant_functions('^cc_(route|log_call|release_call)$', role.name);
         ELSIF role.purpose = 'admin' THEN
             PERFORM cc_grant_functions(
-                '^cc_(route|log_call|release_call|explain|password_set|seller_user_id|is_seller)$', role.name);
+                '^cc_(route|log_call|release_call|settle_call|call_tail|explain|password_set|seller_user_id|is_seller)$', role.name);
             FOREACH thing IN ARRAY tables LOOP
                 EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO %s', thing, role.name);
                 PERFORM cc_grant_sequence(thing, role.name);

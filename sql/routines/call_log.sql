@@ -1,21 +1,25 @@
 -- cc_log_call: the call record, written once, the claim released and the call counted in the same transaction,
 -- however often the logger runs for one call.
 -- cc_release_call: what is left to do here where the record goes to the HTTP back end.
+-- cc_settle_call: the record of a call whose end nobody saw, as a person decides it.
 
 DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
     integer, text, text, text, text, integer);
 DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
     integer, text, text, text, text, integer, text);
+DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
+    integer, text, text, text, text, integer, text, timestamptz);
 
 -- Times are UTC; p_answered is the client's answer, null when no client answered; seconds are whole.
 -- p_setting_id: the link the call was with as the channel knows it; the ledger's last attempt goes
--- before it. p_passed_over: what cc_route said of the rejection. already_logged: the record was there before.
+-- before it. p_passed_over: what cc_route said of the rejection. p_call_start: when the call came in, as cc_route
+-- was told; null: not known. already_logged: the record was there before.
 CREATE FUNCTION cc_log_call(
     p_did text, p_caller_id_num text, p_caller_id_name text,
     p_start timestamptz, p_answered timestamptz, p_end timestamptz, p_duration integer, p_billsec integer,
     p_call_status text, p_cause_code integer, p_cause_text text,
     p_uniqueid text, p_linkedid text, p_dial_status text, p_setting_id integer,
-    p_passed_over text DEFAULT NULL,
+    p_passed_over text DEFAULT NULL, p_call_start timestamptz DEFAULT NULL,
     OUT call_log_id bigint, OUT already_logged boolean
 ) LANGUAGE plpgsql VOLATILE
 -- Longer than any claim takes. Where an administrator's open transaction holds the link for longer,
@@ -25,10 +29,13 @@ SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 AS $$
 DECLARE
-    link record;
+    link    record;
+    settled record;
+    call_id text;
 BEGIN
     PERFORM cc_require_read_committed();
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
+    call_id := cc_call_id(p_uniqueid, p_did, p_call_start);
 
     UPDATE call_attempts a
     SET released_at = coalesce(a.released_at, clock_timestamp()),
@@ -36,18 +43,31 @@ BEGIN
         dial_status = CASE WHEN a.released_at IS NULL THEN p_dial_status ELSE a.dial_status END,
         hangup_cause_code = CASE WHEN a.released_at IS NULL THEN p_cause_code ELSE a.hangup_cause_code END,
         count_pending = false
-    WHERE a.asterisk_uniqueid = p_uniqueid AND (a.released_at IS NULL OR a.count_pending);
+    WHERE a.asterisk_uniqueid = call_id AND (a.released_at IS NULL OR a.count_pending);
 
-    SELECT l.id INTO call_log_id FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid;
+    SELECT l.id INTO call_log_id FROM call_logs l WHERE l.asterisk_uniqueid = call_id;
     already_logged := FOUND;
     IF already_logged THEN
-        RETURN;
+        -- What a person decided gives way to the record itself. Out of both sides of the count it goes: the
+        -- removal moves the base, the correction moves it back.
+        UPDATE call_attempts a SET release_reason = 'hangup', dial_status = p_dial_status, hangup_cause_code = p_cause_code
+        WHERE a.asterisk_uniqueid = call_id AND a.release_reason = 'settled';
+        already_logged := NOT FOUND;
+        IF already_logged THEN
+            RETURN;
+        END IF;
+        DELETE FROM call_logs l WHERE l.id = call_log_id
+        RETURNING l.call_status, l.campaign_client_setting_id INTO settled;
+        IF settled.call_status = 'ANSWERED' THEN
+            UPDATE campaign_client_settings s SET current_total_calls = s.current_total_calls - 1
+            WHERE s.id = settled.campaign_client_setting_id AND s.current_total_calls > 0;
+        END IF;
     END IF;
 
     -- The ledger knows what the call was routed by, whatever has been changed since. A rejected call
     -- was with no client, whatever it tried before; the attempts say what it tried.
     SELECT a.user_id, a.did_id, a.campaign_id, a.client_id, a.campaign_client_setting_id AS setting_id
-    INTO link FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
+    INTO link FROM call_attempts a WHERE a.asterisk_uniqueid = call_id
     ORDER BY a.attempt_number DESC LIMIT 1;
     IF NOT FOUND THEN
         SELECT r.user_id, r.did_id, r.campaign_id, s.client_id, s.id AS setting_id
@@ -81,7 +101,7 @@ BEGIN
         link.user_id, link.campaign_id, link.did_id, link.client_id, link.setting_id,
         p_did, p_caller_id_num, p_caller_id_name, p_start, p_answered, p_end,
         p_duration, p_billsec, p_call_status, p_cause_code, p_cause_text,
-        p_uniqueid, p_linkedid, p_passed_over)
+        call_id, p_linkedid, p_passed_over)
     RETURNING id INTO call_log_id;
 
     IF p_call_status = 'ANSWERED' THEN
@@ -91,29 +111,75 @@ BEGIN
 END $$;
 
 DROP FUNCTION IF EXISTS cc_release_call(text, text, integer, boolean);
+DROP FUNCTION IF EXISTS cc_release_call(text, text, integer, boolean, text, timestamptz);
 
 -- Releases a call's claim and lets nothing more be claimed for it. p_count_pending: it was answered,
--- and the back end has not counted it yet. Returns how many claims were open.
-CREATE FUNCTION cc_release_call(p_uniqueid text, p_dial_status text, p_cause_code integer, p_count_pending boolean)
+-- and is not counted yet, as far as is known. p_did, p_call_start: as cc_route was told them. Returns how many
+-- claims were open.
+CREATE FUNCTION cc_release_call(
+    p_uniqueid text, p_dial_status text, p_cause_code integer, p_count_pending boolean,
+    p_did text DEFAULT NULL, p_call_start timestamptz DEFAULT NULL)
 RETURNS integer LANGUAGE plpgsql VOLATILE
 SET lock_timeout = '2s'
 AS $$
 DECLARE
     released integer;
+    call_id  text;
 BEGIN
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
-    INSERT INTO call_endings (asterisk_uniqueid) VALUES (p_uniqueid) ON CONFLICT DO NOTHING;
+    call_id := cc_call_id(p_uniqueid, p_did, p_call_start);
+    INSERT INTO call_endings (asterisk_uniqueid, call_started_at) VALUES (call_id, p_call_start) ON CONFLICT DO NOTHING;
     UPDATE call_attempts a
     SET released_at = clock_timestamp(), release_reason = 'hangup',
         dial_status = p_dial_status, hangup_cause_code = p_cause_code
-    WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+    WHERE a.asterisk_uniqueid = call_id AND a.released_at IS NULL;
     GET DIAGNOSTICS released = ROW_COUNT;
     -- the last attempt is the one that was answered
     UPDATE call_attempts a SET count_pending = p_count_pending
-    WHERE a.id = (SELECT max(l.id) FROM call_attempts l WHERE l.asterisk_uniqueid = p_uniqueid)
+    WHERE a.id = (SELECT max(l.id) FROM call_attempts l WHERE l.asterisk_uniqueid = call_id)
       AND a.count_pending <> p_count_pending;
     RETURN released;
 END $$;
 
+DROP FUNCTION IF EXISTS cc_settle_call(text, boolean, integer, text);
+
+-- Writes the record of a call that has attempts and no record, and whose last attempt holds no place among calls
+-- at once any more: nobody has seen its end, or what was seen did not get here. p_billsec: null where nobody
+-- knows. p_by: the person. If the record itself comes after all, it takes this one's place.
+CREATE FUNCTION cc_settle_call(
+    p_call_id text, p_answered boolean, p_billsec integer, p_by text,
+    OUT outcome text, OUT call_log_id bigint
+) LANGUAGE plpgsql VOLATILE
+SET lock_timeout = '2s'
+AS $$
+DECLARE
+    attempt record;
+    ended   timestamptz;
+BEGIN
+    PERFORM pg_advisory_xact_lock(cc_call_lock(p_call_id));
+    SELECT a.* INTO attempt FROM call_attempts a
+    WHERE a.asterisk_uniqueid = p_call_id ORDER BY a.attempt_number DESC LIMIT 1;
+    outcome := CASE
+        WHEN NOT FOUND THEN 'unknown'
+        WHEN EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = p_call_id) THEN 'recorded'
+        WHEN attempt.released_at IS NULL AND attempt.lease_expires_at > clock_timestamp() THEN 'live'
+        WHEN attempt.release_reason = 'failover' THEN 'live'
+        ELSE 'settled' END;
+    IF outcome <> 'settled' THEN
+        RETURN;
+    END IF;
+    ended := attempt.released_at;
+    SELECT l.call_log_id INTO call_log_id FROM cc_log_call(
+        attempt.incoming_did_number, attempt.caller_id_num, attempt.caller_id_name,
+        coalesce(attempt.call_started_at, attempt.claimed_at),
+        CASE WHEN p_answered THEN ended - make_interval(secs => p_billsec) END, ended,
+        extract(epoch FROM ended - coalesce(attempt.call_started_at, attempt.claimed_at))::integer,
+        CASE WHEN p_answered THEN p_billsec ELSE 0 END,
+        CASE WHEN p_answered THEN 'ANSWERED' ELSE 'FAILED' END, NULL, left('settled by ' || p_by, 50),
+        p_call_id, attempt.asterisk_linkedid, attempt.dial_status, attempt.campaign_client_setting_id) l;
+    UPDATE call_attempts a SET release_reason = 'settled' WHERE a.id = attempt.id;
+END $$;
+
 SELECT cc_as_owner('cc_log_call');
 SELECT cc_as_owner('cc_release_call');
+SELECT cc_as_owner('cc_settle_call');

@@ -8,6 +8,7 @@
 --   cc_turns       whose turn it is among the links of a tier
 --   cc_rejection   what a rejection means: call status and Q.850 cause
 --   cc_passed_over the links that could not get the call, and why, as text
+--   cc_call_id     the id that a call is kept under: Asterisk's unique id, unless another call had it
 --
 -- Locks, always taken in this order: the call (bigint advisory lock), then the campaign (two-int
 -- advisory lock). Both end with the transaction, so they hold through PgBouncer in transaction mode,
@@ -15,6 +16,7 @@
 
 DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer);
 DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer, integer);
+DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer, integer, timestamptz);
 DROP FUNCTION IF EXISTS cc_explain(text);
 DROP FUNCTION IF EXISTS cc_rejection(text, cc_candidate[], text);
 DROP FUNCTION IF EXISTS cc_passed_over(cc_candidate[]);
@@ -23,12 +25,42 @@ DROP FUNCTION IF EXISTS cc_links(integer, text, integer[], timestamptz);
 DROP FUNCTION IF EXISTS cc_turns(cc_candidate[], integer, text, integer);
 DROP FUNCTION IF EXISTS cc_resolve_did(text);
 DROP TYPE IF EXISTS cc_candidate;
+DROP FUNCTION IF EXISTS cc_call_lock(text);
+
+-- What an id has in common with the unique id of its channel, however it was made from that: an id that does
+-- not fit, or that another call had, ends in `~` and 16 hexadecimal digits (src/call.rs makes the former,
+-- cc_call_id the latter).
+CREATE OR REPLACE FUNCTION cc_call_tail(p_call_id text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT right(regexp_replace(p_call_id, '~[0-9a-f]{16}$', ''), 33) $$;
 
 -- The key of a call's lock. cc_route and cc_log_call of one call never overlap: a claim that was
 -- still under way when the caller hung up is either seen by the logger or refused as call_ended.
-CREATE OR REPLACE FUNCTION cc_call_lock(p_uniqueid text) RETURNS bigint
+CREATE OR REPLACE FUNCTION cc_call_lock(p_call_id text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-AS $$ SELECT hashtextextended(p_uniqueid, 0) $$;
+AS $$ SELECT hashtextextended(cc_call_tail(p_call_id), 0) $$;
+
+-- The id that a call is kept under. Unique ids come twice: from a server that was restored from a snapshot, or
+-- from two with the same systemname. A call is told from another one by when it came in and what number it
+-- called; the one that comes second gets an id of its own. p_start null: not known, the ids decide alone.
+-- Asked under the call's lock.
+CREATE OR REPLACE FUNCTION cc_call_id(p_uniqueid text, p_did text, p_start timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF p_start IS NOT NULL AND (
+        -- where a start is not known, the number decides
+        SELECT bool_and(coalesce(known.start <> p_start, known.did <> p_did, false))
+        FROM (SELECT l.timestamp_start, l.incoming_did_number FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid
+              UNION ALL
+              SELECT a.call_started_at, a.incoming_did_number FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
+              UNION ALL
+              SELECT e.call_started_at, NULL FROM call_endings e WHERE e.asterisk_uniqueid = p_uniqueid
+             ) known (start, did)) THEN
+        RETURN cc_call_tail(p_uniqueid) || '~'
+            || left(md5(concat_ws(' ', p_uniqueid, p_did, extract(epoch FROM p_start))), 16);
+    END IF;
+    RETURN p_uniqueid;
+END $$;
 
 -- What claims and logs looks at what others have committed after it got a lock. Under a stricter
 -- isolation level it would not see that, and caps would break.
@@ -80,7 +112,7 @@ CREATE TYPE cc_candidate AS (
     reason              text,     -- null when eligible
     weight              integer,
     live_calls          integer,  -- attempts in flight
-    uncounted_calls     integer,  -- answered and over, but not yet in current_total_calls
+    uncounted_calls     integer,  -- over, but not or not yet known to be in current_total_calls
     max_concurrency     integer,
     current_total_calls integer,
     total_calls_allowed integer,  -- null: unlimited
@@ -129,7 +161,8 @@ BEGIN
         -- by client, not by link: a link that is removed and added again starts with its calls in flight
         CROSS JOIN LATERAL (
             SELECT (count(*) FILTER (WHERE a.released_at IS NULL AND a.lease_expires_at > p_at))::integer AS calls,
-                   (count(*) FILTER (WHERE a.count_pending))::integer AS uncounted
+                   -- a lease gives back a place among calls at once; one in the total only the call's outcome does
+                   (count(*) FILTER (WHERE a.count_pending OR a.lease_expires_at <= p_at))::integer AS uncounted
             FROM call_attempts a
             WHERE a.campaign_id = p_campaign_id AND a.client_id = s.client_id
               AND (a.released_at IS NULL OR a.count_pending)) l
@@ -284,14 +317,17 @@ END $$;
 --   while that attempt is open    gets it again, even in the middle of its call, and closes nothing;
 --   after the channel's next one  knows too little: it gets nothing and changes nothing;
 --   after the logger              is refused as call_ended.
+--
+-- p_start: when the call came in, by its Asterisk's clock. call_id: what the call is kept under, which is
+-- p_uniqueid unless another call had that.
 CREATE FUNCTION cc_route(
     p_did text, p_uniqueid text, p_linkedid text, p_system_name text,
     p_caller_id_num text, p_caller_id_name text, p_dial_status text, p_hangup_cause integer,
-    p_known_attempt integer DEFAULT NULL,
+    p_known_attempt integer DEFAULT NULL, p_start timestamptz DEFAULT NULL,
     OUT status text, OUT reason text, OUT call_status text, OUT hangup_cause integer,
     OUT setting_id integer, OUT client_identifier text, OUT campaign_id integer, OUT user_id integer,
     OUT did_id integer, OUT client_id integer, OUT dial_timeout integer, OUT max_call_seconds integer,
-    OUT attempt_number integer, OUT passed_over text
+    OUT attempt_number integer, OUT passed_over text, OUT call_id text
 ) LANGUAGE plpgsql VOLATILE
 -- A claim that cannot be decided in this time fails; the caller must not wait in silence.
 SET lock_timeout = '2s'
@@ -314,6 +350,7 @@ DECLARE
     claimed    timestamptz;
     target     record;
     last       record;
+    ended      boolean;
     tried      integer[];
     candidates cc_candidate[];
     candidate  cc_candidate;
@@ -330,19 +367,26 @@ BEGIN
     PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
     status := 'reject';
 
+    call_id := p_uniqueid;
+    LOOP
+        SELECT a.campaign_id, a.attempt_number INTO last
+        FROM call_attempts a
+        WHERE a.asterisk_uniqueid = call_id
+        ORDER BY a.attempt_number DESC LIMIT 1;
+        ended := EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = call_id)
+            OR EXISTS (SELECT FROM call_endings e WHERE e.asterisk_uniqueid = call_id);
+        EXIT WHEN call_id <> p_uniqueid OR NOT ended AND last.attempt_number IS NULL;
+        call_id := cc_call_id(p_uniqueid, p_did, p_start);
+        EXIT WHEN call_id = p_uniqueid;
+    END LOOP;
+
     -- The logger has been here: the caller hung up while this attempt was under way.
-    IF EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid)
-        OR EXISTS (SELECT FROM call_endings e WHERE e.asterisk_uniqueid = p_uniqueid) THEN
+    IF ended THEN
         reason := 'call_ended';
         call_status := 'ABANDONED';
         hangup_cause := 16;
         RETURN;
     END IF;
-
-    SELECT a.campaign_id, a.attempt_number INTO last
-    FROM call_attempts a
-    WHERE a.asterisk_uniqueid = p_uniqueid
-    ORDER BY a.attempt_number DESC LIMIT 1;
     attempt_number := coalesce(last.attempt_number, 0);
 
     IF attempt_number > p_known_attempt THEN
@@ -354,7 +398,7 @@ BEGIN
         SET lease_expires_at = greatest(a.lease_expires_at, clock_timestamp() + grace
                 + make_interval(secs => least(g.dial_timeout_seconds, 86400) + g.max_call_seconds))
         FROM clients c, campaigns g
-        WHERE a.asterisk_uniqueid = p_uniqueid AND a.attempt_number = cc_route.attempt_number
+        WHERE a.asterisk_uniqueid = cc_route.call_id AND a.attempt_number = cc_route.attempt_number
           AND a.released_at IS NULL AND a.lease_expires_at > clock_timestamp()
           AND c.id = a.client_id AND g.id = a.campaign_id
         RETURNING 'proceed', a.campaign_client_setting_id, c.client_identifier, a.user_id, a.did_id, a.client_id,
@@ -371,12 +415,13 @@ BEGIN
     END IF;
 
     IF attempt_number > 0 THEN
+        -- this is its outcome, also where its place among calls at once has gone before
         UPDATE call_attempts a
-        SET released_at = clock_timestamp(), release_reason = 'failover',
-            dial_status = p_dial_status, hangup_cause_code = p_hangup_cause
-        WHERE a.asterisk_uniqueid = p_uniqueid AND a.released_at IS NULL;
+        SET released_at = coalesce(a.released_at, clock_timestamp()), release_reason = 'failover',
+            dial_status = p_dial_status, hangup_cause_code = p_hangup_cause, count_pending = false
+        WHERE a.asterisk_uniqueid = cc_route.call_id AND (a.released_at IS NULL OR a.count_pending);
         tried := ARRAY(SELECT a.campaign_client_setting_id FROM call_attempts a
-                       WHERE a.asterisk_uniqueid = p_uniqueid ORDER BY a.attempt_number);
+                       WHERE a.asterisk_uniqueid = cc_route.call_id ORDER BY a.attempt_number);
     END IF;
     attempt_number := attempt_number + 1;
 
@@ -471,14 +516,14 @@ BEGIN
         asterisk_uniqueid, asterisk_linkedid, system_name, attempt_number,
         user_id, campaign_id, did_id, client_id, campaign_client_setting_id,
         incoming_did_number, caller_id_num, caller_id_name, claimed_at, lease_expires_at,
-        routing_strategy, forwarding_priority, passed_over)
+        routing_strategy, forwarding_priority, passed_over, call_started_at)
     VALUES (
-        p_uniqueid, p_linkedid, p_system_name, cc_route.attempt_number,
+        cc_route.call_id, p_linkedid, p_system_name, cc_route.attempt_number,
         cc_route.user_id, cc_route.campaign_id, cc_route.did_id, chosen.client_id, chosen.setting_id,
         p_did, p_caller_id_num, p_caller_id_name, claimed,
         claimed + make_interval(secs => dial_timeout + target.max_call_seconds) + grace,
         target.routing_strategy, CASE target.routing_strategy WHEN 'priority' THEN chosen.tier END,
-        cc_route.passed_over);
+        cc_route.passed_over, p_start);
 
     status := 'proceed';
     setting_id := chosen.setting_id;
@@ -537,6 +582,7 @@ BEGIN
                 'forwarding_priority', s.forwarding_priority,
                 'weight', c.weight,
                 'live_calls', c.live_calls,
+                'uncounted_calls', c.uncounted_calls,
                 'max_concurrency', c.max_concurrency,
                 'current_total_calls', c.current_total_calls,
                 'total_calls_allowed', c.total_calls_allowed) ORDER BY c.try_order, c.tier, c.setting_id)

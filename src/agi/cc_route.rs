@@ -9,18 +9,22 @@ use std::process::ExitCode;
 
 use super::channel::Channel;
 use super::session::{AgiError, Session};
-use crate::call::{Attempt, Decision, RouteRequest};
+use chrono::DateTime;
+
+use crate::call::{self, Attempt, Decision, RouteRequest};
+use crate::clock::Reading;
 use crate::config::Config;
 use crate::{Error, Result, store, text};
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 6] = [
+const WANTED: [(&str, &str); 7] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("system_name", "SYSTEMNAME"),
     ("did", "CC_DID"),
     ("dial_status", "DIALSTATUS"),
     ("hangup_cause", "HANGUPCAUSE"),
     ("attempt", "CC_ATTEMPT"),
+    ("start", "CC_START"),
 ];
 
 /// How it names itself to the database and in logs.
@@ -56,13 +60,27 @@ pub(super) fn attend<R: BufRead, W: Write>(
     decide: impl FnOnce(&Config, RouteRequest) -> Result<Decision>,
 ) -> Result<Result<()>, AgiError> {
     let request = ask(session)?;
+    let uniqueid = request.uniqueid.clone();
     let decision = config.map_err(Error::clone).and_then(|config| {
         let request = checked(request, config)?;
         decide(config, request)
     });
+    if let Ok(Decision::Proceed(Attempt { kept_as: Some(id), .. }) | Decision::Reject { kept_as: Some(id), .. }) =
+        &decision
+    {
+        // the logger must find the call by it
+        session.set_text("CC_CALL_ID", id)?;
+        session.log(
+            "WARNING",
+            &format!(
+                "{PROGRAM}: another call had the unique id {uniqueid}: this one is recorded as {id}. Was this server restored \
+                 from a snapshot, or has another one its systemname?"
+            ),
+        )?;
+    }
     match decision.and_then(check) {
         Ok(Decision::Proceed(attempt)) => proceed(session, &attempt)?,
-        Ok(Decision::Reject { reason, call_status, hangup_cause, passed_over }) => {
+        Ok(Decision::Reject { reason, call_status, hangup_cause, passed_over, .. }) => {
             // first, since the dialplan may act on the others at once
             if let Some(passed_over) = passed_over {
                 session.set_text("CC_PASSED_OVER", &passed_over)?;
@@ -99,9 +117,9 @@ fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<RouteRequest
     let dial_status = channel.text("dial_status", 20);
     Ok(RouteRequest {
         did: Some(channel.get("did")).filter(|did| !did.is_empty()).unwrap_or(&dnid).to_owned(),
-        uniqueid,
-        linkedid: channel.text("linkedid", 50),
-        system_name: channel.text("system_name", 50),
+        uniqueid: call::kept_id(&uniqueid),
+        linkedid: channel.id("linkedid"),
+        system_name: channel.id("system_name"),
         caller_id_num: session.caller_id("agi_callerid", 50),
         caller_id_name: session.caller_id("agi_calleridname", 100),
         // before the first Dial, HANGUPCAUSE is 0
@@ -109,13 +127,14 @@ fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<RouteRequest
         // a dialplan of another kind may have dialled before
         known_attempt: channel.number("attempt").or(dial_status.is_none().then_some(0)),
         dial_status,
+        start: DateTime::parse_from_rfc3339(channel.get("start")).ok().map(|time| time.to_utc()),
     })
 }
 
 /// The request as the database takes it, its number in E.164.
 fn checked(request: RouteRequest, config: &Config) -> Result<RouteRequest> {
-    if request.uniqueid.is_empty() || request.uniqueid.chars().count() > 50 {
-        return Err(Error::invalid("agi_uniqueid is missing or longer than the 50 characters that are recorded"));
+    if request.uniqueid.is_empty() {
+        return Err(Error::invalid("agi_uniqueid is missing"));
     }
     let rules = config.number_rules()?;
     let did =
@@ -149,6 +168,8 @@ fn proceed<R: BufRead, W: Write>(session: &mut Session<R, W>, attempt: &Attempt)
         ("CLIENT_ID", &attempt.client_id.to_string()),
         ("DIAL_TIMEOUT", &attempt.dial_timeout_seconds.to_string()),
         ("MAX_CALL_SECONDS", &attempt.max_call_seconds.to_string()),
+        // the logger sees by it whether the clock has been set since
+        ("CC_CLOCK", &Reading::now().to_string()),
         ("CC_ATTEMPT", &attempt.number.to_string()),
     ])
 }
@@ -175,6 +196,7 @@ mod tests {
             dial_timeout_seconds: 20,
             max_call_seconds: 3600,
             number: 1,
+            kept_as: None,
         })
     }
 
@@ -199,7 +221,7 @@ mod tests {
         let (sent, ok, asked) = session(Ok(attempt("acme")));
         assert!(ok);
         assert_eq!(sent.lines().count(), 1, "{sent}");
-        assert!(sent.contains("\"proceed,,,1,acme,2,3,4,5,20,3600,1\""), "{sent}");
+        assert!(sent.contains("\"proceed,,,1,acme,2,3,4,5,20,3600,") && sent.ends_with(",1\"\n"), "{sent}");
         assert_eq!(asked.did, "+18005550101");
         assert_eq!(asked.caller_id_name.as_deref(), Some("\"O'Brien\",):1:2"));
         assert_eq!((asked.dial_status, asked.hangup_cause, asked.known_attempt), (None, None, Some(0)));
@@ -213,6 +235,7 @@ mod tests {
                 call_status: "REJECTED_CC".into(),
                 hangup_cause: 34,
                 passed_over: passed_over.map(str::to_owned),
+                kept_as: None,
             })
         };
         let set = "SET VARIABLE \"ARRAY(CC_STATUS,CC_REASON,CC_CALL_STATUS,CC_HANGUP_CAUSE)\" \

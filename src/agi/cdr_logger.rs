@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::channel::Channel;
 use super::session::{self, AgiError, Session};
 use crate::call::{self, CallRecord, Ending};
+use crate::clock::Reading;
 use crate::config::{self, Config};
 use crate::delivery::{Sink, Undelivered, Work};
 use crate::number::NumberRules;
@@ -24,7 +25,7 @@ use crate::{Error, Result, store, syslog, text};
 const PROGRAM: &str = "cdr_logger.agi";
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 17] = [
+const WANTED: [(&str, &str); 20] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("did", "CC_DID"),
     ("start", "CC_START"),
@@ -42,6 +43,9 @@ const WANTED: [(&str, &str); 17] = [
     ("uniqueid", "UNIQUEID"),
     ("answered_ms", "CC_ANSWERED_MS"),
     ("passed_over", "CC_PASSED_OVER"),
+    ("call_id", "CC_CALL_ID"),
+    ("clock", "CC_CLOCK"),
+    ("dial_timeout", "DIAL_TIMEOUT"),
 ];
 
 /// Runs the program on this process's streams.
@@ -172,33 +176,74 @@ fn read<R: BufRead, W: Write>(
     let channel = Channel::ask(session, &WANTED)?;
     let caller = (session.caller_id("agi_callerid", 50), session.caller_id("agi_calleridname", 100));
     let rules = config.ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
-    Ok(record(uniqueid, caller, &channel, &rules, Utc::now()))
+    Ok(record(uniqueid, caller, &channel, &rules, &Reading::now()))
 }
 
-/// The record of the call that this channel was. `now` stands in for times the dialplan did not set.
+/// When a call came in, was answered by the client, and ended.
+struct Times {
+    start: DateTime<Utc>,
+    answered: Option<DateTime<Utc>>,
+    end: DateTime<Utc>,
+}
+
+impl Times {
+    /// What the channel says, put right where Asterisk's clock was set during the call: all times are then those of the
+    /// clock as it was when the client was claimed. `now` stands in for what the dialplan did not set.
+    fn of(channel: &Channel, now: &Reading) -> Times {
+        let time = |name| DateTime::parse_from_rfc3339(channel.get(name)).ok().map(|t| t.with_timezone(&Utc));
+        let noted_end = time("end").unwrap_or(now.time());
+        let answered = time("answered").or_else(|| {
+            // below zero where the clock was set back; 0 is no answer
+            let answered = channel.number("answered_ms").filter(|&milliseconds| milliseconds != 0)?;
+            Some(noted_end - TimeDelta::milliseconds(answered.into()))
+        });
+        let claim = Reading::parse(channel.get("clock"));
+        let step = claim.map(|claim| now.step_since(&claim)).unwrap_or_default();
+        let end = noted_end - step;
+        let start = time("start").unwrap_or(end).min(end);
+        Times { start, answered: answered.map(|noted| Times::answer(channel, noted, step, claim, start, end)), end }
+    }
+
+    /// The client's answer. Where the clock was set, that was before the answer or after it: it rang for as
+    /// long as it may ring, and what cannot be told apart by that was after it, in the longer part of a call.
+    fn answer(
+        channel: &Channel,
+        noted: DateTime<Utc>,
+        step: TimeDelta,
+        claim: Option<Reading>,
+        start: DateTime<Utc>,
+        end: DateTime<Utc>,
+    ) -> DateTime<Utc> {
+        // what a claim, dialling and the client's answer take besides
+        let margin = TimeDelta::seconds(10);
+        let claimed = claim.map_or(start, |claim| claim.time());
+        let may_ring =
+            channel.number("dial_timeout").map_or(end, |seconds| claimed + TimeDelta::seconds(seconds.into()) + margin);
+        let is_possible = |at: &DateTime<Utc>| *at >= claimed - TimeDelta::seconds(1) && *at <= may_ring.min(end);
+        [noted, noted - step].into_iter().find(is_possible).unwrap_or(noted).clamp(start, end)
+    }
+}
+
+/// The record of the call that this channel was.
 fn record(
     uniqueid: String,
     caller: (Option<String>, Option<String>),
     channel: &Channel,
     rules: &NumberRules,
-    now: DateTime<Utc>,
+    now: &Reading,
 ) -> CallRecord {
-    let time = |name| DateTime::parse_from_rfc3339(channel.get(name)).ok().map(|t| t.with_timezone(&Utc));
-    let end = time("end").unwrap_or(now);
-    let start = time("start").unwrap_or(end).min(end);
+    let Times { start, answered, end } = Times::of(channel, now);
     let ending = Ending {
         cc_status: channel.get("cc_status").to_owned(),
         cc_call_status: channel.get("cc_call_status").to_owned(),
         dial_status: channel.get("dial_status").to_owned(),
-        answered: time("answered").or_else(|| {
-            let answered = channel.number("answered_ms").filter(|&milliseconds| milliseconds > 0)?;
-            Some((end - TimeDelta::milliseconds(answered.into())).max(start))
-        }),
+        answered,
     };
     let raw = channel.get("did");
     let did = rules.normalize(raw).map_or_else(|| text::truncate(raw, 50).to_owned(), |n| n.to_string());
     let cause = channel.number("hangup_cause").filter(|&code| code > 0);
     let uniqueid = if uniqueid.is_empty() { channel.get("uniqueid").to_owned() } else { uniqueid };
+    let call_id = channel.id("call_id").unwrap_or_else(|| call::kept_id(&uniqueid));
     CallRecord {
         incoming_did_number: if did.is_empty() { "unknown".to_owned() } else { did },
         caller_id_num: caller.0,
@@ -211,8 +256,8 @@ fn record(
         call_status: call::call_status(&ending),
         hangup_cause_code: cause,
         hangup_cause_text: cause.and_then(call::cause_text).map(str::to_owned),
-        asterisk_uniqueid: text::truncate(&uniqueid, 50).to_owned(),
-        asterisk_linkedid: channel.text("linkedid", 50),
+        asterisk_uniqueid: call_id,
+        asterisk_linkedid: channel.id("linkedid"),
         dial_status: channel.text("dial_status", 20),
         user_id: channel.number("user_id"),
         campaign_id: channel.number("campaign_id"),
@@ -221,6 +266,7 @@ fn record(
         campaign_client_setting_id: channel.number("setting_id"),
         // of this call's last decision only, should a dialplan of another kind have asked again
         passed_over: channel.text("passed_over", 1000).filter(|_| ending.cc_status == "reject"),
+        call_start: DateTime::parse_from_rfc3339(channel.get("start")).ok().map(|time| time.to_utc()),
     }
 }
 

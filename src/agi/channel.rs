@@ -3,6 +3,7 @@
 use std::io::{BufRead, Write};
 
 use super::session::{AgiError, Session};
+use crate::call::kept_id;
 use crate::text;
 
 /// What a channel said: name and text of each expression asked for.
@@ -36,6 +37,12 @@ impl Channel {
     #[must_use]
     pub fn text(&self, name: &str, max: usize) -> Option<String> {
         Some(text::truncate(self.get(name), max)).filter(|t| !t.is_empty()).map(str::to_owned)
+    }
+
+    /// An id as it is kept; None where it is empty.
+    #[must_use]
+    pub fn id(&self, name: &str) -> Option<String> {
+        Some(kept_id(self.get(name))).filter(|id| !id.is_empty())
     }
 
     /// A whole number; None where it is none.

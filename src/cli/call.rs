@@ -6,6 +6,7 @@ mod import;
 mod lost;
 mod reap;
 mod replay;
+mod settle;
 
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
@@ -30,6 +31,7 @@ Examples:
   capconduit call explain 1721555999.42
   capconduit call active
   capconduit call lost --from -7d
+  capconduit call settle 1721555999.42 --answered --billsec 95
   capconduit call export --user alice --from 2026-07-01 july.csv
   capconduit call import history.csv
 
@@ -58,6 +60,8 @@ pub(super) enum Verb {
     Replay(replay::Replay),
     /// Close the attempts that a dead Asterisk left behind
     Reap(reap::Reap),
+    /// Say what became of lost calls: answered, and to be counted, or not
+    Settle(Box<settle::Settle>),
 }
 
 impl Verb {
@@ -72,6 +76,7 @@ impl Verb {
             Verb::Import(verb) => verb.run(env),
             Verb::Replay(verb) => verb.run(env),
             Verb::Reap(verb) => verb.run(env),
+            Verb::Settle(verb) => verb.run(env),
         }
     }
 }

@@ -144,6 +144,7 @@ const SHAPES: &[Shape] = &[
     object("call import", &[Row(IMPORTED_CALLS)]),
     object("call replay", &[Row(REPLAYED)]),
     array("call reap", &[Row(CLOSED)]),
+    array("call settle", &[Row(SETTLED)]),
     text(
         "config export",
         "the document, which is JSON; a field that it leaves out is unset: see capconduit config --help",
@@ -273,6 +274,16 @@ const CLOSED: &[Field] = fields! {
     release_reason: String = "expired, asterisk_restarted or channel_gone.",
 };
 
+const SETTLED: &[Field] = fields! {
+    asterisk_uniqueid: String = "Names the call.",
+    claimed_at: DateTime<Utc> = "When its last client was claimed.",
+    campaign_name: Option<String> = "The campaign; null where removed since.",
+    client_identifier: Option<String> = "The client; null where removed since.",
+    call_status: String = "ANSWERED or FAILED.",
+    billsec_seconds: Option<i32> = "Seconds with the client; null: nobody knows.",
+    id: Option<i64> = "The record; null with --dry-run.",
+};
+
 const DECISION: &[Field] = fields! {
     did: String = "The number called, as E.164.",
     status: String = "proceed or reject.",
@@ -301,6 +312,7 @@ const CANDIDATES: Part = List(
             forwarding_priority: i32 = "Strategy priority: lower first.",
             weight: i32 = "The share among equals.",
             live_calls: i32 = "Attempts in flight.",
+            uncounted_calls: i32 = "Calls that are over, and that may still be counted: each holds a place in the total.",
             max_concurrency: i32 = "Calls at once.",
             current_total_calls: i32 = "Answered calls so far.",
             total_calls_allowed: Option<i32> = "Answered calls in all; null: unlimited.",
@@ -425,7 +437,7 @@ const STATUS: &[Part] = &[
         "Attempts that nobody has released; null where the database is away, as what follows.",
         &[Row(fields! {
             live: i64 = "Calls in progress.",
-            expired: i64 = "Past their lease: they count against no cap, and wait for call reap.",
+            expired: i64 = "Past their lease: they hold no place among calls at once, and wait for call reap.",
         })],
     ),
     List("links", "The links with what counts against their caps.", &[Row(Link::FIELDS), Row(CONTACT_STATE)]),

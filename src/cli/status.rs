@@ -387,7 +387,10 @@ impl Status {
             }
         }
         if let Some(Attempts { expired: expired @ 1.., .. }) = snapshot.attempts {
-            find("attempts", format!("{expired} open past the lease: capconduit call reap"));
+            find(
+                "attempts",
+                format!("{expired} open past the lease: capconduit call reap, on the server that had the call"),
+            );
         }
         if snapshot.lost > 0 {
             find(

@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use super::Query;
-use crate::{Result, args, row};
+use super::call::REAPED;
+use crate::{Error, Result, args, row};
+
+/// What is added to the lease of a call that its Asterisk has up: until well after the next look.
+const RENEWAL: &str = "interval '15 minutes'";
 
 row! {
     /// An open attempt.
@@ -21,8 +25,8 @@ row! {
         pub claimed_at: DateTime<Utc>,
         /// Until when it counts.
         pub lease_expires_at: DateTime<Utc>,
-        /// The lease is over.
-        pub expired: bool,
+        /// Until then; below zero: the lease is over.
+        pub lease_left_seconds: i64,
     }
 }
 
@@ -33,23 +37,97 @@ row! {
 pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
     super::all(&db.rows(
         "SELECT a.id, a.asterisk_uniqueid, a.system_name, c.client_identifier, a.claimed_at, a.lease_expires_at,
-                a.lease_expires_at <= now() AS expired
+                floor(extract(epoch FROM a.lease_expires_at - now()))::bigint AS lease_left_seconds
          FROM call_attempts a LEFT JOIN clients c ON c.id = a.client_id
          WHERE a.released_at IS NULL ORDER BY a.id",
         args![],
     )?)
 }
 
-/// Closes attempts that are still open, with a reason; returns how many.
+/// Closes attempts that are still open, with a reason; returns how many. Each keeps its place in its link's
+/// total: that its call was answered is not known, nor that it was not. Its record tells, which may wait in a
+/// spool, or a person.
 ///
 /// # Errors
 /// The database's.
 pub fn close(db: &mut impl GenericClient, ids: Vec<i64>, reason: &str) -> Result<u64> {
     db.run(
-        "UPDATE call_attempts SET released_at = clock_timestamp(), release_reason = $2
+        "UPDATE call_attempts SET released_at = clock_timestamp(), release_reason = $2, count_pending = true
          WHERE id = ANY ($1) AND released_at IS NULL",
         args![ids, reason],
     )
+}
+
+/// Renews the leases of attempts whose calls are up; returns how many were renewed.
+///
+/// # Errors
+/// The database's.
+pub fn renew(db: &mut impl GenericClient, ids: Vec<i64>) -> Result<u64> {
+    let sql = format!(
+        "UPDATE call_attempts SET lease_expires_at = clock_timestamp() + {RENEWAL}
+         WHERE id = ANY ($1) AND released_at IS NULL AND lease_expires_at < clock_timestamp() + {RENEWAL}"
+    );
+    db.run(&sql, args![ids])
+}
+
+/// Opens again what was closed of these calls, which are up on the server of this name: by one that did not
+/// know. Returns how many there were.
+///
+/// # Errors
+/// The database's.
+pub fn reopen(db: &mut impl GenericClient, calls: Vec<String>, system_name: &str) -> Result<u64> {
+    // count_pending: no record has come yet, and the logger's own look at it waits for this row
+    let sql = format!(
+        "UPDATE call_attempts a
+         SET released_at = NULL, release_reason = NULL, count_pending = false,
+             lease_expires_at = greatest(a.lease_expires_at, clock_timestamp() + {RENEWAL})
+         WHERE a.asterisk_uniqueid = ANY ($1) AND a.system_name = $2
+           AND a.release_reason = ANY ($3) AND a.count_pending"
+    );
+    let reasons = REAPED.map(str::to_owned).to_vec();
+    db.run(&sql, args![calls, system_name, reasons])
+}
+
+/// What a call was found to be when it was to be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has a record now: this one.
+    Settled(i64),
+    /// It had one.
+    Recorded,
+    /// It may be up.
+    Live,
+}
+
+/// Takes the locks of calls, always in the same order, before anything else is locked.
+///
+/// # Errors
+/// The database's.
+pub fn lock_calls(db: &mut impl GenericClient, ids: Vec<String>) -> Result<()> {
+    db.rows(
+        "SELECT pg_advisory_xact_lock(k.key) FROM (
+             SELECT DISTINCT cc_call_lock(id) AS key FROM unnest($1) id ORDER BY 1) k",
+        args![ids],
+    )
+    .map(|_| ())
+}
+
+/// Writes the record of a call whose end nobody saw; see `cc_settle_call`.
+///
+/// # Errors
+/// The database's.
+pub fn settle(db: &mut impl GenericClient, id: &str, answered: bool, billsec: Option<i32>) -> Result<Outcome> {
+    let row = db.row(
+        "SELECT outcome, call_log_id
+         FROM cc_settle_call($1, $2, $3, coalesce(nullif(current_setting('capconduit.operator', true), ''), session_user))",
+        args![id, answered, billsec],
+    )?;
+    let row = row.ok_or_else(|| Error::failed("database: cc_settle_call returned no row"))?;
+    Ok(match row.try_get::<_, &str>("outcome")? {
+        "settled" => Outcome::Settled(row.try_get("call_log_id")?),
+        "recorded" => Outcome::Recorded,
+        _ => Outcome::Live,
+    })
 }
 
 /// Forgets the ends of calls that are older than a day: no claim can still be on its way for them.

@@ -4,8 +4,10 @@ use super::Connection;
 use crate::call::CallRecord;
 use crate::{Error, Result, args};
 
-/// How many arguments cc_log_call had before `p_passed_over`.
-const WITHOUT_PASSED_OVER: usize = 15;
+/// How many arguments cc_log_call had before `p_call_start`, and before `p_passed_over`.
+const OLDER: [usize; 2] = [16, 15];
+/// How many arguments cc_release_call had before `p_did` and `p_call_start`.
+const OLDER_RELEASE: [usize; 1] = [4];
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +40,10 @@ pub fn log(client: &mut Connection, record: &CallRecord) -> Result<Logged> {
         record.dial_status,
         record.campaign_client_setting_id,
         record.passed_over,
+        record.call_start,
     ];
     let row = client
-        .function_row("cc_log_call", args, WITHOUT_PASSED_OVER)?
+        .function_row("cc_log_call", args, &OLDER)?
         .ok_or_else(|| Error::failed("database: cc_log_call returned no row"))?;
     Ok(Logged { call_log_id: row.try_get("call_log_id")?, already_logged: row.try_get("already_logged")? })
 }
@@ -52,11 +55,16 @@ pub fn log(client: &mut Connection, record: &CallRecord) -> Result<Logged> {
 /// # Errors
 /// The database's; nothing was released then.
 pub fn release(client: &mut Connection, record: &CallRecord, count_pending: bool) -> Result<i32> {
+    let args = args![
+        record.asterisk_uniqueid,
+        record.dial_status,
+        record.hangup_cause_code,
+        count_pending,
+        record.incoming_did_number,
+        record.call_start,
+    ];
     let row = client
-        .row(
-            "SELECT cc_release_call($1, $2, $3, $4)",
-            args![record.asterisk_uniqueid, record.dial_status, record.hangup_cause_code, count_pending],
-        )?
+        .function_row("cc_release_call", args, &OLDER_RELEASE)?
         .ok_or_else(|| Error::failed("database: cc_release_call returned no row"))?;
     row.try_get("cc_release_call")
 }

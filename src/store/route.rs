@@ -6,8 +6,8 @@ use super::{Connection, Query};
 use crate::call::{Attempt, Decision, RouteRequest};
 use crate::{Error, Result, args};
 
-/// How many arguments cc_route had before `p_known_attempt`.
-const WITHOUT_KNOWN_ATTEMPT: usize = 8;
+/// How many arguments cc_route had before `p_start`, and before `p_known_attempt`.
+const OLDER: [usize; 2] = [9, 8];
 
 /// One routing attempt: closes the call's previous attempt, claims the next link. One round trip.
 /// Asking again for the same attempt is safe: what was claimed without the answer getting through is
@@ -26,10 +26,14 @@ pub fn claim(client: &mut Connection, request: &RouteRequest) -> Result<Decision
         request.dial_status,
         request.hangup_cause,
         request.known_attempt,
+        request.start,
     ];
     let row = client
-        .function_row("cc_route", args, WITHOUT_KNOWN_ATTEMPT)?
+        .function_row("cc_route", args, &OLDER)?
         .ok_or_else(|| Error::failed("database: cc_route returned no row"))?;
+    // an older function does not say
+    let kept_as: Option<String> = row.try_get("call_id").unwrap_or_default();
+    let kept_as = kept_as.filter(|id| *id != request.uniqueid);
     if row.try_get::<&str>("status")? == "proceed" {
         return Ok(Decision::Proceed(Attempt {
             setting_id: row.try_get("setting_id")?,
@@ -41,6 +45,7 @@ pub fn claim(client: &mut Connection, request: &RouteRequest) -> Result<Decision
             dial_timeout_seconds: row.try_get("dial_timeout")?,
             max_call_seconds: row.try_get("max_call_seconds")?,
             number: row.try_get("attempt_number")?,
+            kept_as,
         }));
     }
     Ok(Decision::Reject {
@@ -49,6 +54,7 @@ pub fn claim(client: &mut Connection, request: &RouteRequest) -> Result<Decision
         hangup_cause: row.try_get("hangup_cause")?,
         // an older function does not say
         passed_over: row.try_get("passed_over").unwrap_or_default(),
+        kept_as,
     })
 }
 

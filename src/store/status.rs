@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Query;
 use super::call::IN_FLIGHT;
+use crate::call::{kept_id, tail};
 use crate::{Error, Kind, Result, args, row, server};
 
 row! {
@@ -135,7 +136,7 @@ pub fn lately(db: &mut impl GenericClient, minutes: i32, filter: Filter) -> Resu
 pub struct Attempts {
     /// Calls in progress.
     pub live: i64,
-    /// Past their lease: they count against no cap, and wait for `call reap`.
+    /// Past their lease: they hold no place among calls at once, and wait for `call reap`.
     pub expired: i64,
 }
 
@@ -160,23 +161,16 @@ pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts>
 /// # Errors
 /// The database's.
 pub fn of_before(db: &mut impl GenericClient, server: &server::Server, filter: Filter) -> Result<i64> {
+    let tails: Vec<String> = server.channels.iter().map(|id| tail(id)).collect();
     // Where the clocks differ, a new call seems old: by then its channel is among those that were asked for.
     let sql = format!(
         "SELECT count(*) FROM call_attempts a
          WHERE {IN_FLIGHT} AND a.system_name = $3 AND a.system_name <> '' AND a.claimed_at < $4
-           AND a.claimed_at < now() - interval '20 seconds' AND a.asterisk_uniqueid <> ALL ($5)
+           AND a.claimed_at < now() - interval '20 seconds' AND cc_call_tail(a.asterisk_uniqueid) <> ALL ($5)
            AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)"
     );
-    let row = db.row(
-        &sql,
-        args![
-            filter.user_id,
-            filter.campaign_id,
-            server.system_name.as_str(),
-            server.started_at,
-            server.channels.clone()
-        ],
-    )?;
+    let row = db
+        .row(&sql, args![filter.user_id, filter.campaign_id, kept_id(&server.system_name), server.started_at, tails])?;
     row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
 }
 

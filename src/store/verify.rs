@@ -39,17 +39,18 @@ struct Check {
 // In the order in which cc_route and cc_log_call lock rows (attempts, turns, settings), so that a
 // repair and a call never wait for each other.
 const CHECKS: [Check; 9] = [
+    // The server that has the call renews its lease within minutes, where it is up (call reap).
     Check {
         name: "attempt_expired",
         table: "call_attempts",
         sql: "SELECT a.id::text AS id, format('call %s: the attempt is open, but its lease is over', a.asterisk_uniqueid) AS message,
                   'released' AS expected, 'open' AS found, true AS repairable
               FROM call_attempts a
-              WHERE a.released_at IS NULL AND a.lease_expires_at <= now()
+              WHERE a.released_at IS NULL AND a.lease_expires_at <= now() - interval '15 minutes'
                 AND NOT EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid
                                 AND l.created_at < now() - interval '60 s')
               ORDER BY a.id",
-        repair: &["UPDATE call_attempts SET released_at = clock_timestamp(), release_reason = 'expired'
+        repair: &["UPDATE call_attempts SET released_at = clock_timestamp(), release_reason = 'expired', count_pending = true
                    WHERE id = ANY ($1::text[]::bigint[]) AND released_at IS NULL"],
     },
     // The HTTP back end commits the record a moment before the logger releases the claim: hence the

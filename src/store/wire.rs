@@ -174,7 +174,8 @@ impl Connection {
     }
 
     /// The row of a function with these arguments. A database that has not been migrated since the last of
-    /// them were added is asked with the first `older`: programs and database are upgraded in any order.
+    /// them were added is asked with the first `older`, most first: programs and database are upgraded in any
+    /// order.
     ///
     /// # Errors
     /// As [`Connection::row`].
@@ -182,19 +183,21 @@ impl Connection {
         &mut self,
         function: &str,
         args: &[(&(dyn ToSql + Sync), Type)],
-        older: usize,
+        older: &[usize],
     ) -> Result<Option<Row>> {
         let sql = |count: usize| {
             let arguments: Vec<String> = (1..=count).map(|n| format!("${n}")).collect();
             format!("SELECT * FROM {function}({})", arguments.join(", "))
         };
-        match self.ask(&sql(args.len()), args) {
-            Err(Failure::Said { code, .. }) if code == SqlState::UNDEFINED_FUNCTION => {
-                log::warn!("the database has an older {function}: run capconduit db migrate");
-                self.row(&sql(older), &args[..older])
+        let mut answer = self.ask(&sql(args.len()), args);
+        for &count in older {
+            if !matches!(&answer, Err(Failure::Said { code, .. }) if *code == SqlState::UNDEFINED_FUNCTION) {
+                break;
             }
-            answer => answer.map_err(|failure| failure.told("")),
+            log::warn!("the database has an older {function}: run capconduit db migrate");
+            answer = self.ask(&sql(count), &args[..count]);
         }
+        answer.map_err(|failure| failure.told(""))
     }
 
     fn ask(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Option<Row>, Failure> {

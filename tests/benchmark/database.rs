@@ -215,6 +215,7 @@ impl Worker {
             client_id: Some(attempt.client_id),
             campaign_client_setting_id: Some(attempt.setting_id),
             passed_over: None,
+            call_start: None,
         };
         let log = clock(|| {
             store::record::log(&mut self.client, &record).expect("logged");

@@ -212,9 +212,9 @@ fn every_reason_and_status_is_explained() {
             names.extend(quoted(line, '\'').filter(|word| is_status(word) && *word != "REJECTED_").map(str::to_owned));
         }
     }
-    let reap = source("src/cli/call/reap.rs");
-    let closed = reap.split("fn reason").nth(1).expect("the reasons of call reap");
-    names.extend(quoted(closed, '"').map(str::to_owned));
+    let ledger = source("src/store/call.rs");
+    let closed = ledger.split("REAPED: [&str; 3] = [").nth(1).and_then(|text| text.split(']').next());
+    names.extend(quoted(closed.expect("the reasons of call reap"), '"').map(str::to_owned));
     let is_status = |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
     let record = source("src/call.rs");
     let statuses = record.split("pub fn call_status").nth(1).and_then(|t| t.split("status.to_owned").next());

@@ -188,7 +188,7 @@ fn every_command_prints_what_is_documented() {
          SELECT cc_log_call('+18005550101', '+12', 'Zo', now() - interval '9 s', now() - interval '5 s', now(), 9, 5,
                             'ANSWERED', 16, 'Normal Clearing', 'node-2', 'node-2', 'ANSWER', NULL);
          SELECT cc_route('+18005550101', 'node-3', 'node-3', 'node', '+12', 'Zo', NULL, NULL);
-         UPDATE call_attempts SET lease_expires_at = now() - interval '1 s' WHERE asterisk_uniqueid = 'node-3'",
+         UPDATE call_attempts SET lease_expires_at = now() - interval '1 h' WHERE asterisk_uniqueid = 'node-3'",
     );
     checks.run(database, &["call", "active"]);
     checks.run(database, &["call", "lost"]);
@@ -201,6 +201,7 @@ fn every_command_prints_what_is_documented() {
     checks.run(database, &["call", "explain", "node-2"]);
     checks.run_when(database, Some("the call is up and has no record yet"), &["call", "show", "node-1"]);
     checks.run(database, &["call", "reap"]);
+    checks.run(database, &["call", "settle", "node-3", "--answered", "--billsec", "3"]);
     checks.run(database, &["call", "replay"]);
     checks.run(database, &["route", "explain", "18005550101"]);
     checks.run_when(database, Some("--caller is given"), &["route", "explain", "18005550101", "--caller", "1"]);

@@ -176,7 +176,7 @@ fn every_difference_is_named_and_the_safe_ones_are_repaired() {
          UPDATE campaign_client_settings SET current_total_calls = 10 WHERE id = {first};
          UPDATE campaign_client_settings SET current_total_calls = 0, total_calls_base = -4 WHERE id = {second};
          COMMIT;
-         UPDATE call_attempts SET lease_expires_at = now() - interval '1 s' WHERE id = {expired};
+         UPDATE call_attempts SET lease_expires_at = now() - interval '1 h' WHERE id = {expired};
          UPDATE call_attempts SET released_at = NULL, release_reason = NULL WHERE id = {recorded};
          UPDATE call_attempts SET count_pending = true WHERE id = {pending};
          UPDATE call_attempts SET released_at = now() - interval '2 min', release_reason = 'hangup', dial_status = 'ANSWER'
@@ -243,7 +243,8 @@ fn every_difference_is_named_and_the_safe_ones_are_repaired() {
         database.query(&format!(
             "SELECT release_reason, count_pending FROM call_attempts WHERE id IN ({expired}, {recorded}, {pending}) ORDER BY id"
         )),
-        ["expired|f", "hangup|f", "hangup|f"]
+        // nobody knows how the first one ended: it keeps its place in the total
+        ["expired|t", "hangup|f", "hangup|f"]
     );
     for options in [&[][..], &["--repair"]] {
         let (code, found) = verify(&database, options);

@@ -173,6 +173,7 @@ fn outcome(attempt: &Attempt, call: Option<&Call>, now: DateTime<Utc>) -> String
         Some("expired") => return closed("its lease was over"),
         Some("asterisk_restarted") => return closed("its Asterisk had been restarted"),
         Some("channel_gone") => return closed("its Asterisk had no such channel any more"),
+        Some("settled") => return "Nobody saw its end: capconduit call settle says what became of it.".to_owned(),
         Some("hangup") if call.is_some_and(|call| call.client_id == Some(attempt.client_id)) => {
             if let Some(answered) = call.and_then(|call| call.timestamp_answered) {
                 return format!("It answered after {} s.", seconds_between(attempt.claimed_at, answered));
@@ -242,8 +243,9 @@ fn unrecorded(attempts: &[Attempt], now: DateTime<Utc>) -> String {
     }
     if attempts.last().is_some_and(is_lost) {
         return "Lost with its Asterisk: no record comes of a call that nobody saw the end of. Only if it had ended \
-                before, its record may wait in its server's spool, for capconduit call replay. capconduit call lost \
-                lists all of these."
+                before, its record may wait in its server's spool, for capconduit call replay. Until then it keeps its \
+                place in the total: capconduit call settle says what became of it. capconduit call lost lists all of \
+                these."
             .to_owned();
     }
     "No record has come in: it may wait in its server's spool, for capconduit call replay.".to_owned()

@@ -1,0 +1,108 @@
+//! The two clocks of a machine, read together: one that tells the time and may be set, and one that only runs.
+//! Between two readings, what the first has gone more than the second is how far it was set.
+
+use std::{fmt, fs};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rustix::time::{ClockId, clock_gettime};
+
+/// Two clocks that are set apart by no more than this were read apart by it.
+const TOLERANCE_MS: i64 = 50;
+
+/// Differs from start to start of a machine, and from machine to machine (proc_sys_kernel(5)).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// A reading of both, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Since 1970, as the clock is set.
+    wall_ms: i64,
+    /// Since the machine was started; goes on in its sleep.
+    uptime_ms: i64,
+    /// Which start of which machine that was: a part of its boot id; 0: not known.
+    boot: u32,
+}
+
+impl Reading {
+    /// Reads them.
+    #[must_use]
+    pub fn now() -> Reading {
+        let boot = fs::read_to_string(BOOT_ID).ok();
+        let boot = boot.and_then(|id| u32::from_str_radix(id.get(..8)?, 16).ok()).unwrap_or_default();
+        let read = || {
+            let before = uptime_ms();
+            (Reading { wall_ms: Utc::now().timestamp_millis(), uptime_ms: before, boot }, uptime_ms() - before)
+        };
+        // a program that is held up in between reads them again
+        let (mut reading, mut took) = read();
+        for _ in 0..3 {
+            if took <= 2 {
+                break;
+            }
+            (reading, took) = read();
+        }
+        reading
+    }
+
+    /// What [`fmt::Display`] wrote; None for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Reading> {
+        let (wall, rest) = text.split_once('/')?;
+        let (uptime, boot) = rest.split_once('/')?;
+        let boot = u32::from_str_radix(boot, 16).ok()?;
+        let reading = Reading { wall_ms: wall.parse().ok()?, uptime_ms: uptime.parse().ok()?, boot };
+        DateTime::from_timestamp_millis(reading.wall_ms).map(|_| reading)
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn time(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.wall_ms).unwrap_or_default()
+    }
+
+    /// How far the clock was set forward since an earlier reading; back: below zero. Of two machines nothing
+    /// can be said: zero.
+    #[must_use]
+    pub fn step_since(&self, earlier: &Reading) -> TimeDelta {
+        let gone = |now: i64, then: i64| now.saturating_sub(then);
+        let step = gone(gone(self.wall_ms, earlier.wall_ms), gone(self.uptime_ms, earlier.uptime_ms));
+        let is_one_machine = self.boot == earlier.boot && self.boot != 0;
+        if !is_one_machine || step.saturating_abs() <= TOLERANCE_MS {
+            return TimeDelta::zero();
+        }
+        TimeDelta::try_milliseconds(step).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{:08x}", self.wall_ms, self.uptime_ms, self.boot)
+    }
+}
+
+fn uptime_ms() -> i64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_comes_back_and_shows_a_step() {
+        let now = Reading::now();
+        assert_eq!(Reading::parse(&now.to_string()), Some(now));
+        assert_eq!(Reading::now().step_since(&now), TimeDelta::zero());
+        let later =
+            |wall: i64, uptime: i64| Reading { wall_ms: now.wall_ms + wall, uptime_ms: now.uptime_ms + uptime, ..now };
+        assert_eq!(later(5_000, 5_020).step_since(&now), TimeDelta::zero());
+        assert_eq!(later(3_605_000, 5_000).step_since(&now), TimeDelta::hours(1));
+        assert_eq!(later(-95_000, 5_000).step_since(&now), TimeDelta::seconds(-100));
+        let elsewhere = Reading { boot: now.boot ^ 1, ..later(3_605_000, 5_000) };
+        assert_eq!(elsewhere.step_since(&now), TimeDelta::zero());
+        for bad in ["", "1", "1/", "/1", "1/2", "1/2/", "1/2/x", "x/1/2", "1/2/3/4", "9223372036854775807/1/2"] {
+            assert_eq!(Reading::parse(bad), None, "{bad}");
+        }
+    }
+}
