@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::call::CallRecord;
-use crate::{Error, Kind, Result};
+use crate::{Error, Result};
 
 /// What waits for delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -228,32 +228,6 @@ impl Spool {
     }
 }
 
-/// The entries in text, one JSON object a line, whatever stands before it on the line: files of the
-/// spool, and the lines that the logger writes where there is no spool. Lines without one are skipped.
-///
-/// # Errors
-/// A line whose object is no record; its number is in the message.
-pub fn parse_lines(text: &str, now: DateTime<Utc>) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let Some(start) = line.find('{') else { continue };
-        let json = &line[start..];
-        let entry = serde_json::from_str::<Entry>(json).or_else(|_| {
-            serde_json::from_str::<CallRecord>(json).map(|record| Entry {
-                record,
-                posted: false,
-                spooled_at: now,
-                reason: "recovered by hand".to_owned(),
-            })
-        });
-        entries.push(entry.map_err(|e| {
-            Error::new(Kind::Invalid, format!("line {number} holds no call record: {e}"))
-                .hint("Nothing was delivered. Take the line from {\"incoming_did_number\" to its last }.")
-        })?);
-    }
-    Ok(entries)
-}
-
 /// Whether two records are of two calls, though they have one unique id. Told by what `cc_call_id` tells by.
 fn is_another_call(a: &CallRecord, b: &CallRecord) -> bool {
     match (a.call_start, b.call_start) {
@@ -399,19 +373,6 @@ mod tests {
         assert!(spool.lock().expect("lockable").is_none());
         drop(lock);
         assert!(spool.lock().expect("lockable").is_some());
-    }
-
-    #[test]
-    fn a_line_of_asterisks_log_is_an_entry() {
-        let now = Utc::now();
-        let record = entry("1.2").record;
-        let json = serde_json::to_string(&record).expect("JSON");
-        let text = format!("Asterisk ended\n[Nov 22] VERBOSE[1] cdr_logger.agi: unrecorded call: {json}\n");
-        let entries = parse_lines(&text, now).expect("a record");
-        assert_eq!(entries[0].record, record);
-        let file = serde_json::to_string(&entry("1.2")).expect("JSON");
-        assert_eq!(parse_lines(&file, now).expect("an entry"), [entry("1.2")]);
-        assert!(parse_lines("x {\"a\":1}", now).is_err());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! cdr_logger.agi: delivers the call record, which releases the claim and counts the call.
 //!
-//! A record that cannot be delivered goes to the spool; where that fails, too, it goes whole to
-//! Asterisk's log and to syslog. Exit 0 when the record is safe, also when it was so before; 1 when
-//! only logs have it.
+//! A record that cannot be delivered goes to the spool; where that fails, too, it goes whole to syslog,
+//! and the dialplan writes it to Asterisk's log. Exit 0 when the record is safe, also when it was so before;
+//! 1 when only logs have it.
 
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::channel::Channel;
-use super::session::{self, AgiError, Session};
+use super::last_line;
+use super::session::{AgiError, Session};
 use crate::call::{self, CallRecord, Ending};
 use crate::clock::Reading;
 use crate::config::{self, Config};
@@ -24,8 +25,8 @@ use crate::{Error, Result, store, syslog, text};
 /// How it names itself to the database and in logs.
 const PROGRAM: &str = "cdr_logger.agi";
 
-/// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 20] = [
+/// What is asked of the channel, in one exchange. The dialplan writes the same into its line of last resort.
+pub(super) const WANTED: [(&str, &str); 20] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("did", "CC_DID"),
     ("start", "CC_START"),
@@ -145,26 +146,20 @@ fn run<R: BufRead, W: Write>(
         Kept::Lost(reason, spool) => {
             // The record must not be lost with the process.
             let why = format!("{PROGRAM}: call not recorded: {}; and not spooled: {}", reason.message, spool.message);
-            let line = last_line(record);
             log::error!("{why}");
             syslog::error(PROGRAM, &why);
-            syslog::error(PROGRAM, &line);
+            syslog::error(PROGRAM, &last_line(&record));
+            // the dialplan, which is told by the exit code, writes the record after this
             session.log("ERROR", &why)?;
-            session.verbose(&line, 0)?;
             Err(AgiError::Protocol("not recorded"))
         }
     }
 }
 
-/// A record for Asterisk's log, in one line of AGI: what has no room there is why it was rejected, which
-/// nobody is billed by.
-fn last_line(record: CallRecord) -> String {
-    let line = |record: &CallRecord| {
-        let json = serde_json::to_string(record).unwrap_or_else(|e| format!("(unprintable: {e})"));
-        format!("ERROR {PROGRAM}: unrecorded call (capconduit call replay --file takes it): {json}")
-    };
-    let whole = line(&record);
-    if session::fits(&whole) { whole } else { line(&CallRecord { passed_over: None, ..record }) }
+/// A record for syslog.
+fn last_line(record: &CallRecord) -> String {
+    let json = serde_json::to_string(record).unwrap_or_else(|e| format!("(unprintable: {e})"));
+    format!("ERROR {PROGRAM}: {}{json}", last_line::MARK)
 }
 
 /// The record of this channel.
@@ -176,7 +171,7 @@ fn read<R: BufRead, W: Write>(
     let channel = Channel::ask(session, &WANTED)?;
     let caller = (session.caller_id("agi_callerid", 50), session.caller_id("agi_calleridname", 100));
     let rules = config.ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
-    Ok(record(uniqueid, caller, &channel, &rules, &Reading::now()))
+    Ok(record(uniqueid, caller, &channel, &rules, Some(Reading::now())))
 }
 
 /// When a call came in, was answered by the client, and ended.
@@ -189,16 +184,16 @@ struct Times {
 impl Times {
     /// What the channel says, put right where Asterisk's clock was set during the call: all times are then those of the
     /// clock as it was when the client was claimed. `now` stands in for what the dialplan did not set.
-    fn of(channel: &Channel, now: &Reading) -> Times {
+    fn of(channel: &Channel, now: Option<Reading>) -> Times {
         let time = |name| DateTime::parse_from_rfc3339(channel.get(name)).ok().map(|t| t.with_timezone(&Utc));
-        let noted_end = time("end").unwrap_or(now.time());
+        let noted_end = time("end").unwrap_or_else(|| now.unwrap_or_else(Reading::now).time());
         let answered = time("answered").or_else(|| {
             // below zero where the clock was set back; 0 is no answer
             let answered = channel.number("answered_ms").filter(|&milliseconds| milliseconds != 0)?;
             Some(noted_end - TimeDelta::milliseconds(answered.into()))
         });
         let claim = Reading::parse(channel.get("clock"));
-        let step = claim.map(|claim| now.step_since(&claim)).unwrap_or_default();
+        let step = claim.zip(now).map(|(claim, now)| now.step_since(&claim)).unwrap_or_default();
         let end = noted_end - step;
         let start = time("start").unwrap_or(end).min(end);
         Times { start, answered: answered.map(|noted| Times::answer(channel, noted, step, claim, start, end)), end }
@@ -224,13 +219,14 @@ impl Times {
     }
 }
 
-/// The record of the call that this channel was.
-fn record(
+/// The record of the call that this channel was. `now`: what the clocks of its machine show; None where it is
+/// read elsewhere, or later.
+pub(super) fn record(
     uniqueid: String,
     caller: (Option<String>, Option<String>),
     channel: &Channel,
     rules: &NumberRules,
-    now: &Reading,
+    now: Option<Reading>,
 ) -> CallRecord {
     let Times { start, answered, end } = Times::of(channel, now);
     let ending = Ending {
@@ -273,8 +269,6 @@ fn record(
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
-
-    use proptest::prelude::*;
 
     use super::*;
     use crate::Kind;
@@ -364,31 +358,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unrecorded_call_is_kept_in_the_log() {
+    fn an_unrecorded_call_is_left_to_the_dialplan() {
         let lost = Kept::Lost(Error::new(Kind::Unreachable, "away"), Error::failed("disk full"));
         let (record, sent, ok) = session("node-1.2&18005550101&&&&&&&&&&&", lost);
         assert!(!ok);
-        assert!(
-            sent.contains("EXEC Log \"ERROR,cdr_logger.agi: call not recorded: away; and not spooled: disk full\""),
-            "{sent}"
-        );
-        let line = sent.lines().last().expect("two lines").replace("\\\"", "\"").replace("\\\\", "\\");
-        let json = &line[..line.rfind('}').expect("JSON") + 1];
-        assert_eq!(crate::spool::parse_lines(json, Utc::now()).expect("a record")[0].record, record);
-    }
-
-    proptest! {
-        /// Nothing that a caller sends makes the record too long for one VERBOSE line.
-        #[test]
-        fn every_record_fits_a_line_of_the_log(name in "[\\x01-\\x09\\x0b-\\x0c\\x0e-\\x1f\"\\\\]{100,120}", number in "\\PC{0,60}", did in "\\PC{0,60}", passed_over in "\\PC{0,1200}") {
-            let encode = |s: &str| s.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
-            let rejected = "&&&&reject&REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID&&34&&&&&&&&";
-            let channel = format!("{}&{}{rejected}{}", "x".repeat(60), encode(&did), encode(&passed_over));
-            let lost = Kept::Lost(Error::failed("x"), Error::failed("y"));
-            let (record, sent, _) = session_from(&number, &name, &channel, lost);
-            prop_assert!(sent.lines().last().expect("two lines").ends_with("}\" \"0\""), "{}", sent);
-            prop_assert!(record.caller_id_name.is_some());
-            prop_assert_eq!(record.passed_over.is_some(), !passed_over.is_empty());
-        }
+        assert_eq!(sent, "EXEC Log \"ERROR,cdr_logger.agi: call not recorded: away; and not spooled: disk full\"\n");
+        let now = Utc::now();
+        let syslog = format!("Nov 22 08:00:00 node cdr_logger.agi[7]: {}", last_line(&record));
+        let lines = last_line::parse(&syslog, &NumberRules::default(), now);
+        assert_eq!(lines.entries.first().map(|entry| &entry.record), Some(&record), "{lines:?}");
     }
 }

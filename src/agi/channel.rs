@@ -27,6 +27,12 @@ impl Channel {
         Ok(Channel(wanted.iter().map(|(name, _)| (*name, values.next().map(decode).unwrap_or_default())).collect()))
     }
 
+    /// What was asked before, and written down by name.
+    #[must_use]
+    pub fn of(wanted: &[(&'static str, &str)], value: impl Fn(&str) -> String) -> Self {
+        Channel(wanted.iter().map(|(name, _)| (*name, value(name))).collect())
+    }
+
     /// The text of an expression; empty where it is unset.
     #[must_use]
     pub fn get(&self, name: &str) -> &str {

@@ -4,6 +4,7 @@ pub mod cc_route;
 pub mod cdr_logger;
 pub mod channel;
 pub mod guard;
+pub mod last_line;
 pub mod server;
 pub mod session;
 

@@ -160,16 +160,6 @@ impl<R: BufRead, W: Write> Session<R, W> {
         Ok(())
     }
 
-    /// Writes to Asterisk's console, and to its log where that keeps verbose messages. Level 1 is shown where verbose is at least 1. Control
-    /// characters are replaced, and what is too long for one line is cut.
-    ///
-    /// # Errors
-    /// See [`AgiError`].
-    pub fn verbose(&mut self, message: &str, level: u8) -> Result<(), AgiError> {
-        self.command(&["VERBOSE"], &[&one_line(message), &level.to_string()])?;
-        Ok(())
-    }
-
     /// Sends a command with quoted arguments and reads its reply.
     fn command(&mut self, words: &[&str], arguments: &[&str]) -> Result<Reply, AgiError> {
         let mut line = words.join(" ");
@@ -245,8 +235,8 @@ impl<R: BufRead, W: Write> Session<R, W> {
 /// Room for the words of a command and its other arguments.
 const MAX_TEXT: usize = MAX_COMMAND - 40;
 
-/// Whether a text is sent whole, as [`Session::verbose`] and [`Session::set_text`] send it.
-pub(super) fn fits(text: &str) -> bool {
+/// Whether a text is sent whole, as [`Session::set_text`] sends it.
+fn fits(text: &str) -> bool {
     escape(text).len() <= MAX_TEXT
 }
 
@@ -353,11 +343,11 @@ mod tests {
     fn commands_are_quoted_and_bounded() {
         let mut s = session(b"\n200 result=1\n200 result=1\n").expect("valid");
         s.set_variables(&[("CC_STATUS", "proceed"), ("CAMPAIGN_ID", "7")]).expect("sent");
-        s.verbose("say \"hi\" \\ \r\nSET VARIABLE x y", 1).expect("sent");
+        s.set_text("X", "say \"hi\" \\ \r\nSET VARIABLE x y").expect("sent");
         assert_eq!(
             String::from_utf8_lossy(&s.writer),
             "SET VARIABLE \"ARRAY(CC_STATUS,CAMPAIGN_ID)\" \"proceed,7\"\n\
-             VERBOSE \"say \\\"hi\\\" \\\\   SET VARIABLE x y\" \"1\"\n"
+             SET VARIABLE \"X\" \"say \\\"hi\\\" \\\\   SET VARIABLE x y\"\n"
         );
         for value in ["a,b", "a\nb", "a\"b", "${X}", "é", "a b"] {
             assert!(matches!(s.set_variables(&[("A", value)]), Err(AgiError::Unsendable(_))), "{value}");
@@ -388,7 +378,7 @@ mod tests {
         #[test]
         fn a_message_of_any_content_is_one_line(message: String) {
             let mut s = session(b"\n200 result=1\n").expect("valid");
-            s.verbose(&message, 1).expect("sent");
+            s.set_text("X", &message).expect("sent");
             prop_assert!(s.writer.len() <= MAX_COMMAND);
             prop_assert_eq!(s.writer.iter().filter(|&&b| b == b'\n').count(), 1);
         }

@@ -136,7 +136,7 @@ impl Scene {
                 // 1,500 calls at once have four ports each
                 ("rtp.conf", "[general]\nrtpstart=10000\nrtpend=31999\n"),
                 // no log but what goes wrong
-                ("logger.conf", "[logfiles]\nfull => warning,error\n"),
+                ("logger.conf", "[logfiles]\nmessages.log => warning,error\n"),
             ],
             ..Options::default()
         };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::postgres::Database;
 use super::process::{self, Folder, Server};
@@ -19,11 +19,17 @@ pub struct Asterisk {
     folder: Folder,
     database: Database,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
+    started: OnceLock<String>,
     /// Where it takes SIP calls.
     pub sip_port: u16,
     /// Where it answers ARI.
     pub ari_port: u16,
 }
+
+/// What the logger.conf of Debian's package keeps: no verbose messages.
+pub const LOGGER_CONF: &str =
+    "[general]\n[logfiles]\nconsole => notice,warning,error\nmessages.log => notice,warning,error\n";
 
 /// The user and the password of its ARI.
 pub const ARI_LOGIN: (&str, &str) = ("capconduit", "ari-passw0rd");
@@ -41,6 +47,8 @@ pub struct Options<'a> {
     pub agi_server: Option<u16>,
     /// More of its environment, over the usual one.
     pub environment: &'a [(&'a str, &'a str)],
+    /// How many files it may have open.
+    pub open_files: Option<u32>,
     /// More modules.
     pub modules: &'a [&'a str],
     /// More files of its etc folder, over the usual ones: name and text.
@@ -154,7 +162,7 @@ impl Asterisk {
                 options.system_name
             ),
         );
-        write("logger.conf", "[logfiles]\nfull => notice,warning,error,verbose\n".into());
+        write("logger.conf", LOGGER_CONF.into());
         // Each instance has media ports of its own: the range is above those that others are given.
         static RTP: AtomicU16 = AtomicU16::new(0);
         let first = 20_000 + RTP.fetch_add(1, Ordering::Relaxed) % 10 * 1000;
@@ -210,7 +218,16 @@ impl Asterisk {
 
         let environment = options.environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let database = database.clone();
-        let asterisk = Asterisk { server: Mutex::new(None), folder, database, environment, sip_port, ari_port };
+        let asterisk = Asterisk {
+            server: Mutex::new(None),
+            folder,
+            database,
+            environment,
+            open_files: options.open_files,
+            started: OnceLock::new(),
+            sip_port,
+            ari_port,
+        };
         asterisk.resume();
         asterisk
     }
@@ -218,6 +235,11 @@ impl Asterisk {
     /// Starts it again.
     pub fn resume(&self) {
         let mut command = Installation::find().command(&self.folder.path);
+        if let Some(files) = self.open_files {
+            let mut limited = Command::new("prlimit");
+            limited.arg(format!("--nofile={files}:")).arg(command.get_program()).args(command.get_args());
+            command = limited;
+        }
         command
             .args(["-f", "-T"])
             .env("DATABASE_URL", &self.database.url)
@@ -229,6 +251,7 @@ impl Asterisk {
         wait_for("Asterisk to start", || {
             self.try_cli("core waitfullybooted").is_some_and(|t| t.contains("fully booted"))
         });
+        self.started.get_or_init(|| self.log());
     }
 
     /// Kills it: neither `h` nor handlers run, and nobody is told.
@@ -297,9 +320,39 @@ impl Asterisk {
         self.cli("core show channels concise").lines().filter(|l| l.contains('!')).count()
     }
 
-    /// Its log: notices, warnings, errors, verbose messages.
+    /// Its log: notices, warnings, errors.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.folder.path.join("log/full")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(self.log_file()).unwrap_or_default()).into_owned()
+    }
+
+    /// Where its log is.
+    pub fn log_file(&self) -> PathBuf {
+        self.folder.path.join("log/messages.log")
+    }
+
+    /// What was in its log when it had started for the first time.
+    pub fn log_of_start(&self) -> &str {
+        self.started.get().map_or("", String::as_str)
+    }
+
+    /// How many files and threads it has.
+    pub fn files_and_threads(&self) -> (usize, usize) {
+        let pid = self.server().as_ref().expect("it runs").pid();
+        let count = |name: &str| std::fs::read_dir(format!("/proc/{pid}/{name}")).expect("it runs").count();
+        (count("fd"), count("task"))
+    }
+
+    /// Lets it open no file, socket or pipe more; those it has stay open. Its console answers no longer.
+    pub fn deny_files(&self) {
+        let pid = self.server().as_ref().expect("it runs").pid();
+        // its first are those of its start: none of them is given back when a call ends
+        process::run(Command::new("prlimit").args(["--pid", &pid.to_string(), "--nofile=16:"]));
+    }
+
+    /// Lets it open files again.
+    pub fn allow_files(&self) {
+        let pid = self.server().as_ref().expect("it runs").pid();
+        process::run(Command::new("prlimit").args(["--pid", &pid.to_string(), "--nofile=1024:"]));
     }
 
     /// Its folder: etc, agi, log, ...

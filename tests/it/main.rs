@@ -22,6 +22,7 @@ mod http_sink;
 mod identity;
 mod install;
 mod killed;
+mod last_resort;
 mod layout;
 mod manual;
 mod migrate;

@@ -45,7 +45,8 @@ fn a_spooled_call_keeps_its_place_whatever_comes_before_its_record() {
     let orders = orders();
     assert_eq!(orders.len(), 24);
     let link = Link { total_calls_allowed: Some(2), ..Link::to(centre.contact()) };
-    let sites: Vec<Site> = orders.iter().map(|_| Site::new(&database, "priority", 20, &[link.clone()])).collect();
+    let sites: Vec<Site> =
+        orders.iter().map(|_| Site::new(&database, "priority", 20, std::slice::from_ref(&link))).collect();
     let calling: Vec<_> = sites
         .iter()
         .map(|site| Calls { did: &site.did, then: Then::HangUpAfter(100_000), ..Calls::default() }.start(&asterisk))

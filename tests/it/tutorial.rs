@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::asterisk::Installation;
+use crate::harness::asterisk::{Installation, LOGGER_CONF};
 use crate::harness::postgres;
 use crate::harness::process::{self, Server};
 use crate::harness::sip::{Behaviour, Calls, Centre, Then};
@@ -130,7 +130,7 @@ fn install_asterisk() {
         at.data.display()
     );
     std::fs::write("/etc/asterisk/asterisk.conf", conf).expect("written");
-    std::fs::write("/etc/asterisk/logger.conf", "[logfiles]\nfull => notice,warning,error,verbose\n").expect("written");
+    std::fs::write("/etc/asterisk/logger.conf", LOGGER_CONF).expect("written");
     // what a package has there already
     std::fs::write("/etc/asterisk/extensions.conf", "[default]\n").expect("written");
     let asterisk = at.command.join(" ");
@@ -141,7 +141,7 @@ fn install_asterisk() {
          asterisk -rx 'core stop now' >/dev/null 2>&1 && sleep 1\n\
          asterisk -U asterisk -G asterisk\n\
          for i in $(seq 100); do asterisk -rx 'core waitfullybooted' >/dev/null 2>&1 && exit; sleep 0.1; done\n\
-         cat /var/log/asterisk/full; exit 1\n",
+         cat /var/log/asterisk/messages.log; exit 1\n",
     );
 }
 
@@ -167,7 +167,7 @@ fn inside() {
     let calls =
         Calls { did: "18005550101", count: 2, per_second: 2, then: Then::HangUpAfter(1000), ..Calls::default() };
     let statuses = calls.start_between(CARRIER, &format!("{SERVER}:5060")).finish();
-    let log = || std::fs::read_to_string("/var/log/asterisk/full").unwrap_or_default();
+    let log = || std::fs::read_to_string("/var/log/asterisk/messages.log").unwrap_or_default();
     assert_eq!(statuses, [200, 200], "{}", log());
     assert_eq!(centres.iter().map(Centre::calls).sum::<usize>(), 2);
     wait_for("both records", || must("capconduit call list --json").matches("\"ANSWERED\"").count() == 2);

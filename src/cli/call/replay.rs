@@ -9,12 +9,13 @@ use chrono::Utc;
 use clap::Args;
 use serde::Serialize;
 
+use crate::agi::last_line;
 use crate::cli::Env;
 use crate::cli::output::Output;
 use crate::cli::uses::plural;
 use crate::config::Config;
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
-use crate::spool::{self, Entry, Spool, Spooled};
+use crate::spool::{Entry, Spool, Spooled};
 use crate::{Error, Kind, Result, store};
 
 /// After this many records in a row that could not be delivered, the rest would wait in vain as well.
@@ -65,9 +66,12 @@ impl Replay {
         let mut run = Run::new(env.config, &spool)?;
         if let Some(file) = &self.file {
             let text = read(file, env)?;
-            for entry in spool::parse_lines(&text, Utc::now())? {
+            let lines = last_line::parse(&text, &env.config.number_rules()?, Utc::now());
+            for entry in lines.entries {
                 run.take_line(entry)?;
             }
+            run.summary.damaged = u32::try_from(lines.damaged.len()).unwrap_or(u32::MAX);
+            run.unread = lines.damaged;
             return run.finish();
         }
         let mut paths = spool.entries()?;
@@ -126,12 +130,23 @@ struct Run<'a> {
     /// Failures since the last success, and the last of them.
     in_a_row: u32,
     trouble: Option<Error>,
+    /// Lines of a file that hold no record where they should, and why.
+    unread: Vec<(usize, String)>,
 }
 
 impl<'a> Run<'a> {
     fn new(config: &'a Config, spool: &'a Spool) -> Result<Run<'a>> {
         let summary = Summary { spool_dir: spool.dir().to_owned(), ..Summary::default() };
-        Ok(Run { config, spool, sink: Sink::of(config)?, client: None, summary, in_a_row: 0, trouble: None })
+        Ok(Run {
+            config,
+            spool,
+            sink: Sink::of(config)?,
+            client: None,
+            summary,
+            in_a_row: 0,
+            trouble: None,
+            unread: Vec::new(),
+        })
     }
 
     fn take_spooled(&mut self, path: &Path) -> Result<()> {
@@ -221,6 +236,10 @@ impl<'a> Run<'a> {
         let error = if remaining > 0 {
             Error::new(Kind::Unreachable, format!("{left} in {dir} could not be delivered{why}"))
                 .hint("They are safe there. Run capconduit call replay again.")
+        } else if let ([(number, why), ..], 0) = (self.unread.as_slice(), failed) {
+            let lines = plural(damaged, "line");
+            Error::failed(format!("{lines} of the file could not be taken; line {number}: {why}"))
+                .hint("The other records were taken. What is genuine is taken from a file that has its record alone.")
         } else if failed + damaged > 0 {
             Error::failed(format!("{} call records were set aside in {dir}{why}", failed + damaged))
                 .hint("Each file in failed/ says why. After mending the cause: capconduit call replay --failed.")
