@@ -1,20 +1,25 @@
 //! The FastAGI server: what the two AGI programs do, over TCP and without a process for each call.
 //!
-//! A thread accepts; workers, each with a database connection of its own, attend to one session at a
-//! time. What cannot be attended to soon is closed, and what is asked in vain is left unanswered:
-//! the dialplan then starts the program. That is safe at any point, because claiming and logging
-//! are done once however often they are asked for.
+//! One thread accepts and reads what each session is for; workers, each with a database connection of
+//! its own, attend to one session at a time. What a caller waits for goes first, and records, for which
+//! nobody waits, take no more than half of the workers: one that waits for a row that somebody has locked,
+//! or for a slow back end, holds up no caller.
+//!
+//! What cannot be attended to soon is closed, and what is asked in vain is left unanswered: the dialplan
+//! then starts the program. That is safe at any point, because claiming and logging are done once however
+//! often they are asked for.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Cursor, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::session::{AgiError, Session};
 use super::{cc_route, cdr_logger};
@@ -28,6 +33,13 @@ const PROGRAM: &str = "capconduit agi serve";
 
 /// How long a connection may wait for a worker. The caller waits too, and a program starts sooner.
 const MAX_WAIT: Duration = Duration::from_secs(2);
+/// One for callers, one for records.
+pub const MIN_WORKERS: usize = 2;
+/// Connections that have not said yet what they are for. Asterisk says it at once: of more than these, the
+/// one that has been silent for longest is closed.
+const MAX_ARRIVING: usize = 256;
+/// An environment block of Asterisk has one or two thousand bytes.
+const MAX_ENVIRONMENT: usize = 64 << 10;
 /// How long the environment block may take: Asterisk sends it at once.
 const ENVIRONMENT_TIME: Duration = Duration::from_secs(5);
 /// How long Asterisk may take for all its replies together, what it is asked in between included.
@@ -36,9 +48,10 @@ const SESSION_TIME: Duration = Duration::from_secs(30);
 /// How much is done at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Sessions at once; each worker has a database connection.
+    /// Sessions at once, at least [`MIN_WORKERS`]; each worker has a database connection. Records take at
+    /// most half of them.
     pub workers: usize,
-    /// Connections that wait for a worker.
+    /// Connections that wait for a worker, routing and records each.
     pub queue: usize,
 }
 
@@ -53,15 +66,29 @@ pub struct Server {
 struct Shared {
     config: Mutex<Arc<Config>>,
     desk: Mutex<Desk>,
-    overloaded: AtomicBool,
+    /// Of each kind, whether it was said that there is more to do than can be done.
+    overloaded: [AtomicBool; 2],
+}
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    /// A caller waits for it.
+    Route,
+    /// Nobody waits for it, except a channel that has hung up.
+    Record,
 }
 
 /// Where connections and workers meet.
 #[derive(Default)]
 struct Desk {
-    waiting: VecDeque<Waiting>,
-    /// How many may wait when no worker is idle.
+    /// Connections that wait, in the order in which they came: callers, and records.
+    waiting: [VecDeque<Waiting>; 2],
+    /// How many of each may wait when no worker is free.
     seats: usize,
+    workers: usize,
+    /// How many workers attend to callers, and how many to records.
+    attended: [usize; 2],
     /// The one that has worked last is the next to work: its connection and the server process behind it
     /// have all at hand that a call needs, and those that are not needed sleep.
     idle: Vec<Thread>,
@@ -72,6 +99,45 @@ struct Desk {
 struct Waiting {
     stream: TcpStream,
     since: Instant,
+    /// What has been read of it: its environment block, at least.
+    received: Vec<u8>,
+}
+
+impl Waiting {
+    fn is_late(&self) -> bool {
+        self.since.elapsed() > MAX_WAIT
+    }
+}
+
+impl Desk {
+    /// How many records may be attended to at once: the other workers are for callers alone.
+    fn most_records(&self) -> usize {
+        (self.workers / 2).max(1)
+    }
+
+    /// How many more sessions of this kind workers could begin at once.
+    fn free(&self, task: Task) -> usize {
+        let free = self.workers.saturating_sub(self.attended.iter().sum());
+        match task {
+            Task::Route => free,
+            Task::Record => free.min(self.most_records().saturating_sub(self.attended[Task::Record as usize])),
+        }
+    }
+
+    /// What a free worker does next. Callers go first, except that records get a quarter of the workers: in
+    /// a busy hour all of them would be left to programs otherwise, which cost a call more than they do.
+    fn choose(&self) -> Option<Task> {
+        let [callers, records] = self.waiting.each_ref().map(|waiting| !waiting.is_empty());
+        let with_records = self.attended[Task::Record as usize];
+        let records = records && with_records < self.most_records();
+        if records && (!callers || 4 * with_records < self.workers) {
+            Some(Task::Record)
+        } else if callers {
+            Some(Task::Route)
+        } else {
+            None
+        }
+    }
 }
 
 /// Whether this configuration can be served with.
@@ -93,8 +159,8 @@ impl Server {
     pub fn start(listener: TcpListener, config: Config, limits: Limits) -> Result<Server> {
         let shared = Arc::new(Shared {
             config: Mutex::new(Arc::new(config)),
-            desk: Mutex::new(Desk { seats: limits.queue, ..Desk::default() }),
-            overloaded: AtomicBool::new(false),
+            desk: Mutex::new(Desk { seats: limits.queue, workers: limits.workers, ..Desk::default() }),
+            overloaded: Default::default(),
         });
         let (alive, ended) = mpsc::channel();
         for _ in 0..limits.workers {
@@ -102,7 +168,8 @@ impl Server {
             spawn(move || work(&shared, alive))?;
         }
         let server = Server { shared: Arc::clone(&shared), ended };
-        spawn(move || accept(&listener, &shared))?;
+        listener.set_nonblocking(true).map_err(|e| Error::failed(format!("cannot listen: {e}")))?;
+        spawn(move || receive(&listener, &shared))?;
         Ok(server)
     }
 
@@ -134,43 +201,206 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn accept(listener: &TcpListener, shared: &Shared) {
-    for stream in listener.incoming() {
-        match stream {
-            Ok(stream) => shared.offer(stream),
+/// A connection that has not said yet what it is for.
+struct Arriving(Waiting);
+
+/// What became of one.
+enum Arrival {
+    /// There is more to come.
+    Silent,
+    /// Its environment block is here.
+    Ready(Task),
+    /// It is closed, or not Asterisk's.
+    Over,
+}
+
+impl Arriving {
+    /// Takes what is here, without waiting.
+    fn read(&mut self) -> Arrival {
+        let Waiting { stream, received, .. } = &mut self.0;
+        let mut part = [0; 4096];
+        loop {
+            match stream.read(&mut part) {
+                Ok(0) => return Arrival::Over,
+                Ok(count) => {
+                    // an empty line may have begun before
+                    let seen = received.len().saturating_sub(2);
+                    received.extend_from_slice(&part[..count]);
+                    if has_empty_line(received, seen) {
+                        return Arrival::Ready(task(received));
+                    }
+                    if received.len() > MAX_ENVIRONMENT {
+                        return Arrival::Over;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Arrival::Silent,
+                Err(_) => return Arrival::Over,
+            }
+        }
+    }
+}
+
+/// Whether there is an empty line that ends after `from`.
+fn has_empty_line(received: &[u8], from: usize) -> bool {
+    let rest = &received[from..];
+    received.starts_with(b"\n")
+        || received.starts_with(b"\r\n")
+        || rest.windows(2).any(|bytes| bytes == b"\n\n")
+        || rest.windows(3).any(|bytes| bytes == b"\n\r\n")
+}
+
+/// What a session with this environment is for; what is for nothing is a caller's to be refused.
+fn task(environment: &[u8]) -> Task {
+    let script = environment.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"agi_network_script:"));
+    match script.map(<[u8]>::trim_ascii) {
+        Some(b"log") => Task::Record,
+        _ => Task::Route,
+    }
+}
+
+/// Accepts connections, hears what each is for, and closes those that wait too long: nothing in here
+/// waits for one of them.
+fn receive(listener: &TcpListener, shared: &Shared) {
+    let mut arriving: VecDeque<Arriving> = VecDeque::new();
+    loop {
+        let oldest = arriving.front().map(|Arriving(waiting)| waiting.since + ENVIRONMENT_TIME);
+        let next = [oldest, shared.give_up()].into_iter().flatten().min();
+        let ready = match look(listener, &arriving, next) {
+            Ok(ready) => ready,
+            Err(e) => {
+                log::error!("cannot wait for connections: {e}");
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+        };
+        let mut ready = ready.into_iter();
+        let is_new = ready.next().unwrap_or(false);
+        for mut connection in std::mem::take(&mut arriving) {
+            let arrival = if ready.next().unwrap_or(false) { connection.read() } else { Arrival::Silent };
+            match arrival {
+                Arrival::Ready(task) => shared.offer(connection.0, task),
+                Arrival::Silent if connection.0.since.elapsed() < ENVIRONMENT_TIME => arriving.push_back(connection),
+                Arrival::Silent | Arrival::Over => {}
+            }
+        }
+        if is_new {
+            accept(listener, shared, &mut arriving);
+        }
+    }
+}
+
+/// Waits until this time for something to do: whether there is a new connection, and of each of the others,
+/// whether it has said something.
+fn look(listener: &TcpListener, arriving: &VecDeque<Arriving>, until: Option<Instant>) -> io::Result<Vec<bool>> {
+    let mut all = vec![PollFd::new(listener, PollFlags::IN)];
+    all.extend(arriving.iter().map(|Arriving(waiting)| PollFd::new(&waiting.stream, PollFlags::IN)));
+    // a little later than that, so that it is over then
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()) + Duration::from_millis(2));
+    let left = left.and_then(|left| Timespec::try_from(left).ok());
+    match poll(&mut all, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(all.iter().map(|one| !one.revents().is_empty()).collect()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Takes all new connections.
+fn accept(listener: &TcpListener, shared: &Shared, arriving: &mut VecDeque<Arriving>) {
+    loop {
+        let stream = match listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+            // it was closed again
+            Err(e) if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => continue,
             Err(e) => {
                 log::error!("cannot accept: {e}");
                 // out of descriptors: sessions that end free some
                 thread::sleep(Duration::from_millis(100));
+                return;
             }
+        };
+        if stream.set_nonblocking(true).is_err() {
+            continue;
+        }
+        let mut connection = Arriving(Waiting { stream, since: Instant::now(), received: Vec::new() });
+        match connection.read() {
+            Arrival::Ready(task) => shared.offer(connection.0, task),
+            Arrival::Silent => {
+                if arriving.len() >= MAX_ARRIVING {
+                    arriving.pop_front();
+                }
+                arriving.push_back(connection);
+            }
+            Arrival::Over => {}
         }
     }
 }
 
 impl Shared {
     /// Lets a connection wait for a worker. Where too many do, it is closed at once.
-    fn offer(&self, stream: TcpStream) {
+    fn offer(&self, connection: Waiting, task: Task) {
+        if connection.stream.set_nonblocking(false).is_err() {
+            return;
+        }
         let mut desk = lock(&self.desk);
         if desk.stopping {
             return;
         }
-        // those whom an idle worker is about to take have no need of a seat
-        if desk.waiting.len() >= desk.seats + desk.idle.len() {
+        // those whom a free worker is about to take have no need of a seat
+        if desk.waiting[task as usize].len() >= desk.seats + desk.free(task) {
             drop(desk);
-            return self.note(true);
+            return self.note(task, true);
         }
-        desk.waiting.push_back(Waiting { stream, since: Instant::now() });
-        if let Some(worker) = desk.idle.pop() {
+        desk.waiting[task as usize].push_back(connection);
+        if desk.free(task) > 0
+            && let Some(worker) = desk.idle.pop()
+        {
             worker.unpark();
         }
     }
 
-    /// Waits for a connection to attend to. None: the server stops, and none is left.
-    fn next(&self) -> Option<Waiting> {
+    /// Closes the connections that have waited for too long. When the next one will have, unless a worker
+    /// takes it before.
+    fn give_up(&self) -> Option<Instant> {
+        let mut desk = lock(&self.desk);
+        let mut late = [false; 2];
+        for (waiting, late) in desk.waiting.iter_mut().zip(&mut late) {
+            while waiting.front().is_some_and(Waiting::is_late) {
+                waiting.pop_front();
+                *late = true;
+            }
+        }
+        let next = desk.waiting.iter().filter_map(|waiting| Some(waiting.front()?.since + MAX_WAIT)).min();
+        drop(desk);
+        for task in [Task::Route, Task::Record] {
+            if late[task as usize] {
+                self.note(task, true);
+            }
+        }
+        next
+    }
+
+    /// Waits for a connection to attend to, after this one, which is closed once this worker is known to be
+    /// free: whoever comes then finds it so. None: the server stops, and what is left is for those that are
+    /// still at work.
+    fn next(&self, mut done: Option<(TcpStream, Task)>) -> Option<(Waiting, Task)> {
+        let mut desk = lock(&self.desk);
+        if let Some((_, task)) = done {
+            desk.attended[task as usize] -= 1;
+        }
         loop {
-            let mut desk = lock(&self.desk);
-            if let Some(waiting) = desk.waiting.pop_front() {
-                return Some(waiting);
+            if let Some(task) = desk.choose()
+                && let Some(connection) = desk.waiting[task as usize].pop_front()
+            {
+                let late = connection.is_late();
+                desk.attended[task as usize] += usize::from(!late);
+                drop(desk);
+                self.note(task, late);
+                if !late {
+                    return Some((connection, task));
+                }
+                desk = lock(&self.desk);
+                continue;
             }
             if desk.stopping {
                 return None;
@@ -180,7 +410,9 @@ impl Shared {
             desk.idle.retain(|worker| worker.id() != me.id());
             desk.idle.push(me);
             drop(desk);
+            drop(done.take());
             thread::park();
+            desk = lock(&self.desk);
         }
     }
 
@@ -195,12 +427,18 @@ impl Shared {
     }
 
     /// Says once, not for each call, that there is more to do than can be done.
-    fn note(&self, overloaded: bool) {
-        if self.overloaded.swap(overloaded, Ordering::Relaxed) != overloaded {
-            let what = if overloaded {
-                "all workers are busy: calls go to the programs (more --workers, or a slow database?)"
-            } else {
-                "workers are free again"
+    fn note(&self, task: Task, overloaded: bool) {
+        if self.overloaded[task as usize].swap(overloaded, Ordering::Relaxed) != overloaded {
+            let what = match (task, overloaded) {
+                (Task::Route, true) => {
+                    "all workers are busy: calls go to the programs (more --workers, or a slow database?)"
+                }
+                (Task::Route, false) => "workers are free again",
+                (Task::Record, true) => {
+                    "records wait too long: they go to the program, calls are routed as before (a transaction that \
+                     holds a campaign's row, a slow back end or database, or more --workers?)"
+                }
+                (Task::Record, false) => "records wait no longer",
             };
             log::error!("{what}");
         }
@@ -211,18 +449,13 @@ impl Shared {
 fn work(shared: &Shared, _alive: Sender<Infallible>) {
     let mut config = Arc::clone(&lock(&shared.config));
     let mut database = Kept::default();
-    loop {
-        let Some(Waiting { stream, since }) = shared.next() else { return };
-        let late = since.elapsed() > MAX_WAIT;
-        shared.note(late);
-        if late {
-            continue;
-        }
+    let mut done = None;
+    while let Some((connection, task)) = shared.next(done) {
         let current = Arc::clone(&lock(&shared.config));
         if !Arc::ptr_eq(&config, &current) {
             (config, database) = (current, Kept::default());
         }
-        match attend(&stream, &config, &mut database) {
+        match attend(&connection, &config, &mut database) {
             Ok(Ok(())) => {}
             // The program stands in, and says so where it fails, too.
             Ok(Err(error)) => {
@@ -233,17 +466,18 @@ fn work(shared: &Shared, _alive: Sender<Infallible>) {
             }
             Err(error) => log::info!("{error}"),
         }
+        done = Some((connection.stream, task));
     }
 }
 
 /// One session: the program that the URL names. What is in vain here, for whatever reason, is left
 /// unanswered: it may be this server's own fault (a connection that hangs, a login that has changed).
-fn attend(stream: &TcpStream, config: &Config, database: &mut Kept) -> Result<Result<()>, AgiError> {
+fn attend(connection: &Waiting, config: &Config, database: &mut Kept) -> Result<Result<()>, AgiError> {
+    let Waiting { stream, received, .. } = connection;
     stream.set_nodelay(true)?;
-    let deadline = Cell::new(Instant::now() + ENVIRONMENT_TIME);
-    let wire = || Wire { stream, deadline: &deadline };
-    let mut session = Session::start(BufReader::new(wire()), wire())?;
-    deadline.set(Instant::now() + SESSION_TIME);
+    let deadline = Instant::now() + SESSION_TIME;
+    let wire = || Wire { stream, deadline };
+    let mut session = Session::start(BufReader::new(Cursor::new(received).chain(wire())), wire())?;
     match session.environment("agi_network_script") {
         Some(b"route") => cc_route::attend(&mut session, Ok(config), |config, request| {
             database.run(config, PROGRAM, move |client| store::route::claim(client, &request))
@@ -270,12 +504,12 @@ fn attend(stream: &TcpStream, config: &Config, database: &mut Kept) -> Result<Re
 /// A connection whose reads and writes all end by one deadline, however slowly bytes drip.
 struct Wire<'a> {
     stream: &'a TcpStream,
-    deadline: &'a Cell<Instant>,
+    deadline: Instant,
 }
 
 impl Wire<'_> {
     fn left(&self) -> io::Result<Option<Duration>> {
-        let left = self.deadline.get().saturating_duration_since(Instant::now());
+        let left = self.deadline.saturating_duration_since(Instant::now());
         // the system takes none for no limit
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(Some(left)) }
     }

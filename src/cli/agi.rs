@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 use super::Env;
 use super::output::Output;
 use crate::agi::guard::{self, Line};
-use crate::agi::server::{self, Limits, Server};
+use crate::agi::server::{self, Limits, MIN_WORKERS, Server};
 use crate::config::Config;
 use crate::{Error, Kind, Result, systemd};
 
@@ -52,10 +52,11 @@ pub(super) struct Serve {
     /// Listen on an address that other machines reach: only behind a firewall that lets Asterisk alone through
     #[arg(long)]
     allow_remote: bool,
-    /// Sessions at once, each with a database connection [default: twice the processors, at least 4]
+    /// Sessions at once, each with a database connection; at least 2, and records take no more than half
+    /// [default: twice the processors, at least 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     workers: Option<u16>,
-    /// Connections that wait for a worker; more are closed, and the programs take those calls
+    /// Connections that wait for a worker, routing and records each; more are closed, and the programs take those calls
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=4096))]
     queue: u16,
 }
@@ -72,7 +73,7 @@ impl Serve {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         // before anything else: a signal from here on is one to stop or reload
         let signals = guard::signals()?;
-        let workers = self.workers.map_or_else(default_workers, usize::from);
+        let workers = self.workers.map_or_else(default_workers, usize::from).max(MIN_WORKERS);
         if let Some((listener, line)) = guard::handed_over()? {
             return self.serve(env, listener, line, signals, workers);
         }

@@ -227,15 +227,14 @@ fn a_server_that_is_killed_away_full_or_stuck_costs_no_call() {
     site.wait_for_records(102, "1");
     assert_eq!(scene.routed(PROGRAM) - programs, 2);
 
-    // full: the only worker attends to somebody who says nothing
-    let server = scene.serve(&["--workers", "1", "--queue", "0"]);
-    let _silent =
-        (0..2).map(|_| TcpStream::connect(("127.0.0.1", scene.port)).expect("it listens")).collect::<Vec<_>>();
+    // full: both workers attend to somebody who says nothing
+    let server = scene.serve(&["--workers", "2", "--queue", "0"]);
+    let busy = ["full.1", "full.2"].map(|call| Pending::begin(scene.port, call, &site));
     assert_eq!(place(2).finish(), [200; 2]);
     site.wait_for_records(104, "1");
     assert_eq!(scene.routed(PROGRAM) - programs, 4);
     assert!(server.output().contains("all workers are busy"), "{}", server.output());
-    drop(server);
+    drop((server, busy));
 
     // stuck, its guard too: it accepts and says nothing
     let server = scene.serve(&[]);
@@ -330,19 +329,149 @@ fn sessions_wait_for_a_worker_and_another_script_is_refused() {
     let database = Postgres::shared().database();
     let site = site(&database);
     let (server, _folder) = serve(&database, &["--workers", "1"]);
-    let first = Pending::begin(server.port, "w-1.1", &site);
-    let second = server.open("route", &agi::dialled("w-1.2", &site.did));
-    for sent in [first.finish(), rest(second)] {
+    // two are the fewest: one for callers alone
+    assert!(server.output().contains(", 2 workers"), "{}", server.output());
+    let [first, second] = ["w-1.1", "w-1.2"].map(|call| Pending::begin(server.port, call, &site));
+    let third = server.open("route", &agi::dialled("w-1.3", &site.did));
+    for sent in [first.finish(), rest(third), second.finish()] {
         assert!(sent.contains("\"proceed,,,"), "{sent}");
     }
     // the caller hangs up meanwhile
     let hung_up = agi::dialled("w-1.4", &site.did).replacen("200 result", "HANGUP\n200 result", 1);
     assert!(server.ask("route", &hung_up).contains("\"proceed,,,"));
     for script in ["", "route2", "../route", "Log", "route?x=1"] {
-        let sent = server.ask(script, &agi::dialled("w-1.3", &site.did));
+        let sent = server.ask(script, &agi::dialled("w-1.5", &site.did));
         assert_eq!(sent, "EXEC Log \"ERROR,capconduit agi serve: the URL must end in /route or /log\"\n", "{script}");
     }
-    assert_eq!(site.attempts("asterisk_uniqueid"), ["w-1.1", "w-1.2", "w-1.4"]);
+    assert_eq!(site.attempts("asterisk_uniqueid"), ["w-1.1", "w-1.3", "w-1.2", "w-1.4"]);
+}
+
+/// Whether all of these calls get a client.
+fn routes(server: &AgiServer, site: &Site, calls: std::ops::Range<usize>) {
+    let sessions: Vec<_> =
+        calls.map(|n| (n, server.open("route", &agi::dialled(&format!("{}-{n}", site.user), &site.did)))).collect();
+    for (n, session) in sessions {
+        let sent = rest(session);
+        assert!(sent.contains("\"proceed,,,"), "{n}: {sent:?}\n{}", server.output());
+    }
+}
+
+#[test]
+fn no_caller_waits_for_a_record_that_waits() {
+    let database = Postgres::shared().database();
+    for (workers, queue) in [("1", "1"), ("3", "64"), ("8", "64")] {
+        // a seller's transaction on his own row; another seller
+        let (locked, other) = (site(&database), site(&database));
+        let (server, _folder) = serve(&database, &["--workers", workers, "--queue", queue]);
+        let mut seller = database.connect();
+        let lock = "BEGIN; SELECT FROM campaign_client_settings WHERE id = {} FOR UPDATE";
+        seller.batch_execute(&lock.replace("{}", &locked.settings[0].to_string())).expect("the row");
+        let answered = |n| agi::answered(&format!("{}-r{n}", locked.user), &locked.did, locked.settings[0]);
+        let records: Vec<_> = (0..20).map(|n| server.open("log", &answered(n))).collect();
+        wait_for("records to wait", || held_up(&database) != "0");
+        for round in 0..4 {
+            routes(&server, &other, 2 * round..2 * round + 2);
+            routes(&server, &locked, 2 * round..2 * round + 2);
+        }
+        assert_eq!(locked.records("1"), [""; 0], "all that while no record was written");
+        seller.batch_execute("COMMIT").expect("commit");
+        // each is written, or left to the program
+        for record in records {
+            let mut sent = String::new();
+            let _ = BufReader::new(record).read_to_string(&mut sent);
+            let logged = sent.contains("\"ARRAY(CC_LOGGED)\" \"1\"");
+            assert!(logged || sent.is_empty() || is_left_to_the_program(&sent), "{sent}");
+        }
+        let sent = server.ask("log", &answered(20));
+        assert!(sent.contains("\"ARRAY(CC_LOGGED)\" \"1\""), "{sent}\n{}", server.output());
+    }
+}
+
+#[test]
+fn no_caller_waits_for_a_back_end_that_is_slow_and_no_hangup_for_its_turn() {
+    let database = Postgres::shared().database();
+    let site = site(&database);
+    let folder = tempfile::tempdir().expect("a folder");
+    // it accepts, and says nothing
+    let back_end = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut command = database.command();
+    command
+        .env("AST_SPOOL_DIR", folder.path())
+        .env("INTERNAL_API_URL", format!("http://{}/log_call", back_end.local_addr().expect("bound")))
+        .env("INTERNAL_API_TOKEN", "x");
+    let server = AgiServer::start(command, free_port("127.0.0.1"), &["--workers", "4"]);
+    let record = |n| server.open("log", &agi::answered(&format!("e-{n}"), &site.did, site.settings[0]));
+    let posted: Vec<_> = (0..2).map(record).collect();
+    let held: Vec<_> = posted.iter().map(|_| back_end.accept().expect("a record")).collect();
+    let waiting: Vec<_> = (2..10).map(record).collect();
+    routes(&server, &site, 0..12);
+    for waiting in waiting {
+        // closed: the program's now, while the others still wait for the back end
+        assert_eq!(BufReader::new(waiting).lines().map_while(Result::ok).collect::<Vec<_>>(), [""; 0]);
+    }
+    for posted in &posted {
+        posted.set_nonblocking(true).expect("a socket");
+        let mut question = BufReader::new(posted);
+        question.read_line(&mut String::new()).expect("a question");
+        let error = question.read(&mut [0]).expect_err("no end yet");
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    }
+    assert!(server.output().contains("records wait too long"), "{}", server.output());
+    assert!(!server.output().contains("all workers are busy"), "{}", server.output());
+    drop(held);
+}
+
+#[test]
+fn no_caller_waits_for_a_connection_that_has_not_said_what_it_is_for() {
+    let database = Postgres::shared().database();
+    let site = site(&database);
+    let (server, _folder) = serve(&database, &["--workers", "2", "--queue", "0"]);
+    let silent: Vec<_> = (0..300)
+        .map(|n| {
+            let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+            // the oldest of so many are closed
+            let _ = stream.write_all(&b"agi_network: yes\nagi_network_script: route\nagi_x: y\n"[..n % 50]);
+            stream
+        })
+        .collect();
+    for n in 0..10 {
+        routes(&server, &site, n..n + 1);
+    }
+    // one whose environment comes in pieces
+    let mut slow = TcpStream::connect(("127.0.0.1", server.port)).expect("it listens");
+    slow.set_nodelay(true).expect("a socket");
+    let text = format!("agi_network: yes\nagi_network_script: route\n{}", agi::dialled("pieces", &site.did));
+    for piece in text.as_bytes().chunks(7) {
+        slow.write_all(piece).expect("sent");
+    }
+    assert!(rest(slow).contains("\"proceed,,,"), "{}", server.output());
+    drop(silent);
+}
+
+#[test]
+fn records_are_written_while_callers_keep_all_workers_busy() {
+    let database = Postgres::shared().database();
+    let site = site(&database);
+    let (server, _folder) = serve(&database, &["--workers", "2", "--queue", "4096"]);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for caller in 0..8 {
+            let (over, server, site) = (&over, &server, &site);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if over.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                    server.ask("route", &agi::dialled(&format!("w{caller}-{n}"), &site.did));
+                }
+            });
+        }
+        let sent: Vec<_> = (0..20)
+            .map(|n| server.ask("log", &agi::answered(&format!("b-{n}"), &site.did, site.settings[0])))
+            .collect();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(sent.iter().all(|sent| sent.contains("CC_LOGGED")), "{sent:?}\n{}", server.output());
+    });
 }
 
 #[test]
