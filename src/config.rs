@@ -30,6 +30,8 @@ pub struct Config {
     database_is_shared: bool,
     /// The file that names the database that is used, unless the environment does.
     database_file: Option<PathBuf>,
+    /// Call records are what it is used for.
+    for_records: bool,
 }
 
 impl Config {
@@ -152,7 +154,7 @@ impl Config {
         }
         let database_is_shared = ["DATABASE_URL", "DATABASE_URI"].iter().any(|name| from_file.contains_key(*name));
         let database_file = database_is_shared.then(|| path.to_owned());
-        Ok(Config { from_file, database_is_shared, database_file })
+        Ok(Config { from_file, database_is_shared, database_file, for_records: false })
     }
 
     /// A variable: the environment's, else the file's. Empty counts as not set.
@@ -170,6 +172,24 @@ impl Config {
 
     fn database_of_environment() -> Option<String> {
         ["DATABASE_URL", "DATABASE_URI"].iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    /// `CAPCONDUIT_RECORDS_DATABASE`: the name by which a pooler knows the database for call records.
+    #[must_use]
+    pub fn records_database(&self) -> Option<String> {
+        self.get("CAPCONDUIT_RECORDS_DATABASE")
+    }
+
+    /// The same, for writing call records.
+    #[must_use]
+    pub fn for_records(&self) -> Config {
+        Config { for_records: true, ..self.clone() }
+    }
+
+    /// The database's name, where it is another than the URL's.
+    #[must_use]
+    pub fn database_name(&self) -> Option<String> {
+        self.records_database().filter(|_| self.for_records)
     }
 
     /// Where [`Config::database_url`] comes from, for a person.

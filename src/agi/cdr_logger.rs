@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     if super::is_run_by_hand(PROGRAM) {
         return ExitCode::from(crate::Kind::Usage.exit_code());
     }
-    let config = Config::load();
+    let config = Config::load().map(|config| config.for_records());
     let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
         attend(&mut session, config.as_ref(), |config, work| {
             store::with_deadline(config, PROGRAM, move |client| work.run(client))

@@ -445,17 +445,32 @@ impl Shared {
     }
 }
 
+/// A worker's connections to the database.
+struct Sessions {
+    database: Kept,
+    /// For records, where they go another way.
+    records: Option<(Config, Kept)>,
+}
+
+impl Sessions {
+    fn of(config: &Config) -> Sessions {
+        let records = config.records_database().map(|_| (config.for_records(), Kept::default()));
+        Sessions { database: Kept::default(), records }
+    }
+}
+
 /// Attends to one session after the other. `_alive` ends with it.
 fn work(shared: &Shared, _alive: Sender<Infallible>) {
     let mut config = Arc::clone(&lock(&shared.config));
-    let mut database = Kept::default();
+    let mut sessions = Sessions::of(&config);
     let mut done = None;
     while let Some((connection, task)) = shared.next(done) {
         let current = Arc::clone(&lock(&shared.config));
         if !Arc::ptr_eq(&config, &current) {
-            (config, database) = (current, Kept::default());
+            sessions = Sessions::of(&current);
+            config = current;
         }
-        match attend(&connection, &config, &mut database) {
+        match attend(&connection, &config, &mut sessions) {
             Ok(Ok(())) => {}
             // The program stands in, and says so where it fails, too.
             Ok(Err(error)) => {
@@ -472,7 +487,7 @@ fn work(shared: &Shared, _alive: Sender<Infallible>) {
 
 /// One session: the program that the URL names. What is in vain here, for whatever reason, is left
 /// unanswered: it may be this server's own fault (a connection that hangs, a login that has changed).
-fn attend(connection: &Waiting, config: &Config, database: &mut Kept) -> Result<Result<()>, AgiError> {
+fn attend(connection: &Waiting, config: &Config, sessions: &mut Sessions) -> Result<Result<()>, AgiError> {
     let Waiting { stream, received, .. } = connection;
     stream.set_nodelay(true)?;
     let deadline = Instant::now() + SESSION_TIME;
@@ -480,9 +495,13 @@ fn attend(connection: &Waiting, config: &Config, database: &mut Kept) -> Result<
     let mut session = Session::start(BufReader::new(Cursor::new(received).chain(wire())), wire())?;
     match session.environment("agi_network_script") {
         Some(b"route") => cc_route::attend(&mut session, Ok(config), |config, request| {
-            database.run(config, PROGRAM, move |client| store::route::claim(client, &request))
+            sessions.database.run(config, PROGRAM, move |client| store::route::claim(client, &request))
         }),
         Some(b"log") => {
+            let (config, database) = match &mut sessions.records {
+                Some((config, database)) => (&*config, database),
+                None => (config, &mut sessions.database),
+            };
             let delivered = cdr_logger::deliver(&mut session, config, |config, work| {
                 database.run(config, PROGRAM, move |client| work.clone().run(client))
             })?;

@@ -72,17 +72,30 @@ fn environment(process: Option<&Process>) -> Vec<(String, String)> {
 /// # Errors
 /// The env file or Asterisk's environment cannot be read, or the URL does not parse.
 pub fn database_login(process: Option<&Process>) -> Result<Option<postgres::Config>> {
-    let environment = environment(process);
-    let file = EnvFile::read(&env_file_path(&environment))?;
-    let value = |name: &str| {
-        let own = environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-        own.or_else(|| file.get(name)).filter(|value| !value.is_empty())
-    };
+    let value = values(process)?;
     let url = value("DATABASE_URL").or_else(|| value("DATABASE_URI"));
     if url.is_none() && process.is_some_and(|process| process.environment.is_none()) {
         return Err(Error::failed("Asterisk's environment cannot be read"));
     }
     url.map(|url| store::config_of(Some(&url), "capconduit")).transpose()
+}
+
+/// The name of the database that their call records go to, where that is another.
+///
+/// # Errors
+/// As [`database_login`].
+pub fn records_database(process: Option<&Process>) -> Result<Option<String>> {
+    Ok(values(process)?("CAPCONDUIT_RECORDS_DATABASE"))
+}
+
+/// What the programs' variables are.
+fn values(process: Option<&Process>) -> Result<impl Fn(&str) -> Option<String>> {
+    let environment = environment(process);
+    let file = EnvFile::read(&env_file_path(&environment))?;
+    Ok(move |name: &str| {
+        let own = environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
+        own.or_else(|| file.get(name)).filter(|value| !value.is_empty())
+    })
 }
 
 fn env_file_path(environment: &[(String, String)]) -> PathBuf {

@@ -133,23 +133,61 @@ enum Pooling {
     Transactions,
 }
 
-/// Looks with the AGI programs' own login, which may lead another way than this program's. How large the
-/// pools are is for the pooler's administrator to see, not for such a login.
-pub fn pooler(area: &mut Area, login: Result<Option<postgres::Config>>, timeout: Duration) {
-    match login.and_then(|login| login.map_or(Ok(Pooling::None), |login| pooling(login, timeout))) {
-        Ok(Pooling::Transactions) => area.ok("pooler", "the programs of each call share the server's processes"),
-        Ok(Pooling::Sessions) => area.warning(
+/// Looks with the AGI programs' own login, which may lead another way than this program's, and than that of
+/// their records. How large the pools are is for the pooler's administrator to see, not for such a login.
+pub fn pooler(
+    area: &mut Area,
+    login: Result<Option<postgres::Config>>,
+    records: Result<Option<String>>,
+    timeout: Duration,
+) {
+    let found = login.and_then(|login| match login {
+        Some(login) => Ok((pooling(login.clone(), timeout)?, Some((login, records?)))),
+        None => Ok((Pooling::None, None)),
+    });
+    let (found, login) = match found {
+        Ok(found) => found,
+        // the programs' own look at the database says more
+        Err(e) => return area.not_looked_at("pooler", &format!("the AGI programs' login: {}", e.message)),
+    };
+    match found {
+        Pooling::Transactions => area.ok("pooler", "the programs of each call share the server's processes"),
+        Pooling::Sessions => area.warning(
             "pooler",
             "the pooler in front keeps a server process for each session: few programs at once, and calls wait",
             "pool_mode = transaction in pgbouncer.ini: asterisk/pgbouncer.ini of this release has it all.",
         ),
-        Ok(Pooling::None) => area.advice(
+        Pooling::None => area.advice(
             "pooler",
             "none: PostgreSQL starts a process for each program of each call, which takes about 5 ms",
             "Put PgBouncer in between: asterisk/pgbouncer.ini of this release says how. capconduit agi serve needs none.",
         ),
-        // the programs' own look at the database says more
-        Err(e) => area.not_looked_at("pooler", &format!("the AGI programs' login: {}", e.message)),
+    }
+    match login {
+        Some((login, Some(name))) => records_pool(area, &login, &name, timeout),
+        Some((_, None)) if found != Pooling::None => area.advice(
+            "records' pool",
+            "call records have no pool of their own: some that wait for a locked row keep calls from being routed",
+            "capconduit_records in pgbouncer.ini, and CAPCONDUIT_RECORDS_DATABASE=capconduit_records in the env file: \
+             asterisk/pgbouncer.ini of this release has both.",
+        ),
+        _ => {}
+    }
+}
+
+/// Whether the records' name leads to the same database.
+fn records_pool(area: &mut Area, login: &postgres::Config, name: &str, timeout: Duration) {
+    let mut records = login.clone();
+    records.dbname(name);
+    let identity = |login: &postgres::Config| health::identity(&mut store::connect_to(login, timeout)?);
+    let remedy =
+        "CAPCONDUIT_RECORDS_DATABASE is a name in [databases] of pgbouncer.ini, with dbname= that of DATABASE_URL.";
+    match identity(&records).and_then(|there| Ok((there, identity(login)?))) {
+        Ok((there, here)) if there == here => {
+            area.ok("records' pool", format!("call records have one of their own: {name}"));
+        }
+        Ok(_) => area.error("records' pool", format!("{name} is another database: calls are not recorded"), remedy),
+        Err(e) => area.error("records' pool", format!("call records go to {name}, in vain: {}", e.message), remedy),
     }
 }
 

@@ -196,7 +196,11 @@ impl Kept {
 /// # Errors
 /// [`Kind::Invalid`] where the URL does not parse. The URL is not repeated: it may hold a password.
 pub fn database_config(config: &Config, application_name: &str) -> Result<postgres::Config> {
-    config_of(config.database_url().as_deref(), application_name)
+    let mut database = config_of(config.database_url().as_deref(), application_name)?;
+    if let Some(name) = config.database_name() {
+        database.dbname(&name);
+    }
+    Ok(database)
 }
 
 /// As [`database_config`], for Asterisk's realtime: `ASTERISK_DATABASE_URL`, else the same database.

@@ -43,6 +43,19 @@ pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
     )?)
 }
 
+/// What no other database has, except a copy of its server: its name and number, and the server's start.
+///
+/// # Errors
+/// The database's.
+pub fn identity(db: &mut impl GenericClient) -> Result<Option<String>> {
+    let row = db.row(
+        "SELECT concat_ws(' ', d.oid, d.datname, pg_postmaster_start_time())
+         FROM pg_database d WHERE d.datname = current_database()",
+        args![],
+    )?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
 /// Whether two sessions that do nothing in between come to share a process of the server: a pooler is in
 /// front that gives it to each for a transaction. Others may take it from them, and so it is tried often.
 ///

@@ -113,6 +113,7 @@ fn the_programs_of_each_call_work_through_the_shipped_pooler() {
     two_hundred_sessions_share_the_pool(through);
     how_busy_it_is(&layout.dir);
     a_call_does_not_wait_for_long(&layout.pooler, &site);
+    no_call_waits_for_the_records(&layout, &site);
     the_list_is_written_again_after_a_rotation(&layout, &site);
 }
 
@@ -166,6 +167,41 @@ fn a_call_does_not_wait_for_long(pooler: &PgBouncer, site: &Site) {
     wait_for("a place in the pool", || {
         run("cc-route", through, &agi::dialled("p-2", &site.did)).contains("\"proceed,")
     });
+}
+
+/// More records than the pool has places wait for a row that a seller's transaction holds.
+fn no_call_waits_for_the_records(layout: &Layout, site: &Site) {
+    let through = &layout.pooler.by_socket;
+    let line = INI.lines().find_map(|line| line.split_once("CAPCONDUIT_RECORDS_DATABASE="));
+    let records_database = line.expect("the ini says so").1;
+    let spool = tempfile::tempdir().expect("a folder");
+    let records = 2 * POOL_SIZE;
+    let before = site.records("1").len();
+    let mut seller = layout.superuser.connect();
+    let lock = format!("BEGIN; SELECT FROM campaign_client_settings WHERE id = {} FOR UPDATE", site.settings[0]);
+    seller.batch_execute(&lock).expect("the row");
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%cc_log_call(%' AND wait_event_type = 'Lock'";
+    std::thread::scope(|scope| {
+        for n in 0..records {
+            let mut command = agi::command("cdr_logger", &through.url, spool.path());
+            command.env("CAPCONDUIT_RECORDS_DATABASE", records_database);
+            let said = agi::answered(&format!("r-{n}"), &site.did, site.settings[0]);
+            scope.spawn(move || agi::run(&mut command, &said));
+        }
+        wait_for("the records' pool to be full", || layout.superuser.value(waiting) == "5");
+        for n in 0..5 {
+            let sent = run("cc-route", through, &agi::dialled(&format!("q-{n}"), &site.did));
+            assert!(sent.contains("\"proceed,"), "{sent}\n{}", layout.pooler.log());
+        }
+        assert_eq!(site.records("1").len(), before, "all that while no record was written");
+        seller.batch_execute("COMMIT").expect("commit");
+    });
+    // what waited in vain is spooled
+    let mut replay = layout.superuser.command();
+    replay.env("CAPCONDUIT_SPOOL_DIR", spool.path().join("capconduit")).args(["call", "replay"]);
+    process::run(&mut replay);
+    assert_eq!(site.records("1").len(), before + records);
 }
 
 fn the_list_is_written_again_after_a_rotation(layout: &Layout, site: &Site) {
@@ -310,6 +346,19 @@ fn what_is_in_front_of_postgresql_is_found_out() {
     assert_eq!(pooler(&database.url), "info");
     let transactions = PgBouncer::start(postgres, &database);
     assert_eq!(pooler(&transactions.database.url), "ok");
+    // the pool that records have, by its name
+    let records = |name: &str| {
+        std::fs::write(
+            &env_file,
+            format!("DATABASE_URL={}\nCAPCONDUIT_RECORDS_DATABASE={name}\n", transactions.database.url),
+        )
+        .expect("own folder");
+        let mut command = database.command();
+        command.env("CAPCONDUIT_ENV_FILE", &env_file).args(["--json", "asterisk", "check", "--etc-dir"]);
+        state(&findings(command.arg(folder.path())), "database", "records' pool")
+    };
+    let other = postgres.empty_database();
+    assert_eq!([&database.name, "", "nonsense", &other.name].map(records), ["ok", "info", "error", "error"]);
     // with a place for a second session, and without
     for size in [5, 1] {
         let dir = pgbouncer::folder();

@@ -94,7 +94,8 @@ impl Check {
         areas.push(clients);
         let login = files::realtime_login(&self.etc_dir);
         database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
-        database::pooler(&mut database, agi::database_login(process.as_ref()), env.config.connect_timeout()?);
+        let (login, records) = (agi::database_login(process.as_ref()), agi::records_database(process.as_ref()));
+        database::pooler(&mut database, login, records, env.config.connect_timeout()?);
         let globals = console.ask("dialplan show globals").unwrap_or_default();
         let served = asterisk::setting(&globals, "CC_AGI_SERVER").filter(|address| !address.is_empty());
         areas.push(agi::check(&installation, process.as_ref(), &astspooldir, served));
