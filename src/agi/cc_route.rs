@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::{Error, Result, store, text};
 
 /// What is asked of the channel, in one exchange.
-const WANTED: [(&str, &str); 7] = [
+const WANTED: [(&str, &str); 8] = [
     ("linkedid", "CHANNEL(linkedid)"),
     ("system_name", "SYSTEMNAME"),
     ("did", "CC_DID"),
@@ -25,6 +25,8 @@ const WANTED: [(&str, &str); 7] = [
     ("hangup_cause", "HANGUPCAUSE"),
     ("attempt", "CC_ATTEMPT"),
     ("start", "CC_START"),
+    // the dialplan's own, which goes before Asterisk's
+    ("cause", "CC_CAUSE"),
 ];
 
 /// How it names itself to the database and in logs.
@@ -123,7 +125,9 @@ fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<RouteRequest
         caller_id_num: session.caller_id("agi_callerid", 50),
         caller_id_name: session.caller_id("agi_calleridname", 100),
         // before the first Dial, HANGUPCAUSE is 0
-        hangup_cause: dial_status.as_ref().and_then(|_| channel.number("hangup_cause")),
+        hangup_cause: dial_status
+            .as_ref()
+            .and_then(|_| channel.number("cause").or_else(|| channel.number("hangup_cause"))),
         // a dialplan of another kind may have dialled before
         known_attempt: channel.number("attempt").or(dial_status.is_none().then_some(0)),
         dial_status,

@@ -22,6 +22,10 @@ pub enum Behaviour {
         /// Milliseconds of talk.
         talk: u32,
     },
+    /// Answers at once with this SDP, or without any where it is empty, and talks until the caller hangs up.
+    AnswerWith(&'static str),
+    /// Brings its audio with 183, and answers without any of it, as it need not be said again.
+    AnswerAfterProgress,
     /// Refuses with this SIP status at once.
     Refuse(u16, &'static str),
     /// Redirects the call to this port of 127.0.0.1.
@@ -75,10 +79,17 @@ impl Behaviour {
         let cseq = "[last_CSeq:]\n";
         let contact = "Contact: <sip:[local_ip]:[local_port]>\n";
         let ringing = send(&respond("180 Ringing", &format!("{cseq}{contact}{LENGTH_0}")));
-        let answer = send(&respond(
-            "200 OK",
-            &format!("CSeq: [cseq] INVITE\n{contact}Content-Type: application/sdp\nContent-Length: [len]\n\n{SDP}"),
-        ));
+        let with = |sdp: &str| match sdp {
+            "" => LENGTH_0.to_owned(),
+            _ => format!("Content-Type: application/sdp\nContent-Length: [len]\n\n{sdp}"),
+        };
+        let sdp = match self {
+            Behaviour::AnswerWith(sdp) => sdp,
+            Behaviour::AnswerAfterProgress => "",
+            _ => SDP,
+        };
+        let progress = send(&respond("183 Session Progress", &format!("{cseq}{contact}{}", with(SDP))));
+        let answer = send(&respond("200 OK", &format!("CSeq: [cseq] INVITE\n{contact}{}", with(sdp))));
         let ended = format!("<recv request=\"BYE\">{}</recv>\n", log("-"));
         let goodbye = send(&respond("200 OK", &format!("{cseq}{LENGTH_0}")));
         let cancelled = format!(
@@ -110,6 +121,8 @@ impl Behaviour {
             Behaviour::Answer { ring: ms } => {
                 format!("{invite}{}{answered}{ended}{goodbye}{end}", ring(Some(ms)))
             }
+            Behaviour::AnswerWith(_) => format!("{invite}{answered}{ended}{goodbye}{end}"),
+            Behaviour::AnswerAfterProgress => format!("{invite}{progress}{answered}{ended}{goodbye}{end}"),
             Behaviour::AnswerAndHangUp { ring: ms, talk } => {
                 let bye = send_until_answered(&format!(
                     "BYE [$3] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\

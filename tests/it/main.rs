@@ -25,6 +25,7 @@ mod killed;
 mod last_resort;
 mod layout;
 mod manual;
+mod media;
 mod migrate;
 mod passed_over;
 mod pooler;
