@@ -26,6 +26,7 @@ mod last_resort;
 mod layout;
 mod manual;
 mod media;
+mod merged;
 mod migrate;
 mod passed_over;
 mod pooler;
