@@ -14,9 +14,10 @@ SELECT e.id, e.transport, e.aors, e.auth, e.context, e.disallow, e.allow, e.dire
        e.media_encryption_optimistic, e.media_address, e.bind_rtp_to_media_address,
        e.asymmetric_rtp_codec, e.use_ptime, e.rtp_keepalive, e.rtp_timeout, e.rtp_timeout_hold,
        e."100rel", e.inband_progress, e.ignore_183_without_sdp, e.timers, e.timers_min_se,
-       e.timers_sess_expires, e.outbound_proxy, e.allow_transfer, e.suppress_q850_reason_headers,
+       e.timers_sess_expires, e.outbound_proxy, 'no'::varchar(3) AS allow_transfer, e.suppress_q850_reason_headers,
        e.send_pai, e.send_rpid, e.trust_id_inbound, e.trust_id_outbound, e.callerid_privacy,
-       e.send_diversion, e.user_eq_phone, e.contact_user
+       e.send_diversion, e.user_eq_phone, e.contact_user,
+       'no-messages'::text AS message_context
 FROM pjsip_endpoints e JOIN clients c ON c.id = e.client_id
 WHERE c.status = 'active';
 

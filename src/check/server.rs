@@ -18,7 +18,7 @@ const ENOUGH_FILES: u64 = 4096;
 type Check = fn(&mut Area, &Console, &Installation) -> Result<()>;
 
 /// The checks that ask the server, by name.
-const ASKING: [(&str, Check); 8] = [
+const ASKING: [(&str, Check); 9] = [
     ("folders", folders),
     ("systemname", system_name),
     ("modules", modules),
@@ -26,6 +26,7 @@ const ASKING: [(&str, Check); 8] = [
     ("early answer", early_answer),
     ("transports", transports),
     ("carrier", carrier),
+    ("transfers", transfers),
     ("realtime", realtime),
 ];
 
@@ -362,7 +363,8 @@ fn transports(area: &mut Area, console: &Console, installation: &Installation) -
 
 fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
     let text = console.ask("pjsip show identifies")?;
-    let identified = answers::identified(&text);
+    // by address, that is: one by a header is no carrier
+    let identified: Vec<_> = answers::identified(&text).into_iter().filter(|(_, at)| !at.is_empty()).collect();
     let listed = console.ask("pjsip show endpoints")?;
     let endpoints = answers::endpoints(&listed);
     let (there, gone): (Vec<_>, Vec<_>) = identified.into_iter().partition(|(name, _)| endpoints.contains(name));
@@ -386,6 +388,39 @@ fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
     }
     Ok(())
 }
+
+/// That nobody takes a call that is sold past the dialplan: by REFER, by an INVITE with Replaces, or by a
+/// MESSAGE that runs the dialplan of calls.
+fn transfers(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
+    let identifies = console.ask("pjsip show identifies")?;
+    let settings = console.ask("pjsip show settings")?;
+    let identified = answers::identified(&identifies);
+    let by_header = answers::setting(&settings, "endpoint_identifier_order").unwrap_or_default().split(',').next();
+    let mut open = Vec::new();
+    if by_header != Some("header") || answers::setting(&identifies, "Header") != Some("Replaces: /./") {
+        open.push(format!("an INVITE with Replaces is not caught by [{GUARD}]"));
+    }
+    for (name, _) in identified.iter().filter(|(name, addresses)| *name != GUARD && !addresses.is_empty()) {
+        let endpoint = console.ask(&format!("pjsip show endpoint {name}"))?;
+        if answers::setting(&endpoint, "allow_transfer") == Some("true") {
+            open.push(format!("{name} may transfer calls with REFER: allow_transfer=no"));
+        }
+        if answers::setting(&endpoint, "message_context").is_some_and(str::is_empty) {
+            open.push(format!("a MESSAGE of {name} runs the dialplan of its calls: message_context=no-messages"));
+        }
+    }
+    if open.is_empty() {
+        area.ok("transfers", "nobody takes a call elsewhere past the dialplan");
+    } else {
+        let remedy = "Take over pjsip.conf (capconduit asterisk install --force), give each endpoint of \
+                      pjsip_local.conf what is named, then asterisk -rx 'core reload'.";
+        area.error("transfers", some_of(&open.iter().map(String::as_str).collect::<Vec<_>>()), remedy);
+    }
+    Ok(())
+}
+
+/// The endpoint of pjsip.conf that gets what would take the place of a call.
+const GUARD: &str = "no-replaces";
 
 fn realtime(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
     let text = console.ask("realtime show pgsql status")?;

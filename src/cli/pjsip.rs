@@ -135,6 +135,7 @@ impl Args for OptionFields {
         options::OPTIONS.iter().fold(command, |command, option| {
             let value = match option.rule {
                 options::Rule::YesNo => "yes|no".to_owned(),
+                options::Rule::Only(value, _) => value.to_owned(),
                 options::Rule::OneOf(values) if values.len() <= 6 => values.join("|"),
                 options::Rule::OneOf(_) => "WORD".to_owned(),
                 options::Rule::Integer(..) | options::Rule::Seconds(_) => "SECONDS".to_owned(),

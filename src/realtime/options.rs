@@ -24,6 +24,8 @@ pub enum Object {
 pub enum Rule {
     /// `yes` or `no`.
     YesNo,
+    /// Once offered: only this value is taken still, for this reason.
+    Only(&'static str, &'static str),
     /// One of these.
     OneOf(&'static [&'static str]),
     /// A whole number from the first to the second.
@@ -113,7 +115,11 @@ pub const OPTIONS: &[SipOption] = &[
         "The session timer that is asked for, in seconds; default 1800",
     ),
     endpoint("outbound_proxy", Rule::Proxy, "The proxy that requests go through: sip:HOST;lr"),
-    endpoint("allow_transfer", Rule::YesNo, "Let the client transfer calls with REFER; default yes"),
+    endpoint(
+        "allow_transfer",
+        Rule::Only("no", "a call that is transferred would leave its place, its time limit and its record behind"),
+        "Whether the client may transfer calls; only no: REFER is declined",
+    ),
     endpoint("suppress_q850_reason_headers", Rule::YesNo, "Send no Q.850 cause when a call ends; default no"),
     // identities
     endpoint("send_pai", Rule::YesNo, "Send P-Asserted-Identity; default no"),
@@ -177,14 +183,17 @@ impl SipOption {
     pub fn check(&self, value: &str) -> Result<()> {
         let Some(rule) = self.broken_rule(value).filter(|_| !value.is_empty()) else { return Ok(()) };
         let shown = crate::text::truncate(value, 60).escape_debug().to_string();
-        Err(Error::invalid(format!("{} \"{shown}\": it must be {rule}", self.name)).hint(
-            "Nothing was changed. Asterisk would drop the whole object for it; empty leaves Asterisk its default.",
-        ))
+        let hint = match self.rule {
+            Rule::Only(..) => "Nothing was changed. Leave the option out.",
+            _ => "Nothing was changed. Asterisk would drop the whole object for it; empty leaves Asterisk its default.",
+        };
+        Err(Error::invalid(format!("{} \"{shown}\": it must be {rule}", self.name)).hint(hint))
     }
 
     /// What a value must be, where it is not.
     fn broken_rule(&self, value: &str) -> Option<String> {
         match self.rule {
+            Rule::Only(value_taken, why) => (value != value_taken).then(|| format!("{value_taken}: {why}")),
             Rule::YesNo => (!["yes", "no"].contains(&value)).then(|| "yes or no".to_owned()),
             Rule::OneOf(values) => (!values.contains(&value)).then(|| format!("one of {}", values.join(", "))),
             Rule::Integer(least, most) => {
@@ -230,6 +239,7 @@ mod tests {
     #[test]
     fn values() {
         for (name, good, bad) in [
+            ("allow_transfer", &["no", ""][..], &["yes", "maybe"][..]),
             ("rtp_symmetric", &["yes", "no", ""][..], &["true", "YES", "1", " yes"][..]),
             ("dtmf_mode", &["rfc4733", "auto_info"], &["rfc2833", "none;x"]),
             ("timers_min_se", &["90", "86400"], &["89", "86401", "-90", "9e1", "+90", "90 "]),

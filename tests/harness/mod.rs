@@ -5,6 +5,7 @@
 
 pub mod agi;
 pub mod asterisk;
+pub mod peer;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

@@ -289,6 +289,34 @@ fn server(system: &System) {
             wait_for("the carrier to be back", || cli("pjsip show identifies").contains("carrier/carrier"));
         },
     );
+    // each line that keeps calls from being taken elsewhere
+    for (line, instead, said) in [
+        ("endpoint_identifier_order=header,ip", "endpoint_identifier_order=ip,header", "an INVITE with Replaces"),
+        ("match_header=Replaces: /./", "match=192.0.2.1", "an INVITE with Replaces"),
+        ("message_context=no-messages", "allow_transfer=yes", "carrier may transfer calls with REFER"),
+        ("message_context=no-messages", "", "a MESSAGE of carrier runs the dialplan of its calls"),
+    ] {
+        let known =
+            || ["settings", "identifies", "endpoint carrier"].map(|what| cli(&format!("pjsip show {what}"))).concat();
+        let before = known();
+        let reload = |is_planted: bool| {
+            cli("module reload res_pjsip.so");
+            cli("module reload res_pjsip_endpoint_identifier_ip.so");
+            wait_for("Asterisk to read pjsip.conf", || (known() != before) == is_planted);
+        };
+        system.finds(
+            &[],
+            || {
+                system.edit("etc/pjsip.conf", |text| text.replace(line, instead));
+                reload(true);
+            },
+            &[expect("server", "transfers", "error", said, "install --force")],
+            || {
+                system.restore("etc/pjsip.conf");
+                reload(false);
+            },
+        );
+    }
     system.finds(
         &[],
         || system.edit("etc/pjsip.conf", |text| text.replace(&system.asterisk.sip_port.to_string(), "5999")),
@@ -296,6 +324,8 @@ fn server(system: &System) {
         || system.restore("etc/pjsip.conf"),
     );
     expect("server", "carrier", "ok", "calls are taken from 127.0.0.2/32 (carrier)", "").among(&system.check(&[]).0);
+    let nobody = "nobody takes a call elsewhere past the dialplan";
+    expect("server", "transfers", "ok", nobody, "").among(&system.check(&[]).0);
     expect("server", "early answer", "info", "does not reroute", "--early-answer no").among(&system.check(&[]).0);
     cli("dialplan set global CC_EARLY_ANSWER no");
     expect("server", "early answer", "ok", "the carrier gets a SIP failure", "").among(&system.check(&[]).0);

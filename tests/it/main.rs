@@ -20,6 +20,7 @@ mod csv;
 mod database_away;
 mod http_sink;
 mod identity;
+mod in_call;
 mod install;
 mod killed;
 mod last_resort;

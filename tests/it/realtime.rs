@@ -55,6 +55,7 @@ fn asterisk_starts_without_an_error_of_ours() {
 fn values(option: &SipOption) -> Vec<String> {
     let words: &[&str] = match option.rule {
         Rule::YesNo => &["yes", "no"],
+        Rule::Only(value, _) => return vec![value.to_owned()],
         Rule::OneOf(words) => words,
         Rule::Integer(least, _) => return vec![(least + 30).to_string(), least.to_string()],
         Rule::Seconds(_) => &["0.5", "12"],
@@ -69,7 +70,7 @@ fn values(option: &SipOption) -> Vec<String> {
 fn shown(option: &SipOption, value: &str) -> String {
     match (option.rule, value) {
         (Rule::YesNo, "yes") => "true".to_owned(),
-        (Rule::YesNo, _) => "false".to_owned(),
+        (Rule::YesNo | Rule::Only(..), _) => "false".to_owned(),
         (Rule::Seconds(_), _) => format!("{:.6}", value.parse::<f64>().expect("a number")),
         _ => value.to_owned(),
     }
