@@ -67,10 +67,18 @@ impl AgiServer {
         self.server.signal(signal);
     }
 
+    /// The process that attends to the sessions, not its guard.
+    pub fn pid_below_guard(&self) -> String {
+        let guard = self.server.pid();
+        let children = || std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).expect("it runs");
+        // between two of them there is none
+        wait_for("a process below the guard", || !children().trim().is_empty());
+        children().trim().to_owned()
+    }
+
     /// Sends a signal to the process that attends to the sessions, not to its guard.
     pub fn signal_below_guard(&self, signal: &str) {
-        let guard = self.server.pid();
-        let children = std::fs::read_to_string(format!("/proc/{guard}/task/{guard}/children")).expect("it runs");
+        let children = self.pid_below_guard();
         process::run(Command::new("kill").args(["-s", signal, children.trim()]));
         if signal == "STOP" {
             // one thread hears it and tells the others, which go on until then

@@ -385,7 +385,7 @@ impl Media {
         let mut odd = Vec::new();
         loop {
             let socket = UdpSocket::bind((ip, 0)).expect("an address of this machine");
-            if socket.local_addr().expect("bound").port() % 2 == 0 {
+            if socket.local_addr().expect("bound").port().is_multiple_of(2) {
                 return Media { socket, sequence: Cell::new(1) };
             }
             odd.push(socket);

@@ -64,6 +64,11 @@ impl PgBouncer {
         self.server.signal("HUP");
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        self.server.signal(signal);
+    }
+
     /// What it wrote.
     pub fn log(&self) -> String {
         self.server.output()

@@ -65,7 +65,9 @@ fn respond(status: &str, extra: &str) -> String {
 }
 
 impl Behaviour {
-    fn scenario(self) -> String {
+    /// `patience`: for how many milliseconds it waits for its peer, which may be gone; None: for ever.
+    fn scenario(self, patience: Option<u32>) -> String {
+        let wait = patience.map_or(String::new(), |ms| format!(" timeout=\"{ms}\" ontimeout=\"3\""));
         let header = |name: &str, variable: u8| {
             format!("<ereg regexp=\".*\" search_in=\"hdr\" header=\"{name}:\" assign_to=\"{variable}\"/>")
         };
@@ -90,7 +92,7 @@ impl Behaviour {
         };
         let progress = send(&respond("183 Session Progress", &format!("{cseq}{contact}{}", with(SDP))));
         let answer = send(&respond("200 OK", &format!("CSeq: [cseq] INVITE\n{contact}{}", with(sdp))));
-        let ended = format!("<recv request=\"BYE\">{}</recv>\n", log("-"));
+        let ended = format!("<recv request=\"BYE\"{wait}>{}</recv>\n", log("-"));
         let goodbye = send(&respond("200 OK", &format!("{cseq}{LENGTH_0}")));
         let cancelled = format!(
             "{}{}<recv request=\"ACK\" next=\"2\"/>\n",
@@ -103,16 +105,17 @@ impl Behaviour {
             let timeout = match milliseconds {
                 Some(0) => return ringing.clone(),
                 Some(ms) => format!(" timeout=\"{ms}\" ontimeout=\"1\""),
-                None => String::new(),
+                None => wait.clone(),
             };
             format!("{ringing}<recv request=\"CANCEL\"{timeout}>{}</recv>\n{cancelled}", log("-"))
         };
         // A loaded Asterisk may repeat its INVITE before it gets to read our answer.
         let answered = format!(
             "<label id=\"1\"/>\n{answer}<label id=\"4\"/>\n\
-             <recv request=\"INVITE\" optional=\"true\" next=\"4\"/>\n<recv request=\"ACK\"/>\n"
+             <recv request=\"INVITE\" optional=\"true\" next=\"4\"/>\n<recv request=\"ACK\"{wait}/>\n"
         );
-        let end = "<label id=\"2\"/>\n";
+        // its peer is gone
+        let end = format!("<nop next=\"2\"/>\n<label id=\"3\"/>\n<nop>{}</nop>\n<label id=\"2\"/>\n", log("-"));
         let refused = |status: &str, contact: &str| {
             let response = send(&respond(status, &format!("{cseq}{contact}{LENGTH_0}")));
             format!("{invite}<nop>{}</nop>\n{response}<recv request=\"ACK\"/>\n", log("-"))
@@ -150,11 +153,20 @@ impl Centre {
         Centre::start_at("127.0.0.1", free_port("127.0.0.1"), behaviour)
     }
 
+    /// Starts one on a free port of 127.0.0.1 that ends a call by itself where its peer says nothing for so long.
+    pub fn start_with_patience(behaviour: Behaviour, milliseconds: u32) -> Centre {
+        Centre::start_on("127.0.0.1", free_port("127.0.0.1"), behaviour, Some(milliseconds))
+    }
+
     /// Starts one on this address and port.
     pub fn start_at(address: &str, port: u16, behaviour: Behaviour) -> Centre {
+        Centre::start_on(address, port, behaviour, None)
+    }
+
+    fn start_on(address: &str, port: u16, behaviour: Behaviour, patience: Option<u32>) -> Centre {
         let dir = process::temporary_folder();
         let scenario = dir.join("scenario.xml");
-        std::fs::write(&scenario, behaviour.scenario()).expect("own folder");
+        std::fs::write(&scenario, behaviour.scenario(patience)).expect("own folder");
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(&scenario).args(["-i", address, "-p", &port.to_string()]);
         command.args(["-nostdin", "-aa", "-trace_logs", "-log_file"]).arg(dir.join("log"));
@@ -347,6 +359,13 @@ impl Calls<'_> {
 impl Calling {
     /// Stops the callers where they are: SIP statuses that differ between servers are of no interest.
     pub fn abandon(self) {}
+
+    /// Waits for the end of all calls, also of those that got no answer. Returns the final SIP statuses that came.
+    pub fn codes(mut self) -> Vec<u16> {
+        self.child.wait().expect("sipp ends");
+        let log = std::fs::read(self.dir.join("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).lines().filter_map(|line| line.trim().parse().ok()).collect()
+    }
 
     /// Waits for the end of all calls. Returns the final SIP status of each, in the order in which
     /// they came.

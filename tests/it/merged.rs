@@ -144,7 +144,7 @@ fn a_copy_that_comes_while_the_call_is_up_is_refused_and_the_call_goes_on() {
         let carrier = Carrier::of(asterisk, &site);
         // a name that means something to whoever takes it for more than bytes
         let first = Invite::new("${SHELL(id)},\"'|@)}{(;x=1&y", &format!("{}1", site.user));
-        let answer = carrier.call(&[first.clone()]).remove(0);
+        let answer = carrier.call(std::slice::from_ref(&first)).remove(0);
         assert_eq!(answer.status, 200);
         wait_for("the client to answer", || centre.peak_and_now().1 == 1);
         for way in 2..4 {
