@@ -11,6 +11,7 @@ pub mod postgres;
 pub mod process;
 pub mod sip;
 pub mod site;
+pub mod ua;
 
 use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;

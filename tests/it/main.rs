@@ -18,6 +18,7 @@ mod config;
 mod contacts;
 mod csv;
 mod database_away;
+mod ends;
 mod http_sink;
 mod identity;
 mod in_call;
