@@ -12,7 +12,11 @@ SELECT e.id, e.transport, e.aors, e.auth, e.context, e.disallow, e.allow, e.dire
        -- src/realtime/options.rs
        e.rtp_symmetric, e.force_rport, e.rewrite_contact, e.ice_support, e.dtmf_mode, e.media_encryption,
        e.media_encryption_optimistic, e.media_address, e.bind_rtp_to_media_address,
-       e.asymmetric_rtp_codec, e.use_ptime, e.rtp_keepalive, e.rtp_timeout, e.rtp_timeout_hold,
+       e.asymmetric_rtp_codec, e.use_ptime, e.rtp_keepalive,
+       -- A party that has gone without a BYE would be billed, and hold its place, until the longest call is over.
+       -- Media that do not pass Asterisk cannot be missed.
+       coalesce(e.rtp_timeout, CASE WHEN e.direct_media = 'yes' THEN 0 ELSE 120 END) AS rtp_timeout,
+       coalesce(e.rtp_timeout_hold, CASE WHEN e.direct_media = 'yes' THEN 0 ELSE 1800 END) AS rtp_timeout_hold,
        e."100rel", e.inband_progress, e.ignore_183_without_sdp, e.timers, e.timers_min_se,
        e.timers_sess_expires, e.outbound_proxy, 'no'::varchar(3) AS allow_transfer, e.suppress_q850_reason_headers,
        e.send_pai, e.send_rpid, e.trust_id_inbound, e.trust_id_outbound, e.callerid_privacy,

@@ -3,7 +3,7 @@
 //! `sql/migrations/0006_pjsip_options.sql`, and Asterisk sees them in `sql/routines/realtime.sql`.
 //!
 //! Names, values and defaults are those of Asterisk 22's `res_pjsip` configuration. A null column
-//! leaves Asterisk its default.
+//! leaves Asterisk its default, but for the limits of silence, which the view sets.
 
 use std::net::IpAddr;
 
@@ -93,8 +93,16 @@ pub const OPTIONS: &[SipOption] = &[
         Rule::Integer(0, DAY),
         "Seconds between packets that keep a silent stream open; default 0, none",
     ),
-    endpoint("rtp_timeout", Rule::Integer(0, DAY), "End a call after so many seconds without media; default 0, never"),
-    endpoint("rtp_timeout_hold", Rule::Integer(0, DAY), "The same while the call is on hold; default 0, never"),
+    endpoint(
+        "rtp_timeout",
+        Rule::Integer(0, DAY),
+        "End a call after so many seconds without media; 0: never; default 120, with direct_media 0",
+    ),
+    endpoint(
+        "rtp_timeout_hold",
+        Rule::Integer(0, DAY),
+        "The same while the call is on hold; 0: never; default 1800, with direct_media 0",
+    ),
     // call set-up
     endpoint(
         "100rel",

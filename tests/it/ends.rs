@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::harness::asterisk::{Asterisk, Options};
+use crate::harness::postgres::Postgres;
 use crate::harness::sip::{Behaviour, Centre};
+use crate::harness::site::{Link, Site};
 use crate::harness::ua::{Carrier, Invite};
 use crate::harness::wait_for;
 use crate::stage::stage;
@@ -31,4 +34,79 @@ fn a_call_that_a_sites_dialplan_makes_has_its_place_until_it_ends() {
         assert_eq!(site.records("call_status, billsec_seconds BETWEEN 3 AND 4"), ["ANSWERED|t"]);
         wait_for("the client to be told", || centre.peak_and_now().1 == 0);
     }
+}
+
+/// A client that answers with its audio on hold.
+const ON_HOLD: &str = "v=0\no=sipp 1 1 IN IP4 [local_ip]\ns=-\nc=IN IP4 [media_ip]\nt=0 0\n\
+                       m=audio [media_port] RTP/AVP 0\na=inactive\n";
+
+/// Two parties that have both gone without a word send no BYE: what ends the call is that they are silent. The
+/// caller's side has a server of its own, since its limit is the server's.
+#[test]
+fn a_call_without_media_ends_by_itself() {
+    let (stage, _turn) = stage();
+    let files = [("pjsip_local.conf", "[carrier](+)\nrtp_timeout=2\n")];
+    let options = Options { system_name: "quiet", early_answer: true, files: &files, ..Options::default() };
+    let quiet = Asterisk::start(&stage.database, &options);
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    // the client's limit, the caller's, and the cause that the record has
+    for (asterisk, limit, cause) in [(&stage.ringing, Some(2), 16), (&stage.early, Some(2), 16), (&quiet, None, 44)] {
+        let site = stage.in_order(&[centre.contact()]);
+        if let Some(limit) = limit {
+            site.database.capconduit(&["pjsip", "set", &site.clients[0], "--rtp-timeout", &format!("{limit}")]);
+        }
+        let carrier = Carrier::of(asterisk, &site.did);
+        let answer = carrier.call(&[Invite::new(&format!("silent-{}", site.user), &site.user)]).remove(0);
+        assert_eq!(answer.status, 200);
+        let records = site.wait_for_records(1, "call_status, billsec_seconds BETWEEN 1 AND 4, hangup_cause_code");
+        assert_eq!(records, [format!("ANSWERED|t|{cause}")]);
+        assert_eq!((site.open_attempts(), site.counts()), (0, vec![1]));
+        wait_for("the client to be told", || centre.peak_and_now().1 == 0);
+        let log = asterisk.log();
+        assert!(log.contains("for lack of audio RTP activity"), "{log}");
+    }
+
+    // who talks stays, and so does who is on hold
+    let held = Centre::start(Behaviour::AnswerWith(ON_HOLD));
+    for (asterisk, centre) in [(&quiet, &centre), (&stage.ringing, &held)] {
+        let site = stage.in_order(&[centre.contact()]);
+        site.database.capconduit(&["pjsip", "set", &site.clients[0], "--rtp-timeout", "2"]);
+        if std::ptr::eq(asterisk, &quiet) {
+            site.database.capconduit(&["pjsip", "set", &site.clients[0], "--rtp-timeout", "0"]);
+        }
+        let carrier = Carrier::of(asterisk, &site.did);
+        let invite = Invite::new(&format!("talk-{}", site.user), &site.user);
+        let answer = carrier.call(&[invite.clone()]).remove(0);
+        let begun = Instant::now();
+        carrier.talk(&answer, || begun.elapsed() > Duration::from_secs(5));
+        assert_eq!((site.records("1").len(), site.open_attempts()), (0, 1));
+        carrier.hang_up(&invite, &answer);
+        assert_eq!(site.wait_for_records(1, "call_status, hangup_cause_code"), ["ANSWERED|16"]);
+    }
+}
+
+#[test]
+fn silence_has_limits_unless_a_site_says_otherwise() {
+    let (stage, _turn) = stage();
+    let site = stage.in_order(&["sip:127.0.0.1:9".to_owned()]);
+    let client = site.clients[0].as_str();
+    let limits = |endpoint: &str| {
+        let text = stage.ringing.cli(&format!("pjsip show endpoint {endpoint}"));
+        let value = |name: &str| {
+            let line = text.lines().find(|line| line.split(':').next().is_some_and(|l| l.trim() == name));
+            line.and_then(|line| line.split(':').nth(1)).unwrap_or_default().trim().to_owned()
+        };
+        ["rtp_timeout", "rtp_timeout_hold", "timers", "timers_sess_expires"].map(value).join(" ")
+    };
+    let set = |options: &[&str]| {
+        site.database.capconduit(&[&["pjsip", "set", client], options].concat());
+        limits(client)
+    };
+    assert_eq!(limits("carrier"), "120 1800 yes 1800");
+    assert_eq!(limits(client), "120 1800 yes 1800");
+    assert_eq!(set(&["--rtp-timeout", "0", "--rtp-timeout-hold", "60", "--timers", "no"]), "0 60 no 1800");
+    assert_eq!(set(&["--rtp-timeout", "", "--rtp-timeout-hold", "", "--timers", ""]), "120 1800 yes 1800");
+    // where media do not come by, there is nothing to see of them
+    assert_eq!(set(&["--direct-media", "yes"]), "0 0 yes 1800");
+    assert_eq!(set(&["--direct-media", "yes", "--rtp-timeout", "90"]), "90 0 yes 1800");
 }
