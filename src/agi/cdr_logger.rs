@@ -229,10 +229,13 @@ pub(super) fn record(
     now: Option<Reading>,
 ) -> CallRecord {
     let Times { start, answered, end } = Times::of(channel, now);
+    // Dial calls it ANSWER, too, where the caller left before he was connected: the client's answer crossed that. A
+    // dialplan that says nothing of the time has nothing but Dial's word.
+    let unconnected = channel.number("answered_ms") == Some(0) && channel.get("dial_status") == "ANSWER";
     let ending = Ending {
         cc_status: channel.get("cc_status").to_owned(),
         cc_call_status: channel.get("cc_call_status").to_owned(),
-        dial_status: channel.get("dial_status").to_owned(),
+        dial_status: if unconnected { "CANCEL" } else { channel.get("dial_status") }.to_owned(),
         answered,
     };
     let raw = channel.get("did");
@@ -322,6 +325,16 @@ mod tests {
         assert_eq!(
             record("2950").timestamp_answered.map(|t| t.to_rfc3339()),
             Some("2026-01-02T03:04:07.100+00:00".into())
+        );
+        let ended = |milliseconds| {
+            let times = "2026-01-02T03:04:05.000000Z&&2026-01-02T03:04:10.050000Z";
+            let channel = format!("node-1.2&0018005550101&{times}&proceed&&ANSWER&&&&&&&&{milliseconds}");
+            session(&channel, Kept::Delivered).0.call_status
+        };
+        // Dial has seen the client's answer, and the caller has not; an older dialplan does not say
+        assert_eq!(
+            (ended("0").as_str(), ended("").as_str(), ended("1").as_str()),
+            ("ABANDONED", "ANSWERED", "ANSWERED")
         );
         for nothing in ["", "0", "x"] {
             assert_eq!((record(nothing).timestamp_answered, record(nothing).billsec_seconds), (None, 0));

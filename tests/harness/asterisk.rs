@@ -261,6 +261,11 @@ impl Asterisk {
         }
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: &str) {
+        self.server().as_ref().expect("it runs").signal(signal);
+    }
+
     fn server(&self) -> MutexGuard<'_, Option<Server>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }

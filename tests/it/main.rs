@@ -15,6 +15,7 @@ mod cli;
 mod clocks;
 mod completion;
 mod config;
+mod connected;
 mod contacts;
 mod csv;
 mod database_away;
