@@ -24,6 +24,9 @@ Examples:
   capconduit pjsip set acme --media-encryption sdes --rtp-timeout 60 --send-pai yes
   capconduit pjsip add oldclient --contact sip:203.0.113.7
 
+Options of a client's own calls count where a site lets the client call: an identify section for its
+endpoint in pjsip_local.conf, and a context for --context in extensions_local.conf.
+
 Asterisk sees a change at the next call. It starts qualifying a new contact after
 asterisk -rx 'pjsip reload qualify aor IDENT'.";
 
@@ -199,13 +202,13 @@ pub(super) struct EndpointFields {
     /// Dialplan context of the client's own calls
     #[arg(long, value_name = "NAME")]
     pub(super) context: Option<String>,
-    /// Codecs to take away before those of --allow are added
+    /// Only all, which changes nothing: --allow alone says which codecs there are
     #[arg(long, value_name = "CODECS")]
     disallow: Option<String>,
     /// Codecs, in order of preference
     #[arg(long, value_name = "CODECS")]
     allow: Option<String>,
-    /// Whether media may bypass Asterisk
+    /// Whether media may bypass Asterisk, where pjsip.conf lets the carrier's bypass it, too
     #[arg(long, value_parser = ["yes", "no"])]
     direct_media: Option<String>,
     /// User part of the From header; empty: the caller's number
@@ -227,7 +230,7 @@ impl EndpointFields {
         Ok(EndpointChanges {
             transport: word("transport", self.transport, 40)?,
             context: word("context", self.context, 80)?,
-            disallow: codecs("disallow", self.disallow)?,
+            disallow: codecs("disallow", self.disallow.map(all_or_nothing).transpose()?)?,
             allow: codecs("allow", self.allow)?,
             direct_media: self.direct_media.map(Text),
             from_user: word("from_user", self.from_user, 80)?,
@@ -238,10 +241,22 @@ impl EndpointFields {
     }
 }
 
+/// Asterisk begins with no codec and reads disallow before allow: nothing is there yet to be taken away.
+fn all_or_nothing(disallow: String) -> Result<String> {
+    if ["", "all"].contains(&disallow.as_str()) {
+        return Ok(disallow);
+    }
+    let shown = disallow.escape_debug();
+    Err(Error::invalid(format!(
+        "disallow \"{shown}\": it takes nothing away, as Asterisk adds the codecs of allow after it"
+    ))
+    .hint("Nothing was changed. Name the codecs to use: --allow ulaw,alaw"))
+}
+
 /// Options of the AOR.
 #[derive(Debug, Args)]
 pub(super) struct AorFields {
-    /// How many contacts may register: from 0; default 1
+    /// How many contacts may register, where a site lets clients register: from 0; default 1
     #[arg(long, value_name = "N", value_parser = integer::<0>, allow_negative_numbers = true)]
     max_contacts: Option<i64>,
     /// Seconds between the OPTIONS requests that qualify the contact: 1 to 86400, 0 switches them off;

@@ -159,7 +159,11 @@ pub const OPTIONS: &[SipOption] = &[
         "Seconds to wait for the answer that qualifies the contact; 0: as long as SIP does; default 3",
     ),
     aor("qualify_2xx_only", Rule::YesNo, "Only a 2xx answer qualifies the contact; default no"),
-    aor("authenticate_qualify", Rule::YesNo, "Answer a challenge while qualifying; default no"),
+    aor(
+        "authenticate_qualify",
+        Rule::YesNo,
+        "Answer a challenge while qualifying; default no, but Asterisk 22 answers wherever it has an outbound_auth",
+    ),
 ];
 
 /// The AOR's column that goes with an endpoint's outbound_proxy: what qualifies the contact takes the

@@ -177,8 +177,8 @@ pub struct Dialog<'a> {
     pub invite: Option<Message>,
     /// What it was answered with, where the peer began it.
     pub taken: Option<Message>,
-    /// The sent-by of Via: where answers are asked for.
-    pub via: String,
+    /// Of the last INVITE that it sent.
+    branch: RefCell<String>,
 }
 
 impl<'a> Dialog<'a> {
@@ -199,7 +199,7 @@ impl<'a> Dialog<'a> {
             cseq: Cell::new(1),
             invite: None,
             taken: None,
-            via: peer.address.to_string(),
+            branch: RefCell::default(),
         };
         dialog.send("INVITE", 1, &format!("{headers}Content-Type: application/sdp\n"), sdp);
         dialog
@@ -217,7 +217,7 @@ impl<'a> Dialog<'a> {
             cseq: Cell::new(1),
             invite: None,
             taken: None,
-            via: peer.address.to_string(),
+            branch: RefCell::default(),
         }
     }
 
@@ -238,7 +238,7 @@ impl<'a> Dialog<'a> {
             cseq: Cell::new(1),
             invite: Some(invite),
             taken: None,
-            via: peer.address.to_string(),
+            branch: RefCell::default(),
         }
     }
 
@@ -272,16 +272,45 @@ impl<'a> Dialog<'a> {
 
     /// Sends a request in the call, with this number of its sequence.
     pub fn send(&self, method: &str, cseq: u32, headers: &str, body: &str) {
+        let branch = self.peer.word();
+        if method == "INVITE" {
+            *self.branch.borrow_mut() = branch.clone();
+        }
+        self.send_on(&branch, method, cseq, headers, body);
+    }
+
+    /// Sends a request in the call whose answer is to go to another place than it comes from.
+    pub fn send_via(&self, via: &str, method: &str, cseq: u32) {
+        self.send_from(via, &self.peer.word(), method, cseq, "", "");
+    }
+
+    /// The status of a refusal of the INVITE that was sent, where one comes in time.
+    pub fn refusal(&self, patience: Duration) -> Option<u16> {
+        let is_refusal = |m: &Message| m.is_answer_to(&self.call_id, "1 INVITE") && m.status() >= Some(300);
+        let answer = self.peer.wait(patience, is_refusal)?;
+        self.acknowledge(1, &answer);
+        answer.status()
+    }
+
+    /// Acknowledges a final answer to INVITE: a refusal within its transaction, an answer outside of it.
+    fn acknowledge(&self, cseq: u32, answer: &Message) {
+        let branch = match answer.status() {
+            Some(200..=299) => self.peer.word(),
+            _ => self.branch.borrow().clone(),
+        };
+        self.send_on(&branch, "ACK", cseq, "", "");
+    }
+
+    fn send_on(&self, branch: &str, method: &str, cseq: u32, headers: &str, body: &str) {
+        self.send_from(&self.peer.address.to_string(), branch, method, cseq, headers, body);
+    }
+
+    fn send_from(&self, via: &str, branch: &str, method: &str, cseq: u32, headers: &str, body: &str) {
         let contact = if headers.contains("Contact:") { String::new() } else { self.contact() };
         let head = format!(
-            "{method} {} SIP/2.0\nVia: SIP/2.0/UDP {};branch=z9hG4bK{}\nMax-Forwards: 70\nFrom: {}\nTo: {}\n\
+            "{method} {} SIP/2.0\nVia: SIP/2.0/UDP {via};branch=z9hG4bK{branch}\nMax-Forwards: 70\nFrom: {}\nTo: {}\n\
              Call-ID: {}\nCSeq: {cseq} {method}\n{contact}{headers}",
-            self.target,
-            self.via,
-            self.peer.word(),
-            self.local,
-            self.remote,
-            self.call_id,
+            self.target, self.local, self.remote, self.call_id,
         );
         self.peer.send(self.server, &head, body);
     }
@@ -300,9 +329,19 @@ impl<'a> Dialog<'a> {
             |m: &Message| m.is_answer_to(&self.call_id, &cseq_header) && m.status().is_some_and(|status| status >= 200);
         let answer = self.peer.wait(TRANSACTION, is_final)?;
         if method == "INVITE" {
-            self.send("ACK", cseq, "", "");
+            self.acknowledge(cseq, &answer);
         }
         Some(answer)
+    }
+
+    /// The first answer to the INVITE that was sent, but for 100; a final one is acknowledged.
+    pub fn first_answer(&self) -> Message {
+        let is_answer = |m: &Message| m.is_answer_to(&self.call_id, "1 INVITE") && m.status().is_some_and(|s| s > 100);
+        let answer = self.peer.wait(TRANSACTION, is_answer).expect("an answer to INVITE");
+        if answer.status().is_some_and(|status| status >= 200) {
+            self.acknowledge(1, &answer);
+        }
+        answer
     }
 
     /// The provisional answer of this status to the INVITE that was sent, where it comes within this time.
@@ -323,7 +362,7 @@ impl<'a> Dialog<'a> {
         if answer.status() == Some(200) {
             self.target = answer.uri_of("Contact");
         }
-        self.send("ACK", 1, "", "");
+        self.acknowledge(1, &answer);
         assert_eq!(answer.status(), Some(200), "{}", answer.text);
         self.taken = Some(answer.clone());
         answer

@@ -36,6 +36,7 @@ mod pooler;
 mod realtime;
 mod report;
 mod schema;
+mod sip_options;
 mod spool_faults;
 mod stage;
 mod status;
