@@ -34,6 +34,8 @@ pub fn tail(id: &str) -> String {
     id.chars().skip(length.saturating_sub(TAIL)).collect()
 }
 
+use crate::text;
+
 /// What `cc_route` is asked. Texts are decoded and fit their columns.
 #[derive(Clone, Debug, Default)]
 pub struct RouteRequest {
@@ -57,6 +59,39 @@ pub struct RouteRequest {
     pub known_attempt: Option<i32>,
     /// When the call came in, by Asterisk's clock: tells it from another one of the same unique id.
     pub start: Option<DateTime<Utc>>,
+}
+
+/// What a caller writes, made such that every database can hold it; None where it is already. A name is no
+/// reason to lose a call or its record: not in a database of an encoding that lacks a letter of it, either.
+/// What names the call stays as it is.
+fn plain(did: &mut String, caller: [&mut Option<String>; 2]) -> bool {
+    let mut changed = false;
+    for text in caller.into_iter().filter_map(Option::as_mut).chain([did]) {
+        if let Some(ascii) = text::ascii(text) {
+            *text = ascii;
+            changed = true;
+        }
+    }
+    changed
+}
+
+impl RouteRequest {
+    /// The same in ASCII, as far as a caller writes it; None where it is.
+    #[must_use]
+    pub fn plain(&self) -> Option<RouteRequest> {
+        let mut plain = self.clone();
+        self::plain(&mut plain.did, [&mut plain.caller_id_num, &mut plain.caller_id_name]).then_some(plain)
+    }
+}
+
+impl CallRecord {
+    /// The same in ASCII, as far as a caller writes it; None where it is.
+    #[must_use]
+    pub fn plain(&self) -> Option<CallRecord> {
+        let mut plain = self.clone();
+        self::plain(&mut plain.incoming_did_number, [&mut plain.caller_id_num, &mut plain.caller_id_name])
+            .then_some(plain)
+    }
 }
 
 /// What `cc_route` decided.

@@ -13,6 +13,14 @@ pub fn decode(bytes: &[u8]) -> String {
     text.chars().filter(|&c| c != '\0').collect()
 }
 
+/// The text with a `?` for what not every database can hold, or counts as several characters; None where
+/// it has none of that.
+#[must_use]
+pub fn ascii(text: &str) -> Option<String> {
+    let every = |c: char| if c.is_ascii() { c } else { '?' };
+    (!text.is_ascii()).then(|| text.chars().map(every).collect())
+}
+
 /// A word as a shell command holds it: quoted where the shell would take it for more than a word.
 #[must_use]
 pub fn shell(word: &str) -> Cow<'_, str> {
@@ -83,6 +91,14 @@ mod tests {
         #[test]
         fn percent_decode_takes_anything(bytes: Vec<u8>) {
             prop_assert!(percent_decode(&bytes).len() <= bytes.len());
+        }
+
+        #[test]
+        fn ascii_keeps_the_length_and_all_that_is(text: String) {
+            let ascii = ascii(&text).unwrap_or_else(|| text.clone());
+            prop_assert!(ascii.is_ascii());
+            prop_assert_eq!(ascii.len(), text.chars().count());
+            prop_assert!(ascii.chars().zip(text.chars()).all(|(to, from)| to == from || to == '?' && !from.is_ascii()));
         }
 
         #[test]

@@ -10,6 +10,7 @@ use postgres::Client;
 use super::Area;
 use crate::store::health::{self, Health};
 use crate::store::migrate::{self, State};
+use crate::store::needs::{self, Need, Weight};
 use crate::{Error, Kind, Result, store};
 
 /// Calls are short transactions, but each of their programs has a connection of its own.
@@ -20,11 +21,15 @@ const FEW_CONNECTIONS: i64 = 20;
 pub fn check(db: &mut Client) -> Area {
     let mut area = Area::new("database");
     schema(&mut area, db);
+    match needs::needs(db) {
+        Ok(needs) => needs.iter().for_each(|need| self::need(&mut area, need)),
+        Err(e) => area.unknown("server", e.message, "Ask again."),
+    }
     let before = Utc::now();
     match health::health(db) {
         Ok(Some(health)) => {
             let middle = before + (Utc::now() - before) / 2;
-            server(&mut area, &health);
+            connections(&mut area, &health);
             clock(&mut area, health.now, middle);
         }
         Ok(None) => area.unknown("server", "it says nothing of itself", "Ask again."),
@@ -61,27 +66,16 @@ fn schema(area: &mut Area, db: &mut Client) {
     }
 }
 
-fn server(area: &mut Area, health: &Health) {
-    area.info("server", format!("PostgreSQL {}", health.version));
-    if health.read_only {
-        area.error(
-            "writing",
-            "the server takes no changes: it is a standby, or read-only",
-            "Name the primary in DATABASE_URL; of several hosts, target_session_attrs=read-write picks it.",
-        );
-    } else {
-        area.ok("writing", "the server takes changes");
+fn need(area: &mut Area, need: &Need) {
+    match need.problem {
+        None if need.name == "server" => area.info("server", &need.message),
+        None => area.ok(need.name, &need.message),
+        Some((Weight::Fatal, remedy)) => area.error(need.name, &need.message, remedy),
+        Some((Weight::Defect | Weight::Risk, remedy)) => area.warning(need.name, &need.message, remedy),
     }
-    if health.isolation == "read committed" {
-        area.ok("isolation", "read committed");
-    } else {
-        area.error(
-            "isolation",
-            format!("transactions are {}: every call is refused, since caps could not be kept", health.isolation),
-            "In psql: ALTER DATABASE :\"DBNAME\" SET default_transaction_isolation = 'read committed'; and so for a role \
-             that sets its own.",
-        );
-    }
+}
+
+fn connections(area: &mut Area, health: &Health) {
     let free = i64::from(health.max_connections) - health.connections;
     let room = format!("{} of {} connections are in use", health.connections, health.max_connections);
     if free < FEW_CONNECTIONS {
@@ -288,18 +282,14 @@ mod tests {
 
     #[test]
     fn a_server_that_cannot_do_its_work() {
-        let health = Health {
-            version: "15".into(),
-            isolation: "serializable".into(),
-            read_only: true,
-            now: Utc::now(),
-            port: 5432,
-            max_connections: 100,
-            connections: 97,
-        };
-        let found = found(|area| server(area, &health));
+        let health = Health { now: Utc::now(), port: 5432, max_connections: 100, connections: 97 };
+        let not_met = Need { name: "writing", message: "no".into(), problem: Some((Weight::Fatal, "mend it")) };
+        let found = found(|area| {
+            need(area, &not_met);
+            connections(area, &health);
+        });
         let problems: Vec<&str> =
             found.iter().filter(|(_, s)| *s >= crate::check::State::Warning).map(|(c, _)| c.as_str()).collect();
-        assert_eq!(problems, ["writing", "isolation", "connections"]);
+        assert_eq!(problems, ["writing", "connections"]);
     }
 }

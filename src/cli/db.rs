@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Env;
 use super::output::Output;
 use crate::store::migrate::{self, State};
+use crate::store::needs::{self, Need, Weight};
 use crate::store::verify;
 use crate::{Error, Result};
 
@@ -16,7 +17,8 @@ use crate::{Error, Result};
 pub(super) enum Verb {
     /// Bring the database to this program's schema: an empty one, a v3.0 platform's, or an older release's
     Migrate,
-    /// Show which migrations and routines the database has; exit code 1 when some are missing
+    /// Show which migrations and routines the database has; exit code 1 when some are missing, or when the
+    /// server or the database is not as it must be
     Status,
     /// Load sample data into an otherwise empty database
     Seed,
@@ -62,6 +64,7 @@ fn migrate(env: &mut Env<'_>) -> Result<Output> {
     let mut client = env.connect()?;
     let applied = migrate::migrate(&mut client, |step| env.progress(&format!("applying {step}")));
     let applied = applied.map_err(roles::explain)?;
+    warn(env, &needs::needs(&mut client)?);
     let message = match applied.len() {
         0 => "The schema is up to date.".to_owned(),
         1 => "1 step applied. The schema is up to date.".to_owned(),
@@ -71,13 +74,32 @@ fn migrate(env: &mut Env<'_>) -> Result<Output> {
 }
 
 fn status(env: &mut Env<'_>) -> Result<Output> {
-    let steps = migrate::status(&mut env.connect()?)?;
+    let mut db = env.connect()?;
+    let steps = migrate::status(&mut db)?;
+    let needs = needs::needs(&mut db)?;
     let output = Output::list(&steps, &["name", "state", "applied_at"], "No migrations.")?;
-    if steps.iter().all(|step| step.state == State::Applied) {
+    warn(env, &needs);
+    let unmet = needs.iter().find_map(|need| match need.problem {
+        Some((Weight::Fatal | Weight::Defect, remedy)) => Some((need, remedy)),
+        _ => None,
+    });
+    let error = if let Some((need, remedy)) = unmet {
+        Error::failed(format!("{}: {}", need.name, need.message)).hint(remedy)
+    } else if steps.iter().any(|step| step.state != State::Applied) {
+        Error::failed("the schema is not up to date").hint("Run capconduit db migrate.")
+    } else {
         return Ok(output);
-    }
-    let error = Error::failed("the schema is not up to date").hint("Run capconduit db migrate.");
+    };
     Ok(Output::Findings { output: Box::new(output), error })
+}
+
+/// Says what the server or the database is not as it should be.
+fn warn(env: &mut Env<'_>, needs: &[Need]) {
+    for need in needs {
+        if let Some((_, remedy)) = need.problem {
+            env.progress(&format!("warning: {}: {}. {remedy}", need.name, need.message));
+        }
+    }
 }
 
 fn seed(env: &mut Env<'_>) -> Result<Output> {

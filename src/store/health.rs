@@ -9,12 +9,6 @@ use crate::{Result, args, row};
 row! {
     /// A server as this session sees it.
     pub struct Health {
-        /// `server_version`
-        pub version: String,
-        /// What a transaction runs under: caps need read committed.
-        pub isolation: String,
-        /// Whether nothing can be written: a standby.
-        pub read_only: bool,
         /// Its clock.
         pub now: DateTime<Utc>,
         /// The port it listens on, which is another than the one asked for behind a pooler.
@@ -32,9 +26,7 @@ row! {
 /// The database's.
 pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
     super::one(db.row(
-        "SELECT current_setting('server_version') AS version, current_setting('transaction_isolation') AS isolation,
-                pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on' AS read_only,
-                clock_timestamp() AS now, current_setting('port')::int AS port,
+        "SELECT clock_timestamp() AS now, current_setting('port')::int AS port,
                 current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                     AS max_connections,
                 -- pg_stat_activity hides from most logins what the others' sessions are

@@ -9,7 +9,7 @@ use postgres::{Client, GenericClient};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::Query;
+use super::{Query, needs};
 use crate::{Error, Result, args};
 
 /// One SQL file that makes up the schema.
@@ -117,13 +117,17 @@ pub fn status(client: &mut impl GenericClient) -> Result<Vec<Status>> {
 ///
 /// # Errors
 /// A migration that was applied with another text, or a newer program's schema: nothing is changed.
-/// Rows that break a new rule: they are named, and that migration changes nothing.
+/// Rows that break a new rule: they are named, and that migration changes nothing. A server or database
+/// that is not as it must be: nothing is changed.
 pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Vec<Applied>> {
     let mut done = Vec::new();
     // where there is nothing to do, any login that may look is told so
-    if status(client)?.iter().all(|step| step.state == State::Applied) {
+    let now = status(client)?;
+    if now.iter().all(|step| step.state == State::Applied) {
         return Ok(done);
     }
+    let is_new = now.iter().all(|step| step.state == State::Pending);
+    needs::refuse(&needs::needs(client)?, is_new)?;
     for step in STEPS {
         let mut tx = client.transaction()?;
         tx.batch_execute("SET LOCAL client_min_messages = warning")?;

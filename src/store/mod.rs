@@ -24,6 +24,7 @@ pub mod health;
 pub mod history;
 mod login;
 pub mod migrate;
+pub mod needs;
 pub mod pjsip;
 pub mod reap;
 pub mod record;

@@ -2,7 +2,7 @@
 
 use super::Connection;
 use crate::call::CallRecord;
-use crate::{Error, Result, args};
+use crate::{Error, Kind, Result, args};
 
 /// How many arguments cc_log_call had before `p_call_start`, and before `p_passed_over`.
 const OLDER: [usize; 2] = [16, 15];
@@ -18,11 +18,22 @@ pub struct Logged {
     pub already_logged: bool,
 }
 
-/// Writes the record, releases the call's claim and counts the call, in one statement.
+/// Writes the record, releases the call's claim and counts the call, in one statement; in ASCII, where the
+/// database cannot hold what the caller wrote.
 ///
 /// # Errors
 /// The database's; nothing was written then.
 pub fn log(client: &mut Connection, record: &CallRecord) -> Result<Logged> {
+    match (write(client, record), record.plain()) {
+        (Err(error), Some(plain)) if error.kind == Kind::Invalid => {
+            log::debug!("again, in ASCII: {}", error.message);
+            write(client, &plain)
+        }
+        (answer, _) => answer,
+    }
+}
+
+fn write(client: &mut Connection, record: &CallRecord) -> Result<Logged> {
     let args = args![
         record.incoming_did_number,
         record.caller_id_num,

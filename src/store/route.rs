@@ -4,18 +4,29 @@ use postgres::GenericClient;
 
 use super::{Connection, Query};
 use crate::call::{Attempt, Decision, RouteRequest};
-use crate::{Error, Result, args};
+use crate::{Error, Kind, Result, args};
 
 /// How many arguments cc_route had before `p_start`, and before `p_known_attempt`.
 const OLDER: [usize; 2] = [9, 8];
 
 /// One routing attempt: closes the call's previous attempt, claims the next link. One round trip.
 /// Asking again for the same attempt is safe: what was claimed without the answer getting through is
-/// given again, and nothing more is claimed.
+/// given again, and nothing more is claimed. Where the database cannot hold what the caller writes, it is asked
+/// again in ASCII.
 ///
 /// # Errors
 /// The database's. No decision was made then, unless the connection was lost: ask again to know.
 pub fn claim(client: &mut Connection, request: &RouteRequest) -> Result<Decision> {
+    match (ask(client, request), request.plain()) {
+        (Err(error), Some(plain)) if error.kind == Kind::Invalid => {
+            log::debug!("again, in ASCII: {}", error.message);
+            ask(client, &plain)
+        }
+        (answer, _) => answer,
+    }
+}
+
+fn ask(client: &mut Connection, request: &RouteRequest) -> Result<Decision> {
     let args = args![
         request.did,
         request.uniqueid,

@@ -31,6 +31,7 @@ mod manual;
 mod media;
 mod merged;
 mod migrate;
+mod needs;
 mod passed_over;
 mod pooler;
 mod realtime;
