@@ -21,9 +21,13 @@ pub fn setting<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// `core show uptime seconds`: since the start, and since the last reload.
+/// `core show uptime seconds`: since the start, and since the last reload. Asterisk says nothing where its clock
+/// was set back to before its start: 0.
 #[must_use]
 pub fn uptime(text: &str) -> Option<(u64, u64)> {
+    if text.trim().is_empty() {
+        return Some((0, 0));
+    }
     Some((setting(text, "System uptime")?.parse().ok()?, setting(text, "Last reload")?.parse().ok()?))
 }
 
@@ -272,6 +276,7 @@ Disclaimer: this command is for informational purposes only.
     #[test]
     fn what_the_server_has() {
         assert_eq!(uptime("System uptime: 6\nLast reload: 0\n"), Some((6, 0)));
+        assert_eq!((uptime("\n"), uptime("No such command 'core show uptime seconds'")), (Some((0, 0)), None));
         assert_eq!(setting("  System name:                 chk\n", "System name"), Some("chk"));
         assert_eq!(running_modules(MODULES), ["app_dial.so", "res_pjsip_endpoint_identifier_ip.so"]);
         assert_eq!(endpoints(ENDPOINTS), ["carrier", "client1-2"]);
