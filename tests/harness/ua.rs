@@ -62,7 +62,7 @@ impl Carrier<'_> {
             "v=0\r\no=- 1 1 IN IP4 {CARRIER}\r\ns=-\r\nc=IN IP4 {CARRIER}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
         );
         let body = if method == "INVITE" { sdp.as_str() } else { "" };
-        let cseq = if method == "BYE" { invite.cseq + 1 } else { invite.cseq };
+        let cseq = if method == "BYE" { invite.cseq + 2 } else { invite.cseq };
         let message = format!(
             "{method} sip:{did}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {own};rport;branch=z9hG4bK{branch}\r\n\
              From: <sip:12125550147@{own}>;tag={}\r\nTo: <sip:{did}@{server}>{to_tag}\r\nCall-ID: {}\r\n\
@@ -129,6 +129,33 @@ impl Carrier<'_> {
             let packet = [&head[..], &[0x55; 160]].concat();
             self.media.send_to(&packet, ("127.0.0.1", answer.media_port)).expect("sent");
             std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks for a transfer of the call to another number: the SIP status of the answer.
+    pub fn refer(&self, invite: &Invite, answer: &Answer, to: &str) -> u16 {
+        let Carrier { own, server, did, .. } = self;
+        let message = format!(
+            "REFER sip:{did}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {own};rport;branch=z9hG4bK{}refer\r\n\
+             From: <sip:12125550147@{own}>;tag={}\r\nTo: <sip:{did}@{server}>{}\r\nCall-ID: {}\r\nCSeq: {} REFER\r\n\
+             Contact: <sip:c@{own}>\r\nMax-Forwards: 70\r\nRefer-To: <sip:{to}@{server}>\r\nContent-Length: 0\r\n\r\n",
+            invite.branch,
+            invite.tag,
+            answer.to_tag,
+            invite.call_id,
+            invite.cseq + 1
+        );
+        self.socket.send_to(message.as_bytes(), server).expect("sent");
+        let (mut buffer, late) = ([0; 4000], Instant::now() + Duration::from_secs(20));
+        loop {
+            assert!(Instant::now() < late, "no answer to REFER");
+            let Ok(length) = self.socket.recv(&mut buffer) else { continue };
+            let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+            if text.starts_with("SIP/2.0 ")
+                && text.lines().any(|line| line.starts_with("CSeq:") && line.ends_with("REFER"))
+            {
+                return text.get(8..11).and_then(|code| code.parse().ok()).unwrap_or(0);
+            }
         }
     }
 }
