@@ -14,7 +14,6 @@ use super::names::unknown;
 use super::output::Output;
 use super::{Env, file, uses};
 use crate::confirm::Confirmed;
-use crate::number::E164;
 use crate::store::config::{self, Noun, Schema};
 use crate::{Error, Kind, Result};
 
@@ -139,11 +138,10 @@ impl Wanted {
         if self.text.len() > MANY * 100 {
             env.progress("comparing the document with the database ...");
         }
-        let number = |raw: &str| rules.normalize(raw).as_ref().map(|number: &E164| number.as_str().to_owned());
         let mut reader = Reader {
             schema: &schema,
             state: &state,
-            number: &number,
+            rules: &rules,
             problems: Problems::default(),
             document: document::Document::default(),
         };

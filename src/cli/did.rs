@@ -13,7 +13,7 @@ use super::output::Output;
 use super::uses::{self, Uses};
 use super::{Env, campaign, user};
 use crate::config::Config;
-use crate::number::E164;
+use crate::number::{Doubt, E164};
 use crate::store::did::{self, Changes, Did};
 use crate::{Error, Kind, Result, store};
 
@@ -80,21 +80,40 @@ pub(super) fn find(db: &mut impl GenericClient, config: &Config, name: &str) -> 
 
 /// The number as it is stored.
 fn normalized(config: &Config, number: &str) -> Result<E164> {
-    config.number_rules()?.normalize(number).ok_or_else(|| {
-        Error::invalid(format!("number \"{}\" is not a phone number", number.escape_debug()))
+    config.number_rules()?.read(number).map_err(|why| {
+        Error::invalid(format!("number \"{}\" is not a phone number: {why}", number.escape_debug()))
             .hint("Write + and country code, then the number: +18005550101 (2 to 15 digits).")
     })
 }
 
-/// Tells people of a number that may not be what they meant.
-fn doubt(env: &mut Env<'_>, raw: &str, number: &E164) -> Result<()> {
-    if let Some(doubt) = env.config.number_rules()?.doubt(raw, number) {
-        env.progress(&format!("warning: \"{raw}\" is stored as {number}: {doubt}. {RULES}"));
-    }
-    Ok(())
+/// How numbers are taken whose country nobody has said.
+#[derive(Clone, Copy, Debug, Default, Args)]
+struct Trust {
+    /// Store numbers without + as CAPCONDUIT_NUMBER_RULES read them, also where nothing says their country
+    #[arg(long)]
+    trust_rules: bool,
 }
 
-const RULES: &str = "Write + and country code, or see CAPCONDUIT_NUMBER_RULES.";
+impl Trust {
+    /// Refuses a number whose country nobody has said, and tells people of one that may not be what they
+    /// meant.
+    fn check(self, env: &mut Env<'_>, raw: &str, number: &E164) -> Result<()> {
+        match env.config.number_rules()?.doubt(raw) {
+            Some(doubt @ Doubt::Country) if !self.trust_rules => {
+                let raw = raw.escape_debug();
+                Err(Error::invalid(format!("number \"{raw}\" would be stored as {number}: {doubt}"))
+                    .hint(format!("Nothing was changed. {RULES} If {number} is meant: --trust-rules.")))
+            }
+            Some(doubt @ Doubt::Short) => {
+                env.progress(&format!("warning: \"{}\" is stored as {number}: {doubt}.", raw.escape_debug()));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const RULES: &str = "Write + and country code, or let CAPCONDUIT_NUMBER_RULES add the country, as with =+1.";
 
 /// `did list`
 #[derive(Debug, Args)]
@@ -131,7 +150,11 @@ pub(super) struct Show {
 
 impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        Output::item(&find(&mut env.connect()?, env.config, &self.did)?)
+        let did = find(&mut env.connect()?, env.config, &self.did)?;
+        if let Some(why) = env.config.number_rules()?.out_of_reach(&did.number) {
+            env.progress(&format!("note: no call reaches it: {why}"));
+        }
+        Output::item(&did)
     }
 }
 
@@ -176,6 +199,8 @@ pub(super) struct Add {
     campaign: Vec<String>,
     #[command(flatten)]
     fields: DidFields,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 impl Add {
@@ -188,6 +213,7 @@ impl Add {
         if let Some(there) = did::find(&mut tx, None, number.as_str())? {
             return Err(exists("DID", &there.number));
         }
+        self.trust.check(env, &self.number, &number)?;
         let id = did::add(&mut tx, number.as_str(), owner.id).map_err(|e| taken(&number, e))?;
         did::set(&mut tx, id, &changes)?;
         for name in &self.campaign {
@@ -197,7 +223,6 @@ impl Add {
         }
         let did = find(&mut tx, env.config, number.as_str())?;
         tx.commit()?;
-        doubt(env, &self.number, &number)?;
         Output::done(format!("DID \"{number}\" added."), &did)
     }
 }
@@ -215,6 +240,8 @@ pub(super) struct Set {
     user: Option<String>,
     #[command(flatten)]
     fields: DidFields,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 impl Set {
@@ -234,6 +261,11 @@ impl Set {
         {
             return Err(Error::conflict(format!("DID \"{number}\" exists already")).hint("Nothing was changed."));
         }
+        if let (Some(raw), Some(number)) = (&self.number, &number)
+            && number.as_str() != did.number
+        {
+            self.trust.check(env, raw, number)?;
+        }
         let set = did::set(&mut tx, did.id, &changes);
         set.map_err(|e| number.as_ref().map_or(e.clone(), |number| taken(number, e)))?;
         // looked at after the change: its row lock keeps campaign set --add-did out until the end
@@ -249,9 +281,6 @@ impl Set {
         let name = number.as_ref().map_or(did.number.as_str(), E164::as_str);
         let did = find(&mut tx, env.config, name)?;
         tx.commit()?;
-        if let (Some(raw), Some(number)) = (&self.number, &number) {
-            doubt(env, raw, number)?;
-        }
         Output::done(format!("DID \"{}\" changed.", did.number), &did)
     }
 }
@@ -266,7 +295,7 @@ pub(super) struct Switch {
 impl Switch {
     fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
         let fields = DidFields { status: Some(status.to_owned()), ..DidFields::default() };
-        let set = Set { did: self.did, number: None, user: None, fields };
+        let set = Set { did: self.did, number: None, user: None, fields, trust: Trust::default() };
         Ok(set.run(env)?.saying(|did| format!("DID {} is {status}.", did["number"])))
     }
 }

@@ -53,11 +53,10 @@ impl Verb {
 
 impl Explain {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let Some(did) = env.config.number_rules()?.normalize(&self.did) else {
-            return Err(Error::invalid(format!("\"{}\" is not a phone number", self.did.escape_default())).hint(
-                "A call to it would be rejected as did_not_found. CAPCONDUIT_NUMBER_RULES has the prefix rules.",
-            ));
-        };
+        let did = env.config.number_rules()?.read(&self.did).map_err(|why| {
+            Error::invalid(format!("\"{}\" is not a phone number: {why}", self.did.escape_default()))
+                .hint("A call to it would be rejected as did_not_found. CAPCONDUIT_NUMBER_RULES has the prefix rules.")
+        })?;
         let mut db = env.connect()?;
         let mut decision = store::route::explain(&mut db, did.as_str())?;
         let advice = advice::of(env.config, &mut db, did.as_str(), &decision)?;

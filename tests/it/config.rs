@@ -577,6 +577,16 @@ fn bad_documents_are_refused_with_all_that_is_wrong() {
         ),
         ("/clients/0/auth", json!({"password": "hunter2"}), "clients[0].auth.username: it is missing"),
         ("/dids/0/number", json!("acme"), "dids[0].number: \"acme\" is not a phone number"),
+        (
+            "/dids/0/number",
+            json!("+44 (0)20 7183 8750"),
+            "dids[0].number: \"+44 (0)20 7183 8750\" is not a phone number",
+        ),
+        (
+            "/dids/0/number",
+            json!("(212) 555-1000"),
+            "dids[0].number: \"(212) 555-1000\" would be +2125551000: it has no +",
+        ),
         ("/dids/0/number", json!(18005550101_u64), "dids[0].number: it must be a text"),
         ("/dids/0/number", json!("1-800-555-0102"), "did \"+18005550102\" stands there twice"),
         (

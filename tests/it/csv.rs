@@ -184,6 +184,91 @@ fn every_bad_line_of_dids_is_named_and_nothing_is_changed() {
     assert_eq!(database.query("SELECT xmin, d.* FROM dids d ORDER BY id"), before);
 }
 
+/// Imports under these rules.
+fn import_by(database: &Database, rules: &str, csv: &str, arguments: &[&str]) -> Ran {
+    let mut command = database.command();
+    command.env("CAPCONDUIT_NUMBER_RULES", rules).args(["did", "import", "-", "--user", "alice"]).args(arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    child.stdin.take().expect("piped").write_all(csv.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    Ran { code: output.status.code().unwrap_or(-1), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+#[test]
+fn numbers_that_are_not_of_one_plan_are_refused() {
+    const DEFAULT: &str = "+=+,00=+,=+";
+    const AMERICAN: &str = "+=+,011=+,1=+1,=+1";
+    let database = sample();
+    let numbers = || database.query("SELECT number FROM dids ORDER BY number");
+    let before = numbers();
+    let national: String = (0..300).map(|n| format!("(212) 555-{:04}\n", 1000 + n)).collect();
+    let international: String = (0..199).map(|n| format!("+1800556{n:04}\n")).collect();
+    for (rules, lines, says) in [
+        // the country is nobody's word
+        (DEFAULT, format!("{national}{international}"), "of 300 of 499 new numbers nothing says the country"),
+        (DEFAULT, national.clone(), "of 300 of 300 new numbers nothing says the country"),
+        (DEFAULT, "18005550191\n".into(), "of the new number nothing says the country"),
+        // the country is that of the others
+        (
+            AMERICAN,
+            format!("{national}442071838750\n+18005550191\n"),
+            "1 of 302 new numbers would get the country of the others, which have 10 digits",
+        ),
+        (AMERICAN, "2125551000\n5551000\n2125551001\n".into(), "1 of 3 new numbers would get the country"),
+    ] {
+        for more in [&["--dry-run"][..], &[], &["--json"]] {
+            let ran = import_by(&database, rules, &format!("number\n{lines}"), more);
+            assert!(ran.code == 5 && ran.stderr.contains(says), "{rules} {}: {}", ran.code, ran.stderr);
+            assert!(ran.stderr.contains("--trust-rules"), "{}", ran.stderr);
+        }
+        assert_eq!(numbers(), before, "{rules}");
+    }
+    let ran = import_by(&database, DEFAULT, &format!("number\n{international}{national}"), &[]);
+    let first = "line 201: \"(212) 555-1000\" is read as +2125551000\n";
+    assert!(ran.stderr.contains(first) && ran.stderr.contains("... and 297 more"), "{}", ran.stderr);
+
+    // what is there is as it was, in whatever form the file has it
+    let there = "number\n18005550101\n1 800 555 0102\n+18005550192\n";
+    assert_eq!(import_by(&database, DEFAULT, there, &[]).code, 0);
+    // the rules add the country of all, or somebody says that they may
+    assert_eq!(import_by(&database, AMERICAN, &format!("number\n{national}{international}"), &[]).code, 0);
+    assert_eq!(database.value("SELECT count(*) FROM dids WHERE number LIKE '+1212555____'"), "300");
+    assert_eq!(import_by(&database, DEFAULT, "number\n442071838751\n+18005550193\n", &["--trust-rules"]).code, 0);
+    assert_eq!(import_by(&database, AMERICAN, "number\n5551000\n2125559000\n", &["--trust-rules"]).code, 0);
+    for number in ["+442071838751", "+15551000", "+12125559000"] {
+        assert!(numbers().contains(&number.to_owned()), "{number}");
+    }
+}
+
+#[test]
+fn what_spreadsheets_make_of_numbers_is_refused() {
+    let database = sample();
+    let before = database.query("SELECT xmin, d.* FROM dids d ORDER BY id");
+    for (cell, why) in [
+        ("+18005550113.0", "a decimal number"),
+        ("18005550113.00", "a decimal number"),
+        ("1.8005550113E10", "no number has 'E'"),
+        ("1.80056E+10", "no number has 'E'"),
+        ("\"18,005,550,113\"", "no number has ','"),
+        ("'+18005550113", "no number has '\\''"),
+        ("\"=\"\"+18005550113\"\"\"", "no number has '='"),
+        ("#######", "no number has '#'"),
+        ("+44 (0)20 7183 8750", "a 0 in parentheses"),
+        ("+18005550113;+18005550114", "what follows the ;"),
+        ("+18005550113/14", "no number has '/'"),
+        ("+1800555\u{a0}0113", "no number has '\\u{a0}'"),
+        ("\u{202a}+18005550113", "no number has '\\u{202a}'"),
+        ("+1８005550113", "no number has '８'"),
+    ] {
+        let csv = format!("number,user\n{cell},alice\n");
+        let ran = run(&database, csv.as_bytes(), &["did", "import", "-"]);
+        assert!(ran.code == 5 && ran.stderr.contains("line 2: number ") && ran.stderr.contains(why), "{}", ran.stderr);
+    }
+    assert_eq!(database.query("SELECT xmin, d.* FROM dids d ORDER BY id"), before);
+}
+
 #[test]
 fn ten_thousand_dids_are_imported_at_once() {
     let database = sample();

@@ -18,8 +18,10 @@ use crate::store::{did, pjsip, route};
 /// now.
 pub(super) fn rejected(db: &mut Client, env: &Env<'_>, call: &Call) -> Result<String> {
     let number = &call.incoming_did_number;
-    if env.config.number_rules()?.normalize(number).is_none() {
-        return Ok("What the carrier sent is not a phone number: CAPCONDUIT_NUMBER_RULES has the prefix rules.".into());
+    if let Err(why) = env.config.number_rules()?.read(number) {
+        return Ok(format!(
+            "What the carrier sent is not a phone number: {why}. CAPCONDUIT_NUMBER_RULES has the prefix rules."
+        ));
     }
     let now = route::explain(db, number)?;
     let status = now["call_status"].as_str().unwrap_or_default();

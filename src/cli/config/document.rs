@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::names::nearest;
 use super::rules;
+use crate::number::{Doubt, NoNumber, NumberRules};
 use crate::store::config::{Column, Holds, Key, Noun, Schema, State, key_of};
 use crate::{Error, Result, text};
 
@@ -169,8 +170,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
 pub(super) struct Reader<'a> {
     pub(super) schema: &'a Schema,
     pub(super) state: &'a State,
-    /// The number as it is stored.
-    pub(super) number: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) rules: &'a NumberRules,
     pub(super) problems: Problems,
     pub(super) document: Document,
 }
@@ -280,10 +280,17 @@ impl Reader<'_> {
             && whole
             && let Some(Value::String(number)) = fields.get_mut("number")
         {
+            let path = at(&path, "number");
             match self.did_number(number) {
-                Some(normal) => *number = normal,
-                None => {
-                    self.problems.add(&at(&path, "number"), format!("{} is not a phone number", quoted(number)));
+                Ok(normal) => {
+                    if !self.is_there(&normal) && self.rules.doubt(number) == Some(Doubt::Country) {
+                        let doubt = Doubt::Country;
+                        self.problems.add(&path, format!("{} would be {normal}: {doubt}", quoted(number)));
+                    }
+                    *number = normal;
+                }
+                Err(why) => {
+                    self.problems.add(&path, format!("{} is not a phone number: {why}", quoted(number)));
                     whole = false;
                 }
             }
@@ -297,9 +304,13 @@ impl Reader<'_> {
     }
 
     /// A number that is there, in whatever form, or the number as it is stored.
-    fn did_number(&self, number: &str) -> Option<String> {
-        let there = self.state.get(&Noun::Did).is_some_and(|dids| dids.contains_key(&vec![number.to_owned()]));
-        if there { Some(number.to_owned()) } else { (self.number)(number) }
+    fn did_number(&self, number: &str) -> Result<String, NoNumber> {
+        if self.is_there(number) { Ok(number.to_owned()) } else { self.rules.read(number).map(|n| n.to_string()) }
+    }
+
+    /// Whether there is a DID that is stored so.
+    fn is_there(&self, number: &str) -> bool {
+        self.state.get(&Noun::Did).is_some_and(|dids| dids.contains_key(&vec![number.to_owned()]))
     }
 
     fn names(&self, noun: Noun, more: &[&'static str]) -> Vec<String> {
@@ -362,11 +373,11 @@ impl Reader<'_> {
                     continue;
                 };
                 match self.did_number(&did) {
-                    None => self.problems.add(&path, format!("{} is not a phone number", quoted(&did))),
-                    Some(number) if numbers.contains(&number) => {
+                    Err(why) => self.problems.add(&path, format!("{} is not a phone number: {why}", quoted(&did))),
+                    Ok(number) if numbers.contains(&number) => {
                         self.problems.add(&path, format!("\"{number}\" stands there twice"));
                     }
-                    Some(number) => {
+                    Ok(number) => {
                         numbers.insert(number);
                     }
                 }

@@ -11,8 +11,9 @@ use super::super::names::unknown;
 use super::super::output::Output;
 use super::super::sheet::{Line, Sheet};
 use super::super::{Env, file};
-use super::{COLUMNS, RULES, STATUSES, normalized};
+use super::{COLUMNS, RULES, STATUSES, Trust, normalized};
 use crate::config::Config;
+use crate::number::{Doubt, NumberRules};
 use crate::store::config::{self, Key, Link, Noun, Row, State};
 use crate::{Error, Result};
 
@@ -36,6 +37,8 @@ pub(in super::super) struct Import {
     /// Also take over DIDs of other sellers, out of their campaigns
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 /// What the lines ask for.
@@ -48,11 +51,85 @@ struct Work {
     unchanged: usize,
     /// New numbers that feed no campaign.
     idle: usize,
-    /// New numbers that may not be what was meant: how many, and what is said of the first.
-    doubtful: usize,
-    first_doubt: String,
+    /// New numbers that may not be what was meant.
+    doubts: Doubts,
     link: Vec<Link>,
     unlink: Vec<Link>,
+}
+
+/// A new number: its line, how it stands there, how it is stored.
+type New = (u64, String, String);
+
+/// New numbers that may not be what was meant.
+#[derive(Default)]
+struct Doubts {
+    /// Nobody has said their country.
+    without_country: Vec<New>,
+    /// The rule for all others adds their country, by their count of digits.
+    national: BTreeMap<usize, Vec<New>>,
+    short: Vec<New>,
+}
+
+/// The first of these numbers, and how many more there are.
+fn first_of(numbers: &[New]) -> String {
+    const SHOWN: usize = 3;
+    let mut shown: Vec<String> = numbers
+        .iter()
+        .take(SHOWN)
+        .map(|(line, raw, number)| format!("line {line}: \"{raw}\" is read as {number}"))
+        .collect();
+    if numbers.len() > SHOWN {
+        shown.push(format!("... and {} more", numbers.len() - SHOWN));
+    }
+    shown.join("\n")
+}
+
+impl Doubts {
+    fn add(&mut self, rules: &NumberRules, line: u64, raw: &str, number: &str) {
+        let new = || (line, raw.escape_debug().to_string(), number.to_owned());
+        match rules.doubt(raw) {
+            Some(Doubt::Country) => self.without_country.push(new()),
+            Some(Doubt::Short) => self.short.push(new()),
+            None => {}
+        }
+        if let Some(digits) = rules.national_digits(raw) {
+            self.national.entry(digits).or_default().push(new());
+        }
+    }
+
+    /// Refuses numbers that are not all of one plan: a number that has got another country is somebody else's.
+    fn refuse(&self, new: usize) -> Result<()> {
+        let refused = |what: String, numbers: &[New], hint: String| {
+            Err(Error::invalid(format!("{what}:\n{}", first_of(numbers)))
+                .hint(format!("Nothing was changed. {hint} --trust-rules.")))
+        };
+        if !self.without_country.is_empty() {
+            return refused(
+                format!(
+                    "of {} nothing says the country, so that their first digits would be taken for it",
+                    share(self.without_country.len(), new)
+                ),
+                &self.without_country,
+                format!("{RULES} If all of them begin with their country code:"),
+            );
+        }
+        let most = self.national.iter().max_by_key(|(_, numbers)| numbers.len());
+        let Some((&most, _)) = most.filter(|_| self.national.len() > 1) else { return Ok(()) };
+        let others: Vec<New> = self.national.iter().filter(|(n, _)| **n != most).flat_map(|(_, n)| n.clone()).collect();
+        refused(
+            format!("{} would get the country of the others, which have {most} digits", share(others.len(), new)),
+            &others,
+            "Write + and country code. If all of them are of that country:".to_owned(),
+        )
+    }
+}
+
+/// `3 of 4 new numbers`
+fn share(part: usize, all: usize) -> String {
+    match all {
+        1 => "the new number".to_owned(),
+        all => format!("{part} of {all} new numbers"),
+    }
 }
 
 impl Import {
@@ -75,14 +152,13 @@ impl Import {
             }
         }
         sheet.finish()?;
+        if !self.trust.trust_rules {
+            work.doubts.refuse(work.new.len())?;
+        }
         let counts = json!({"added": work.new.len(), "changed": work.changed_dids, "unchanged": work.unchanged});
         let message = format!("{} added, {} changed, {} unchanged", work.new.len(), work.changed_dids, work.unchanged);
-        if work.doubtful > 0 {
-            let more = match work.doubtful - 1 {
-                0 => String::new(),
-                n => format!(" {n} more like it."),
-            };
-            env.progress(&format!("warning: {}.{more} {RULES}", work.first_doubt));
+        if !work.doubts.short.is_empty() {
+            env.progress(&format!("warning: {}:\n{}", Doubt::Short, first_of(&work.doubts.short)));
         }
         if work.idle > 0 {
             env.progress(&format!(
@@ -126,14 +202,8 @@ impl Import {
             return Err(Error::invalid(format!("DID \"{number}\" is in line {first} already")));
         }
         let there = there(&number);
-        if there.is_none()
-            && let Some(stored) = config.number_rules()?.normalize(raw)
-            && let Some(doubt) = config.number_rules()?.doubt(raw, &stored)
-        {
-            work.doubtful += 1;
-            if work.doubtful == 1 {
-                work.first_doubt = format!("line {}: \"{raw}\" becomes {stored}: {doubt}", line.number);
-            }
+        if there.is_none() {
+            work.doubts.add(&config.number_rules()?, line.number, raw, &number);
         }
         let owner = there.map(|row| text(row, "user"));
         let user = line.value("user").or(self.user.as_deref()).or(owner);

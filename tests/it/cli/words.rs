@@ -94,29 +94,53 @@ fn a_setting_named_wrongly_says_how() {
 }
 
 #[test]
-fn doubtful_numbers_are_stored_with_a_warning() {
+fn a_number_whose_country_nobody_has_said_is_refused() {
     let database = sample();
-    let add = |number| told(&database, &["did", "add", number, "--user", "alice"]).stderr;
-    assert_eq!(add("+18005550131"), "");
-    assert_eq!(add("0018005550132"), "");
-    let warning = add("8005550133");
-    assert!(
-        warning.contains("\"8005550133\" is stored as +8005550133") && warning.contains("country code"),
-        "{warning}"
-    );
-    assert!(warning.contains("CAPCONDUIT_NUMBER_RULES"), "{warning}");
-    assert!(add("+555").contains("fewer than 7 digits"));
-    let set = told(&database, &["did", "set", "+555", "--number", "8005550134"]).stderr;
-    assert!(set.contains("is stored as +8005550134"), "{set}");
-    let csv = "number,user\n8005550141,alice\n+18005550142,alice\n8005550143,alice\n";
-    let import = run(&database, csv, &["did", "import", "-"]);
-    assert_eq!(import.code, 0);
-    assert!(import.stderr.contains("line 2: \"8005550141\" becomes +8005550141"), "{}", import.stderr);
-    assert!(import.stderr.contains("1 more like it"), "{}", import.stderr);
-    // what is there is as it was
-    assert_eq!(run(&database, csv, &["did", "import", "-"]).stderr, "");
-    let explained = json(&database, &["route", "explain", "5550142"])["advice"].to_string();
-    assert!(explained.contains("+18005550142") && explained.contains("CAPCONDUIT_NUMBER_RULES"), "{explained}");
+    let add = |number: &str| run(&database, "", &["did", "add", number, "--user", "alice"]);
+    for number in ["+18005550131", "0018005550132"] {
+        assert_eq!((add(number).code, add(number).code), (0, 4), "{number}");
+    }
+    let short = add("+555");
+    assert!(short.code == 0 && short.stderr.contains("fewer than 7 digits"), "{}", short.stderr);
+    let before = database.query("SELECT xmin, d.* FROM dids d ORDER BY id");
+    for typed in [
+        &["did", "add", "(800) 555-0133", "--user", "alice"][..],
+        &["did", "add", "18005550133", "--user", "alice"],
+        &["did", "set", "+555", "--number", "8005550133"],
+    ] {
+        let why = refused(&database, 5, typed);
+        assert!(why.contains("would be stored as +") && why.contains("country code"), "{why}");
+        assert!(why.contains("Nothing was changed") && why.contains("CAPCONDUIT_NUMBER_RULES"), "{why}");
+        assert!(why.contains("--trust-rules"), "{why}");
+    }
+    for (number, why) in [
+        ("+44 (0)20 7183 8750", "a 0 in parentheses"),
+        ("+18005550113.0", "a decimal number of a spreadsheet"),
+        ("1.8005550113E10", "no number has 'E' there"),
+        ("'+18005550113", "no number has '\\'' there"),
+        ("+18005550113,1", "no number has ',' there"),
+        ("+1800555011 x3", "no number has 'x' there"),
+        ("8005550113;phone-context=+1", "outside of its phone-context"),
+    ] {
+        let said = refused(&database, 5, &["did", "add", number, "--user", "alice"]);
+        assert!(said.contains("is not a phone number") && said.contains(why), "{said}");
+        let said = refused(&database, 5, &["route", "explain", number]);
+        assert!(said.contains("is not a phone number") && said.contains(why), "{said}");
+    }
+    assert_eq!(database.query("SELECT xmin, d.* FROM dids d ORDER BY id"), before);
+    told(&database, &["did", "add", "18005550133", "--user", "alice", "--trust-rules"]);
+    told(&database, &["did", "add", "+18005550134;ext=7", "--user", "alice"]);
+    // one that is there is found in any form
+    for number in ["18005550133", "0018005550133", "+1 (800) 555-0133", "tel:+1-800-555-0133;ext=1", "18005550133#"] {
+        assert_eq!(json(&database, &["did", "show", number])["number"], "+18005550133", "{number}");
+        assert_eq!(json(&database, &["route", "explain", number])["did"], "+18005550133", "{number}");
+    }
+    // what the site's rules add is said
+    let mut command = database.command();
+    command.env("CAPCONDUIT_NUMBER_RULES", "+=+,011=+,1=+1,=+1").args(["did", "add", "8005550135", "--user", "alice"]);
+    assert!(command.output().expect("it runs").status.success());
+    let explained = json(&database, &["route", "explain", "5550135"])["advice"].to_string();
+    assert!(explained.contains("+18005550135") && explained.contains("CAPCONDUIT_NUMBER_RULES"), "{explained}");
 }
 
 #[test]
