@@ -28,7 +28,7 @@ macro_rules! template {
     };
 }
 
-const TEMPLATES: [(&str, &str); 8] = [
+const TEMPLATES: [(&str, &str); 9] = [
     template!("modules.conf"),
     template!("extconfig.conf"),
     template!("sorcery.conf"),
@@ -37,6 +37,7 @@ const TEMPLATES: [(&str, &str); 8] = [
     template!("extensions.conf"),
     template!("cdr.conf"),
     template!("stasis.conf"),
+    template!("features.conf"),
 ];
 
 /// The programs as Cargo builds them and as Asterisk knows them.

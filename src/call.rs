@@ -36,11 +36,13 @@ pub fn tail(id: &str) -> String {
 
 use crate::text;
 
+use crate::number::E164;
+
 /// What `cc_route` is asked. Texts are decoded and fit their columns.
 #[derive(Clone, Debug, Default)]
 pub struct RouteRequest {
-    /// E.164, or what the carrier sent where that is no number.
-    pub did: String,
+    /// The number that was dialled; None where that is no number, which then no DID has.
+    pub did: Option<E164>,
     /// The caller's channel: names the call.
     pub uniqueid: String,
     /// `CHANNEL(linkedid)`.

@@ -7,13 +7,14 @@
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
 
-use super::channel::Channel;
-use super::session::{AgiError, Session};
 use chrono::DateTime;
 
+use super::channel::Channel;
+use super::session::{AgiError, Session};
 use crate::call::{self, Attempt, Decision, RouteRequest};
 use crate::clock::Reading;
 use crate::config::Config;
+use crate::realtime::is_diallable;
 use crate::{Error, Result, store, text};
 
 /// What is asked of the channel, in one exchange.
@@ -61,10 +62,10 @@ pub(super) fn attend<R: BufRead, W: Write>(
     config: Result<&Config, &Error>,
     decide: impl FnOnce(&Config, RouteRequest) -> Result<Decision>,
 ) -> Result<Result<()>, AgiError> {
-    let request = ask(session)?;
+    let (dialled, request) = ask(session)?;
     let uniqueid = request.uniqueid.clone();
     let decision = config.map_err(Error::clone).and_then(|config| {
-        let request = checked(request, config)?;
+        let request = checked(&dialled, request, config)?;
         decide(config, request)
     });
     if let Ok(Decision::Proceed(Attempt { kept_as: Some(id), .. }) | Decision::Reject { kept_as: Some(id), .. }) =
@@ -111,14 +112,15 @@ fn tell<R: BufRead, W: Write>(session: &mut Session<R, W>, error: &Error) -> Res
     Err(AgiError::Protocol("no decision"))
 }
 
-/// The request that this channel makes, its number as the carrier sent it.
-fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<RouteRequest, AgiError> {
+/// The number as the carrier sent it, and the request that this channel makes.
+fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<(String, RouteRequest), AgiError> {
     let uniqueid = text::decode(session.environment("agi_uniqueid").unwrap_or_default());
-    let dnid = text::decode(session.environment("agi_extension").unwrap_or_default());
+    let extension = text::decode(session.environment("agi_extension").unwrap_or_default());
     let channel = Channel::ask(session, &WANTED)?;
     let dial_status = channel.text("dial_status", 20);
-    Ok(RouteRequest {
-        did: Some(channel.get("did")).filter(|did| !did.is_empty()).unwrap_or(&dnid).to_owned(),
+    let dialled = Some(channel.dialled("did")).filter(|did| !did.is_empty()).unwrap_or(extension);
+    let request = RouteRequest {
+        did: None,
         uniqueid: call::kept_id(&uniqueid),
         linkedid: channel.id("linkedid"),
         system_name: channel.id("system_name"),
@@ -132,28 +134,24 @@ fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<RouteRequest
         known_attempt: channel.number("attempt").or(dial_status.is_none().then_some(0)),
         dial_status,
         start: DateTime::parse_from_rfc3339(channel.get("start")).ok().map(|time| time.to_utc()),
-    })
+    };
+    Ok((dialled, request))
 }
 
-/// The request as the database takes it, its number in E.164.
-fn checked(request: RouteRequest, config: &Config) -> Result<RouteRequest> {
+/// The request as the database takes it, with its number.
+fn checked(dialled: &str, request: RouteRequest, config: &Config) -> Result<RouteRequest> {
     if request.uniqueid.is_empty() {
         return Err(Error::invalid("agi_uniqueid is missing"));
     }
-    let rules = config.number_rules()?;
-    let did =
-        rules.normalize(&request.did).map_or_else(|| text::truncate(&request.did, 50).to_owned(), |n| n.to_string());
-    Ok(RouteRequest { did, ..request })
+    Ok(RouteRequest { did: config.number_rules()?.normalize(dialled), ..request })
 }
 
 /// Refuses a target that could mean something else to Dial than an endpoint.
 fn check(decision: Decision) -> Result<Decision> {
-    if let Decision::Proceed(attempt) = &decision {
-        let name = attempt.client_identifier.as_bytes();
-        let safe = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'_';
-        if name.is_empty() || name.len() > 40 || !name.iter().all(safe) {
-            return Err(Error::invalid("the database names a client that cannot be dialled safely"));
-        }
+    if let Decision::Proceed(attempt) = &decision
+        && !is_diallable(&attempt.client_identifier)
+    {
+        return Err(Error::invalid("the database names a client that cannot be dialled safely"));
     }
     Ok(decision)
 }
@@ -226,7 +224,7 @@ mod tests {
         assert!(ok);
         assert_eq!(sent.lines().count(), 1, "{sent}");
         assert!(sent.contains("\"proceed,,,1,acme,2,3,4,5,20,3600,") && sent.ends_with(",1\"\n"), "{sent}");
-        assert_eq!(asked.did, "+18005550101");
+        assert_eq!(asked.did.map(|did| did.to_string()).as_deref(), Some("+18005550101"));
         assert_eq!(asked.caller_id_name.as_deref(), Some("\"O'Brien\",):1:2"));
         assert_eq!((asked.dial_status, asked.hangup_cause, asked.known_attempt), (None, None, Some(0)));
     }

@@ -238,8 +238,7 @@ pub(super) fn record(
         dial_status: if unconnected { "CANCEL" } else { channel.get("dial_status") }.to_owned(),
         answered,
     };
-    let raw = channel.get("did");
-    let did = rules.normalize(raw).map_or_else(|| text::truncate(raw, 50).to_owned(), |n| n.to_string());
+    let did = rules.recorded(&channel.dialled("did"));
     let cause = channel.number("hangup_cause").filter(|&code| code > 0);
     let uniqueid = if uniqueid.is_empty() { channel.get("uniqueid").to_owned() } else { uniqueid };
     let call_id = channel.id("call_id").unwrap_or_else(|| call::kept_id(&uniqueid));

@@ -39,6 +39,13 @@ impl Channel {
         self.0.iter().find(|(n, _)| *n == name).map_or("", |(_, value)| value)
     }
 
+    /// The number that was dialled, from a variable of the dialplan that holds it URI-encoded, and so is
+    /// harmless wherever a dialplan puts it. A number by itself is the same either way.
+    #[must_use]
+    pub fn dialled(&self, name: &str) -> String {
+        text::decode(&text::percent_decode(self.get(name).as_bytes()))
+    }
+
     /// The text, cut to a column's length; None where it is empty.
     #[must_use]
     pub fn text(&self, name: &str, max: usize) -> Option<String> {
@@ -75,5 +82,21 @@ mod tests {
         assert_eq!(channel.text("c", 2).as_deref(), Some("Zo"));
         assert_eq!(channel.number("d"), Some(17));
         assert_eq!(channel.get("missing"), "");
+    }
+
+    #[test]
+    fn what_was_dialled_is_encoded_once_more() {
+        for (sent, dialled) in [
+            ("%2B18005550101", "+18005550101"),
+            ("%2B1800555010%253Bext%253D1", "+1800555010;ext=1"),
+            ("1800%2525350101", "1800%350101"),
+            ("%25FF", "ÿ"),
+            ("", ""),
+        ] {
+            let input = format!("\n200 result=1 ({sent})\n");
+            let mut session = Session::start(Cursor::new(input), Vec::new()).expect("valid");
+            let channel = Channel::ask(&mut session, &[("did", "CC_DID")]).expect("answered");
+            assert_eq!(channel.dialled("did"), dialled, "{sent}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use postgres::GenericClient;
 
 use super::{Connection, Query};
 use crate::call::{Attempt, Decision, RouteRequest};
+use crate::number::E164;
 use crate::{Error, Kind, Result, args};
 
 /// How many arguments cc_route had before `p_start`, and before `p_known_attempt`.
@@ -27,8 +28,9 @@ pub fn claim(client: &mut Connection, request: &RouteRequest) -> Result<Decision
 }
 
 fn ask(client: &mut Connection, request: &RouteRequest) -> Result<Decision> {
+    let did = request.did.as_ref().map(E164::as_str);
     let args = args![
-        request.did,
+        did,
         request.uniqueid,
         request.linkedid,
         request.system_name,

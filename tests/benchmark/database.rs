@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use capconduit::call::{Attempt, CallRecord, Decision, RouteRequest};
+use capconduit::number::E164;
 use capconduit::{args, store};
 use chrono::{TimeDelta, Utc};
 use store::Connection;
@@ -175,7 +176,7 @@ impl Worker {
         self.next += 1;
         let uniqueid = format!("{}.{}", self.prefix, self.next);
         let request = RouteRequest {
-            did: did.to_owned(),
+            did: Some(E164::parse(did).expect("a number")),
             uniqueid: uniqueid.clone(),
             linkedid: Some(uniqueid),
             system_name: Some("bench".into()),

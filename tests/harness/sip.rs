@@ -225,7 +225,7 @@ pub enum Then {
 
 /// Calls to place through an Asterisk.
 pub struct Calls<'a> {
-    /// The number, as the carrier sends it.
+    /// The number, as the carrier sends it; or the whole URI that it calls.
     pub did: &'a str,
     /// The user part of From.
     pub number: &'a str,
@@ -292,11 +292,13 @@ impl Calls<'_> {
     fn scenario(&self) -> Vec<u8> {
         let new_via = "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]";
         let same_via = "[last_Via:]";
+        let whole = self.did.starts_with("sip:") || self.did.starts_with("tel:");
+        let uri = if whole { self.did } else { "sip:[service]@[remote_ip]:[remote_port]" };
         let request = |method: &str, via: &str, to_tag: &str, rest: &str| {
-            let before = format!("{method} sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n{via}\nFrom: ");
+            let before = format!("{method} {uri} SIP/2.0\n{via}\nFrom: ");
             let after = format!(
                 " <sip:{}@[local_ip]:[local_port]>;tag=[pid]c[call_number]\n\
-                 To: <sip:[service]@[remote_ip]:[remote_port]>{to_tag}\nCall-ID: [call_id]\n\
+                 To: <{uri}>{to_tag}\nCall-ID: [call_id]\n\
                  Contact: <sip:c@[local_ip]:[local_port]>\nMax-Forwards: 70\n{rest}",
                 self.number
             );
@@ -323,7 +325,7 @@ impl Calls<'_> {
         for code in [100, 180, 181, 183] {
             steps.push(received(&format!("response=\"{code}\""), &format!("optional=\"true\" {patience}"), ""));
         }
-        for code in [403, 404, 480, 484, 486, 500, 503, 603] {
+        for code in [400, 403, 404, 416, 480, 484, 486, 500, 503, 603] {
             let attributes = format!("optional=\"true\" next=\"1\" {patience}");
             steps.push(received(&format!("response=\"{code}\""), &attributes, &code.to_string()));
         }

@@ -1,7 +1,10 @@
 //! Real calls through a real Asterisk: what each ending does on the SIP side and leaves behind.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::harness::asterisk::Asterisk;
+use crate::harness::postgres::Database;
 use crate::harness::sip::{Behaviour, Calls, Centre, Then};
 use crate::harness::site::Link;
 use crate::harness::{free_port, wait_for};
@@ -268,29 +271,152 @@ fn a_caller_who_gives_up_before_the_second_client_is_dialled_was_with_nobody() {
     assert_eq!(second.calls(), 0);
 }
 
+/// One call to this URI, and what is recorded of it: number and status.
+#[track_caller]
+fn call(asterisk: &Asterisk, database: &Database, uri: &str) -> (u16, String) {
+    call_and(Then::HangUpAfter(100), asterisk, database, uri)
+}
+
+#[track_caller]
+fn call_and(then: Then, asterisk: &Asterisk, database: &Database, uri: &str) -> (u16, String) {
+    static CALLER: AtomicU32 = AtomicU32::new(1);
+    let caller = format!("4930{:07}", CALLER.fetch_add(1, Ordering::Relaxed));
+    let codes = Calls { did: uri, number: &caller, then, ..Calls::default() }.place(asterisk);
+    let records = format!("SELECT incoming_did_number, call_status FROM call_logs WHERE caller_id_num = '{caller}'");
+    wait_for(&format!("a record of {uri}, answered with {codes:?}"), || !database.query(&records).is_empty());
+    (codes[0], database.query(&records).join(" and "))
+}
+
+const HERE: &str = "[remote_ip]:[remote_port]";
+
 #[test]
-fn the_carrier_cannot_dial_the_dialplans_own_extensions() {
+fn a_number_reaches_its_did_in_every_request_line() {
     let (stage, _turn) = stage();
-    let before = stage.database.value("SELECT count(*) FROM call_logs WHERE incoming_did_number = 'unknown'");
-    for name in ["h", "s", "t", "i"] {
-        // 484: it might be the beginning of something longer
-        assert_eq!(Calls { did: name, ..Calls::default() }.place(&stage.ringing), [484], "{name}");
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = stage.in_order(&[centre.contact()]);
+    let digits = &site.did[1..];
+    let last = &digits[7..];
+    let forms = [
+        format!("sip:+{digits}@{HERE};user=phone"),
+        format!("sip:%2B{digits}@{HERE}"),
+        format!("sip:+1-800-555-{last}@{HERE}"),
+        format!("sip:+1(800)555.{last}@{HERE}"),
+        format!("sip:+{digits}:password@{HERE}"),
+        format!("sip:+{digits};ext=1@{HERE}"),
+        format!("sip:+{digits}%3Bisub=1411@{HERE}"),
+        format!("sip:+{digits};npdi;rn=+12025440000;cic=+1-6789@{HERE}"),
+        format!("sip:+{digits};user=phone;tgrp=a;trunk-context=example.com@{HERE}"),
+        format!("sip:{digits};phone-context=+1@{HERE}"),
+        format!("sip:{digits};phone-context=carrier.example.com@{HERE}"),
+        format!("sip:{digits}%23@{HERE}"),
+        format!("sip:{digits}#@{HERE}"),
+        // Asterisk takes 79 bytes
+        format!("sip:+{digits};verstat={}@{HERE}", "x".repeat(90)),
+        format!("tel:+{digits}"),
+        format!("tel:+1-800-555-{last};ext=1"),
+    ];
+    for uri in &forms {
+        assert_eq!(call(&stage.ringing, &site.database, uri), (200, format!("{}|ANSWERED", site.did)), "{uri}");
     }
-    assert_eq!(stage.database.value("SELECT count(*) FROM call_logs WHERE incoming_did_number = 'unknown'"), before);
+    assert_eq!(centre.calls(), forms.len());
 }
 
 #[test]
-fn what_is_no_number_is_recorded_as_it_was_dialled() {
+fn digits_of_different_things_are_no_number_together() {
     let (stage, _turn) = stage();
-    for (dialled, recorded) in [("anonymous", "anonymous"), ("*72#x", "*72#x"), ("Some;x=1.Body", "Somex1.Body")] {
-        let count = format!("SELECT count(*) FROM call_logs WHERE incoming_did_number = '{recorded}'");
-        let before: usize = stage.database.value(&count).parse().expect("a number");
-        assert_eq!(Calls { did: dialled, ..Calls::default() }.place(&stage.ringing), [404], "{dialled}");
-        wait_for(&format!("a record of {dialled}"), || stage.database.value(&count).parse() == Ok(before + 1));
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = stage.in_order(&[centre.contact()]);
+    // together they are the DID
+    let (number, digit) = site.did.split_at(site.did.len() - 1);
+    for (between, recorded) in [
+        (";ext=", None),
+        (";isub=", None),
+        (";npdi;rn=", None),
+        (";postd=p", None),
+        (":", None),
+        ("%00", None),
+        (";", Some(";")),
+        ("%3B", Some(";")),
+        ("%23", Some("#")),
+        ("*", Some("*")),
+        (",", Some(",")),
+        ("p", Some("p")),
+        ("w", Some("w")),
+        ("x", Some("x")),
+        ("F", Some("F")),
+        ("&", Some("&")),
+        ("/", Some("/")),
+        ("=", Some("=")),
+        ("+", Some("+")),
+        ("%40", Some("@")),
+        ("%22%29%2C", Some("\"),")),
+        ("%24%7BCC_START%7D", Some("${CC_START}")),
+        ("%2520", Some("%20")),
+        ("%252D", Some("%2D")),
+        ("%C2%A0", Some("\u{a0}")),
+        ("%20%20%20%20", Some("    ")),
+        ("ext", Some("ext")),
+    ] {
+        let uri = format!("sip:{number}{between}{digit}@{HERE}");
+        let recorded = recorded.map_or(number.to_owned(), |text| format!("{number}{text}{digit}"));
+        let expected = (404, format!("{recorded}|REJECTED_DID_NOT_FOUND"));
+        assert_eq!(call(&stage.ringing, &site.database, &uri), expected, "{uri}");
     }
-    let statuses =
-        "SELECT DISTINCT call_status FROM call_logs WHERE incoming_did_number IN ('anonymous', '*72#x', 'Somex1.Body')";
-    assert_eq!(stage.database.query(statuses), ["REJECTED_DID_NOT_FOUND"]);
+    assert_eq!((centre.calls(), site.records("1").len()), (0, 0));
+}
+
+#[test]
+fn every_call_is_recorded_whatever_was_dialled() {
+    let (stage, _turn) = stage();
+    let long = "9".repeat(200);
+    for (sent, recorded) in [
+        // without a user part, Asterisk has this name for it
+        ("", "s"),
+        ("s@", "s"),
+        // the dialplan's own
+        ("h@", "h"),
+        ("i@", "i"),
+        ("t@", "t"),
+        ("T@", "T"),
+        ("e@", "e"),
+        ("*8@", "*8"),
+        ("x@", "x"),
+        ("_@", "_"),
+        ("_X.@", "_X."),
+        ("_!@", "_!"),
+        ("_1800@", "_1800"),
+        ("*@", "*"),
+        ("%23@", "#"),
+        ("+@", "+"),
+        ("+x@", "+x"),
+        ("-@", "-"),
+        (".@", "."),
+        ("!@", "!"),
+        ("&@", "&"),
+        ("%@", "%"),
+        ("%2541@", "%41"),
+        ("%22@", "\""),
+        ("%0a@", "\n"),
+        ("%20@", " "),
+        ("%00@", "s"),
+        ("%FF%FE@", "ÿþ"),
+        ("zo%C3%AB@", "zoë"),
+        ("%24%7BSHELL(id)%7D@", "${SHELL(id)}"),
+        ("*72#x@", "*72#x"),
+        ("anonymous@", "anonymous"),
+        ("Some;x=1.Body@", "Some;x=1.Body"),
+        ("0@", "0"),
+        (&format!("{long}@"), &long[..50]),
+    ] {
+        let uri = format!("sip:{sent}{HERE}");
+        let expected = (404, format!("{recorded}|REJECTED_DID_NOT_FOUND"));
+        assert_eq!(call(&stage.ringing, &stage.database, &uri), expected, "{uri}");
+    }
+    // to what an answered call hangs up with
+    let answered = call_and(Then::WaitForEnd, &stage.early, &stage.database, &format!("sip:h@{HERE}"));
+    assert_eq!(answered, (200, "h|REJECTED_DID_NOT_FOUND".into()));
+    let warnings = stage.ringing.log();
+    assert!(!warnings.contains("strongly discouraged") && !warnings.contains("URIENCODE"), "{warnings}");
 }
 
 #[test]
