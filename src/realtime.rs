@@ -74,6 +74,13 @@ fn sections_of_pjsip_conf() -> impl Iterator<Item = &'static str> {
     include_str!("../asterisk/pjsip.conf").lines().filter_map(section)
 }
 
+/// Whether Dial takes the identifier for one endpoint, and for nothing else.
+#[must_use]
+pub fn is_diallable(identifier: &str) -> bool {
+    (1..=40).contains(&identifier.len())
+        && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
 /// Checks the identifier of a client or an endpoint that is to be added: it names the endpoint
 /// (`pjsip_endpoints.id` holds 40 characters) and becomes part of a dial string; an endpoint of
 /// pjsip.conf with the same name would get the client's calls.
@@ -81,9 +88,7 @@ fn sections_of_pjsip_conf() -> impl Iterator<Item = &'static str> {
 /// # Errors
 /// [`crate::Kind::Invalid`], naming the identifier and the rule.
 pub fn check_identifier(identifier: &str) -> Result<()> {
-    let valid = (1..=40).contains(&identifier.len())
-        && identifier.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if !valid {
+    if !is_diallable(identifier) {
         return Err(Error::invalid(format!("client_identifier \"{}\" is not usable", identifier.escape_default()))
             .hint("Write 1 to 40 of A-Z a-z 0-9 _ - : it names the endpoint that Asterisk dials."));
     }

@@ -2,6 +2,7 @@
 
 mod prometheus;
 mod screen;
+mod unreached;
 mod unsold;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use crate::ari::Ari;
 use crate::check::some_of;
 use crate::config::Config;
 use crate::contact::{self, State};
+use crate::realtime::is_diallable;
 use crate::server::{self, Server};
 use crate::spool::Spool;
 use crate::store::report::{Key, Scope, Tally};
@@ -107,6 +109,9 @@ struct Snapshot {
     notices: Vec<Finding>,
     #[serde(skip)]
     unsold: Vec<Unsold>,
+    /// What is to be said of active DIDs that no call reaches.
+    #[serde(skip)]
+    unreached: Vec<String>,
     /// Attempts of calls that were up when Asterisk died.
     #[serde(skip)]
     lost: i64,
@@ -258,6 +263,7 @@ impl Status {
             findings: Vec::new(),
             notices: Vec::new(),
             unsold: Vec::new(),
+            unreached: Vec::new(),
             lost: 0,
             contacts_are_seen: false,
             sip_is_ours: false,
@@ -323,6 +329,7 @@ impl Status {
         let link = |link| LinkNow { link, contact_state: State::NotAsked };
         snapshot.links = Some(store::status::links(db, filter)?.into_iter().map(link).collect());
         snapshot.unsold = store::status::unsold(db, filter)?;
+        snapshot.unreached = unreached::messages(db, &config.number_rules()?, filter)?;
         snapshot.lately = Some(store::status::lately(db, LATELY_MINUTES, filter)?);
         let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, false))?;
         let scope = Scope {
@@ -403,6 +410,19 @@ impl Status {
             let campaigns = some_of(&campaigns);
             find("client", format!("{client} is unreachable, and gets no calls of {campaigns}. {remedy}"));
         }
+        for (client, campaigns) in undiallable(snapshot) {
+            let (client, campaigns) = (client.escape_debug(), some_of(&campaigns));
+            find(
+                "client",
+                format!(
+                    "{client} cannot be dialled, and gets no calls of {campaigns}: an identifier is 1 to 40 of A-Z a-z \
+                     0-9 _ -. Add the client under another one: capconduit client add"
+                ),
+            );
+        }
+        for message in &snapshot.unreached {
+            find("did", message.clone());
+        }
         for unsold in snapshot.unsold.iter().filter(|unsold| unsold::is_by_accident(unsold)) {
             find("did", unsold::message(unsold));
         }
@@ -428,19 +448,32 @@ fn are_too_many_lost(lately: &Lately) -> bool {
     *calls >= LATELY_CALLS && (failed * 5 > *calls || (failed + rejected) * 2 > *calls)
 }
 
-/// The clients that do not answer Asterisk, each with the campaigns that would give it calls.
-fn unreachable(snapshot: &Snapshot) -> BTreeMap<&str, Vec<&str>> {
+/// The clients of these links, each with the campaigns that would give it calls.
+fn clients(snapshot: &Snapshot, lead: impl Fn(&LinkNow) -> bool) -> BTreeMap<&str, Vec<&str>> {
     let mut clients: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for link in snapshot.links.iter().flatten().filter(|link| is_unreachable(link)) {
+    for link in snapshot.links.iter().flatten().filter(|link| is_in_use(link) && lead(link)) {
         clients.entry(&link.client_identifier).or_default().push(&link.campaign_name);
     }
     clients
 }
 
+/// The clients that do not answer Asterisk.
+fn unreachable(snapshot: &Snapshot) -> BTreeMap<&str, Vec<&str>> {
+    clients(snapshot, is_unreachable)
+}
+
+/// The clients that no dial string can name.
+fn undiallable(snapshot: &Snapshot) -> BTreeMap<&str, Vec<&str>> {
+    clients(snapshot, |link| !is_diallable(&link.client_identifier))
+}
+
 /// Whether a link that is in use leads nowhere.
 fn is_unreachable(link: &LinkNow) -> bool {
-    link.contact_state == State::Unreachable
-        && [&link.status, &link.client_status, &link.campaign_status].iter().all(|status| *status == "active")
+    link.contact_state == State::Unreachable && is_in_use(link)
+}
+
+fn is_in_use(link: &LinkNow) -> bool {
+    [&link.status, &link.client_status, &link.campaign_status].iter().all(|status| *status == "active")
         && link.user_status.as_deref().is_none_or(|status| status == "active")
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use super::Query;
+use super::status::Filter;
 use crate::confirm::Confirmed;
 use crate::{Error, Result, args, row};
 
@@ -101,6 +102,31 @@ pub fn written_otherwise(db: &mut impl GenericClient, number: &str) -> Result<Op
         args![number],
     )?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+row! {
+    /// An active DID of an active seller, as it is stored.
+    pub struct Stored {
+        /// Key.
+        pub id: i32,
+        /// In whatever form.
+        pub number: String,
+        /// The seller's name.
+        pub username: String,
+    }
+}
+
+/// The active DIDs of active sellers: all, or only those that are not stored as E.164.
+///
+/// # Errors
+/// The database's.
+pub fn stored(db: &mut impl GenericClient, filter: Filter, all: bool) -> Result<Vec<Stored>> {
+    let sql = "SELECT d.id, d.number, u.username FROM dids d JOIN users u ON u.id = d.user_id
+         WHERE d.status = 'active' AND u.status = 'active' AND ($3 OR d.number !~ '^\\+[1-9][0-9]{1,14}$')
+           AND ($1::int IS NULL OR d.user_id = $1)
+           AND ($2::int IS NULL OR EXISTS (SELECT FROM campaign_dids k WHERE k.did_id = d.id AND k.campaign_id = $2))
+         ORDER BY d.id";
+    super::all(&db.rows(sql, args![filter.user_id, filter.campaign_id, all])?)
 }
 
 /// The only stored number that ends in the digits of `number`, which may lack its country: None where

@@ -716,3 +716,89 @@ fn a_terminal_is_drawn_over_and_left_as_it_was() {
     assert_eq!(frame.lines().count(), 20, "{frame}");
     assert!(frame.contains("more\x1b[K\x1b[J"), "what does not fit is counted: {frame}");
 }
+
+#[test]
+fn an_active_did_that_no_call_reaches_needs_attention() {
+    let database = Postgres::shared().database();
+    database.capconduit(&["db", "seed"]);
+    let spool = nothing();
+    let look = |rules: &str, arguments: &[&str], code: i32| -> Vec<String> {
+        let mut command = status(&database, spool.path());
+        command.env("CAPCONDUIT_NUMBER_RULES", rules).args(["--check", "--json"]).args(arguments);
+        let found: Value = serde_json::from_str(&run(&mut command, code)).expect("JSON");
+        let found = found.as_array().expect("a list").iter();
+        found
+            .map(|found| format!("{}: {}", found["check"].as_str().unwrap(), found["message"].as_str().unwrap()))
+            .collect()
+    };
+    const DEFAULT: &str = "+=+,00=+,=+";
+    assert_eq!(look(DEFAULT, &[], 0), [""; 0]);
+    let add = |number: &str, user: &str| {
+        database.value(&format!(
+            "WITH d AS (INSERT INTO dids (number, user_id) SELECT '{number}', id FROM users WHERE username = '{user}' RETURNING id, user_id)
+             INSERT INTO campaign_dids SELECT (SELECT min(g.id) FROM campaigns g WHERE g.user_id = d.user_id), d.id FROM d RETURNING did_id"
+        ))
+    };
+    let remove = || database.execute("DELETE FROM dids WHERE number NOT LIKE '+1800555010_'");
+    // as a v3.0 back end or psql may write it
+    for (number, says) in [
+        ("18005550171", "a call to it arrives as +18005550171: capconduit did set # --number +18005550171"),
+        ("0018005550171", "a call to it arrives as +18005550171: capconduit did set # --number +18005550171"),
+        ("+1 (800) 555-0171", "a call to it arrives as +18005550171: capconduit did set # --number +18005550171"),
+        ("+18005550171 ", "a call to it arrives as +18005550171: capconduit did set # --number +18005550171"),
+        ("tel:+18005550171", "a call to it arrives as +18005550171: capconduit did set # --number +18005550171"),
+        ("18005550101", "a call to it arrives as +18005550101, which is a DID, too: capconduit did disable #"),
+        ("+18005550101 ", "a call to it arrives as +18005550101, which is a DID, too: capconduit did disable #"),
+        ("acme", "it is not a phone number, no number has 'a' there: capconduit did set # --number NUMBER"),
+        ("+1234567890123456", "it is not a phone number, CAPCONDUIT_NUMBER_RULES make no number"),
+        ("+44 (0)20 7183 8750", "it is not a phone number, a 0 in parentheses"),
+        ("+18005550113.0", "it is not a phone number, it is a decimal number"),
+    ] {
+        let id = add(number, "alice");
+        let found = look(DEFAULT, &[], 1);
+        let says = format!("did: active DID {number} of alice gets no calls: {}", says.replace('#', &id));
+        assert!(found.len() == 1 && found[0].starts_with(&says), "{found:?}\n{says}");
+        assert_eq!(look(DEFAULT, &["--user", "alice"], 1), found, "{number}");
+        assert_eq!(look(DEFAULT, &["--user", "bob"], 0), [""; 0], "{number}");
+        let (_, note) = ends(&database.command().args(["did", "show", &id]).output().expect("it runs"), 0);
+        assert!(note.starts_with("note: no call reaches it: "), "{note}");
+        // what it says ends it
+        let remedy = found[0].split("capconduit ").nth(1).expect("a remedy").replace("NUMBER, or", "+18005550179");
+        database.capconduit(&remedy.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(look(DEFAULT, &[], 0), [""; 0], "{number}: {remedy}");
+        remove();
+    }
+    // many are said once, by seller
+    for number in ["18005550171", "18005550172", "18005550173"] {
+        add(number, "alice");
+    }
+    add("18005550174", "bob");
+    let found = look(DEFAULT, &[], 1);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("did: 3 active DIDs of alice get no calls, as 18005550171: "), "{found:?}");
+    // what nobody sells is no matter
+    database.execute("UPDATE dids SET status = 'inactive' WHERE number LIKE '1800%'");
+    assert_eq!(look(DEFAULT, &[], 0), [""; 0]);
+    remove();
+    // the rules decide, not the form alone
+    add("+442071838750", "bob");
+    assert_eq!(look("+=+,1=+1,=+1", &[], 0), [""; 0]);
+    let found = look("1=+1,=+1", &[], 1);
+    assert!(found.len() == 1 && found[0].contains("DID +442071838750 of bob gets no calls: "), "{found:?}");
+    assert!(found[0].contains("make this number of nothing that a carrier sends"), "{found:?}");
+}
+
+#[test]
+fn a_client_that_cannot_be_dialled_needs_attention() {
+    let database = Postgres::shared().database();
+    database.capconduit(&["db", "seed"]);
+    let spool = nothing();
+    for name in ["a b", "a/b", &"x".repeat(41)] {
+        // as a v3.0 back end may write it: an endpoint's id holds no more than 40 characters
+        database.execute(&format!(
+            "UPDATE clients SET client_identifier = '{name}' WHERE id = (SELECT min(client_id) FROM campaign_client_settings)"
+        ));
+        let found = run(status(&database, spool.path()).arg("--check"), 1);
+        assert!(found.contains(&format!("{name} cannot be dialled, and gets no calls of ")), "{found}");
+    }
+}
