@@ -66,9 +66,9 @@ pub struct RouteRequest {
 /// What a caller writes, made such that every database can hold it; None where it is already. A name is no
 /// reason to lose a call or its record: not in a database of an encoding that lacks a letter of it, either.
 /// What names the call stays as it is.
-fn plain(did: &mut String, caller: [&mut Option<String>; 2]) -> bool {
+fn plain<'a>(texts: impl IntoIterator<Item = &'a mut String>) -> bool {
     let mut changed = false;
-    for text in caller.into_iter().filter_map(Option::as_mut).chain([did]) {
+    for text in texts {
         if let Some(ascii) = text::ascii(text) {
             *text = ascii;
             changed = true;
@@ -82,7 +82,7 @@ impl RouteRequest {
     #[must_use]
     pub fn plain(&self) -> Option<RouteRequest> {
         let mut plain = self.clone();
-        self::plain(&mut plain.did, [&mut plain.caller_id_num, &mut plain.caller_id_name]).then_some(plain)
+        self::plain(plain.caller_id_num.iter_mut().chain(&mut plain.caller_id_name)).then_some(plain)
     }
 }
 
@@ -91,8 +91,8 @@ impl CallRecord {
     #[must_use]
     pub fn plain(&self) -> Option<CallRecord> {
         let mut plain = self.clone();
-        self::plain(&mut plain.incoming_did_number, [&mut plain.caller_id_num, &mut plain.caller_id_name])
-            .then_some(plain)
+        let caller = plain.caller_id_num.iter_mut().chain(&mut plain.caller_id_name);
+        self::plain(caller.chain([&mut plain.incoming_did_number])).then_some(plain)
     }
 }
 

@@ -106,7 +106,6 @@ fn where_answer_and_leaving_cross_the_record_says_what_the_bridge_did() {
         std::thread::sleep(Duration::from_secs(4));
         asterisk.signal("CONT");
         calling.codes();
-        let connected = agree(&asterisk, &site, count as usize);
-        println!("early answer {early_answer}: {connected} of {count} connected");
+        agree(&asterisk, &site, count as usize);
     }
 }
