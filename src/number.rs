@@ -566,7 +566,7 @@ mod tests {
             ("+=+,00=+,=+", "18005550101", Some(OutOfReach::ArrivesAs(number("+18005550101")))),
             ("+=+,00=+,=+", "+1 (800) 555-0101", Some(OutOfReach::ArrivesAs(number("+18005550101")))),
             ("1=+1,=+1", "+442071838750", Some(OutOfReach::NeverMade)),
-            ("+1=+44,=+", "+18005550101", Some(OutOfReach::ArrivesAs(number("+448005550101")))),
+            ("+1=+44", "+18005550101", Some(OutOfReach::ArrivesAs(number("+448005550101")))),
             ("+=+,00=+,=+", "acme", Some(OutOfReach::NoNumber(NoNumber::Character('a')))),
             ("+=+,00=+,=+", "+1234567890123456", Some(OutOfReach::NoNumber(NoNumber::NoRule))),
         ] {
