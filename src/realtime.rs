@@ -2,6 +2,7 @@
 //! identifier may look like. Asterisk drops a whole object for one bad value, so these are refused
 //! before they are stored.
 
+pub mod codecs;
 pub mod options;
 
 use std::fmt;
@@ -111,6 +112,38 @@ pub fn check_contact(contact: &str) -> Result<()> {
         .hint("Write a SIP URI: sip:203.0.113.7:5060 or sip:line@pbx.example.com;transport=tcp"))
 }
 
+/// The protocol by which a contact is reached: `udp`, `tcp` or `tls`.
+#[must_use]
+pub fn protocol(contact: &str) -> String {
+    let parameter = contact.split(['?']).next().unwrap_or_default().split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.eq_ignore_ascii_case("transport").then(|| value.to_ascii_lowercase())
+    });
+    if contact.starts_with("sips:") { "tls".to_owned() } else { parameter.unwrap_or_else(|| "udp".to_owned()) }
+}
+
+/// What a client's calls need of pjsip.conf and modules.conf that those here do not have: a transport for the
+/// contact's protocol, or the one that the endpoint names. `there` is what Asterisk has, each with its
+/// protocol; None where it was not asked.
+#[must_use]
+pub fn missing_transport(contact: &str, named: Option<&str>, there: Option<&[(&str, &str)]>) -> Option<String> {
+    let ours = [("transport-udp", "udp"), ("transport-tcp", "tcp")];
+    let known = there.unwrap_or(&ours);
+    let file = if there.is_some() { "Asterisk" } else { "the pjsip.conf of this release" };
+    if let Some(named) = named.filter(|named| !known.iter().any(|(name, _)| name == named)) {
+        return Some(format!("{file} has no transport \"{named}\": calls fail unless pjsip_local.conf adds it"));
+    }
+    let protocol = protocol(contact);
+    if known.iter().any(|(_, known)| *known == protocol) {
+        return None;
+    }
+    let module = if contact.starts_with("sips:") { ", and modules_local.conf res_pjsip_sips_contact.so" } else { "" };
+    Some(format!(
+        "{file} has no transport for {protocol}, which the contact {contact} needs: calls fail unless pjsip_local.conf \
+         adds one (type=transport, protocol={protocol}){module}"
+    ))
+}
+
 fn contact_problem(contact: &str) -> Option<&'static str> {
     let Some(rest) = contact.strip_prefix("sip:").or_else(|| contact.strip_prefix("sips:")) else {
         return Some("it must begin with sip: or sips:");
@@ -140,7 +173,11 @@ fn contact_problem(contact: &str) -> Option<&'static str> {
     if port.is_some_and(|port| !number(port)) {
         return Some("the port must be a number from 1 to 65535");
     }
-    None
+    match protocol(contact).as_str() {
+        "udp" | "tcp" | "tls" => None,
+        "ws" | "wss" => Some("Asterisk opens no websocket to a client: its transport must be udp, tcp or tls"),
+        _ => Some("its transport must be udp, tcp or tls"),
+    }
 }
 
 #[cfg(test)]
@@ -177,6 +214,7 @@ mod tests {
             "sip:user:pw@host:5060;transport=tcp;lr",
             "sip:[2001:db8::1]",
             "sip:[2001:db8::1]:5060;transport=tls",
+            "sip:host;lr;Transport=TCP",
             "sip:+18005550100@host",
         ] {
             assert_eq!(contact_problem(good), None, "{good}");
@@ -202,8 +240,36 @@ mod tests {
             "sip:höst",
             "sip:host\n",
             "sip:;transport=tcp",
+            "sip:host;transport=ws",
+            "sip:host;transport=wss;lr",
+            "sip:host;transport=sctp",
+            "sip:host;transport=",
         ] {
             assert!(contact_problem(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn transports_that_are_not_there() {
+        let tls = [("transport-udp", "udp"), ("secure", "tls")];
+        for (contact, named, there, why) in [
+            ("sip:host", None, None, None),
+            ("sip:host;transport=tcp", Some("transport-tcp"), None, None),
+            ("sip:host;transport=tls", None, None, Some("no transport for tls")),
+            ("sips:host", None, None, Some("res_pjsip_sips_contact.so")),
+            ("sips:host", None, Some(&tls[..]), None),
+            ("sip:host;transport=TLS", Some("secure"), Some(&tls[..]), None),
+            ("sip:host;transport=tcp", None, Some(&tls[..]), Some("Asterisk has no transport for tcp")),
+            ("sip:host", Some("nonsense"), None, Some("no transport \"nonsense\"")),
+            ("sip:host", Some("transport-tcp"), Some(&tls[..]), Some("Asterisk has no transport \"transport-tcp\"")),
+        ] {
+            let missing = missing_transport(contact, named, there);
+            match why {
+                None => assert_eq!(missing, None, "{contact} {named:?}"),
+                Some(why) => {
+                    assert!(missing.as_ref().is_some_and(|m| m.contains(why)), "{contact} {named:?}: {missing:?}")
+                }
+            }
         }
     }
 

@@ -107,6 +107,8 @@ pub fn dialplan_file(text: &str) -> BTreeMap<String, Vec<String>> {
 pub struct Transport<'a> {
     /// The name.
     pub id: &'a str,
+    /// `udp`, `tcp`, `tls`, ...
+    pub protocol: &'a str,
     /// Address and port.
     pub bind: &'a str,
 }
@@ -117,7 +119,7 @@ pub fn transports(text: &str) -> Vec<Transport<'_>> {
     labelled(text, "Transport:")
         .filter_map(|rest| {
             let mut words = rest.split_whitespace();
-            Some(Transport { id: words.next()?, bind: words.next_back()? })
+            Some(Transport { id: words.next()?, protocol: words.next()?, bind: words.next_back()? })
         })
         .collect()
 }
@@ -135,6 +137,12 @@ pub fn identified(text: &str) -> Vec<(&str, Vec<&str>)> {
         }
     }
     found
+}
+
+/// `pjsip show auths`: their names.
+#[must_use]
+pub fn auths(text: &str) -> Vec<&str> {
+    labelled(text, "Auth:").filter_map(|rest| rest.trim_start().split(['/', ' ']).next()).collect()
 }
 
 /// `pjsip show endpoints`: their names.
@@ -283,7 +291,8 @@ Disclaimer: this command is for informational purposes only.
         assert_eq!(identified(ENDPOINTS), [("carrier", vec!["127.0.0.2/32"])]);
         assert_eq!(codecs(CODECS), ["alaw", "alaw", "speex", "speex16"]);
         let bind = "127.0.0.1:34943";
-        let expected = ["transport-tcp", "transport-udp"].map(|id| Transport { id, bind });
+        let expected =
+            [("transport-tcp", "tcp"), ("transport-udp", "udp")].map(|(id, protocol)| Transport { id, protocol, bind });
         assert_eq!(transports(TRANSPORTS), expected);
         let expected =
             [("client1-1", "Unavail", None), ("client1-2", "NonQual", None), ("client1-3", "Avail", Some(0.748))];

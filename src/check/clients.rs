@@ -1,8 +1,11 @@
 //! The clients of the database as Asterisk sees them.
 
+use std::collections::BTreeSet;
+
 use super::console::Console;
 use super::{Area, answers, some_of};
-use crate::store::pjsip::Pjsip;
+use crate::realtime::{self, Text};
+use crate::store::pjsip::{CHALLENGED, Pjsip};
 use crate::{Result, asterisk};
 
 /// What Asterisk says of the clients.
@@ -11,6 +14,9 @@ struct Seen {
     contacts: String,
     transports: String,
     codecs: String,
+    auths: String,
+    /// Of each context that a client names, what `dialplan show` says.
+    contexts: Vec<(String, String)>,
 }
 
 /// Looks at every client; `asterisk` is None where it does not answer.
@@ -19,7 +25,7 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
     let mut area = Area::new("clients");
     let (active, inactive): (Vec<&Pjsip>, Vec<&Pjsip>) = clients.iter().partition(|client| client.status == "active");
     for client in &active {
-        for problem in &client.problems {
+        for problem in client.problems.iter().filter(|problem| is_fatal(problem)) {
             let name = &client.client_identifier;
             area.error(
                 &check_name(client),
@@ -28,7 +34,8 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
             );
         }
     }
-    let whole: Vec<&Pjsip> = active.iter().copied().filter(|client| client.problems.is_empty()).collect();
+    let whole: Vec<&Pjsip> =
+        active.iter().copied().filter(|client| !client.problems.iter().any(|p| is_fatal(p))).collect();
     let message = format!("{} of {} active clients have an endpoint and a contact", whole.len(), active.len());
     if whole.len() == active.len() && !active.is_empty() {
         area.ok("definitions", message);
@@ -36,14 +43,24 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
         area.info("definitions", message);
     }
     let Some(console) = asterisk else {
+        for client in &active {
+            for problem in client.problems.iter().filter(|problem| !is_fatal(problem)) {
+                area.warning(&check_name(client), problem.clone(), way(client));
+            }
+        }
         area.not_looked_at("as Asterisk sees them", "Asterisk does not answer");
         return area;
     };
-    match seen(console) {
+    match seen(console, &whole) {
         Ok(seen) => as_seen(&mut area, &whole, &inactive, &seen),
         Err(e) => area.unknown("as Asterisk sees them", e.message, "Ask again; see Asterisk's log."),
     }
     area
+}
+
+/// Whether the client gets no calls at all for it.
+fn is_fatal(problem: &str) -> bool {
+    !problem.ends_with(CHALLENGED)
 }
 
 /// The command that gives a client what it lacks.
@@ -57,8 +74,17 @@ fn way(client: &Pjsip) -> String {
     }
 }
 
-fn seen(console: &Console) -> Result<Seen> {
+fn seen(console: &Console, clients: &[&Pjsip]) -> Result<Seen> {
+    let named = clients.iter().filter_map(|client| Some(client.endpoint.as_ref()?.context.0.as_str()));
+    // they come from the database, and go into a command
+    let plain =
+        |name: &&str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    let contexts: BTreeSet<&str> = named.filter(plain).collect();
+    let contexts =
+        contexts.into_iter().map(|name| Ok((name.to_owned(), console.ask(&format!("dialplan show {name}"))?)));
     Ok(Seen {
+        auths: console.ask("pjsip show auths")?,
+        contexts: contexts.collect::<Result<_>>()?,
         endpoints: console.ask("pjsip show endpoints")?,
         contacts: console.ask("pjsip show contacts")?,
         transports: console.ask("pjsip show transports")?,
@@ -105,9 +131,21 @@ fn as_seen(area: &mut Area, active: &[&Pjsip], inactive: &[&Pjsip], seen: &Seen)
         );
     }
     let codecs = answers::codecs(&seen.codecs);
-    let transports: Vec<&str> = answers::transports(&seen.transports).iter().map(|transport| transport.id).collect();
+    let transports: Vec<(&str, &str)> =
+        answers::transports(&seen.transports).iter().map(|transport| (transport.id, transport.protocol)).collect();
+    let auths = answers::auths(&seen.auths);
     for client in active {
-        values(area, client, &codecs, &transports);
+        values(area, client, &codecs, &transports, &auths);
+        if let Some(endpoint) = &client.endpoint
+            && let Some((name, _)) =
+                seen.contexts.iter().find(|(name, said)| *name == endpoint.context.0 && said.contains("no existence"))
+        {
+            area.warning(
+                &check_name(client),
+                format!("its context \"{name}\" is not in the dialplan: its own calls are refused with 404"),
+                format!("capconduit pjsip set {} --context from-client", client.client_identifier),
+            );
+        }
     }
     if area.findings.len() == before {
         area.ok("endpoints", "Asterisk has those of the active clients, and no other client's");
@@ -116,21 +154,32 @@ fn as_seen(area: &mut Area, active: &[&Pjsip], inactive: &[&Pjsip], seen: &Seen)
 }
 
 /// What in a client's rows Asterisk does not know.
-fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[&str]) {
+fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[(&str, &str)], auths: &[&str]) {
     let Some(endpoint) = &client.endpoint else { return };
     let name = &client.client_identifier;
+    let names: Vec<&str> = transports.iter().map(|(name, _)| *name).collect();
     if let Some(transport) = endpoint.transport.as_ref().filter(|t| !t.0.is_empty())
-        && !transports.contains(&transport.0.as_str())
+        && !names.contains(&transport.0.as_str())
     {
         area.error(
             &check_name(client),
             format!("its transport \"{transport}\" does not exist: calls to it fail"),
-            match transports.first() {
+            match names.first() {
                 Some(first) => {
-                    format!("capconduit pjsip set {name} --transport {first}; there are: {}", some_of(transports))
+                    format!("capconduit pjsip set {name} --transport {first}; there are: {}", some_of(&names))
                 }
                 None => "pjsip.conf has no transport: see server.".to_owned(),
             },
+        );
+    }
+    if let Some(aor) = &client.aor
+        && !transports.is_empty()
+        && let Some(missing) = realtime::missing_transport(&aor.contact.0, None, Some(transports))
+    {
+        area.error(
+            &check_name(client),
+            missing,
+            format!("capconduit pjsip set {name} --contact sip:HOST, or that transport."),
         );
     }
     let allowed = endpoint.allow.as_ref().map_or("", |allow| &allow.0);
@@ -148,15 +197,22 @@ fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[&str])
             format!("capconduit pjsip set {name} --allow ulaw,alaw; asterisk -rx 'core show codecs' lists them."),
         );
     }
-    if let Some(auth) = endpoint.auth.as_ref().filter(|auth| !auth.0.is_empty())
-        && client.auth.as_ref().is_none_or(|own| own.id != auth.0)
-    {
+    // of another client, or of pjsip.conf: it is one
+    let is_none = |auth: &&Text| !auth.0.is_empty() && !auths.contains(&auth.0.as_str());
+    if let Some(auth) = endpoint.auth.as_ref().filter(is_none) {
         area.warning(
             &check_name(client),
-            format!("its auth \"{auth}\" is no authentication of this client: it cannot log in"),
+            format!("its auth \"{auth}\" does not exist: it cannot log in"),
             format!(
                 "capconduit pjsip set {name} --auth '' takes it away; capconduit pjsip show {name} says what it has."
             ),
+        );
+    }
+    if let Some(auth) = endpoint.outbound_auth.as_ref().filter(is_none) {
+        area.warning(
+            &check_name(client),
+            format!("its outbound_auth \"{auth}\" does not exist{CHALLENGED}"),
+            format!("capconduit pjsip set {name} --outbound-auth ID, '' for none; --auth-username adds one."),
         );
     }
 }
@@ -234,6 +290,8 @@ mod tests {
                 contacts: String::new(),
                 transports: String::new(),
                 codecs: String::new(),
+                auths: String::new(),
+                contexts: Vec::new(),
             };
             as_seen(&mut area, &[], &[&inactive], &seen);
             area.findings.iter().map(|finding| finding.state).max()

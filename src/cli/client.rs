@@ -9,8 +9,8 @@ use super::listing::Listing;
 use super::names::{exists, refuse_other_case, shell, unknown};
 use super::output::Output;
 use super::pjsip::{
-    AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks, of_client,
-    qualifying, requalifying,
+    AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks,
+    note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
 };
 use super::uses::{self, Uses};
 use super::{Env, user};
@@ -238,9 +238,11 @@ impl Add {
             add_auth(&mut tx, client_id, id, &mut endpoint, &auth)?;
         }
         pjsip::set_endpoint(&mut tx, client_id, &endpoint)?;
-        pjsip::refuse_conflicts(&mut tx, Some(client_id))?;
+        refuse_conflicts(&mut tx, Some(client_id), &[])?;
         let client = whole(&mut tx, id)?;
+        let side = of_client(&mut tx, client_id)?;
         tx.commit()?;
+        note_what_is_missing(env, &side);
         Output::done(format!("Client \"{id}\" added.{}", qualifying(id, client.aor.as_ref())), &client)
     }
 }
@@ -281,8 +283,13 @@ impl Set {
             }
         }
         client::set(&mut tx, client.id, &changes)?;
+        let client_id = client.id;
         let client = whole(&mut tx, id)?;
+        let side = if next.is_empty() { None } else { Some(of_client(&mut tx, client_id)?) };
         tx.commit()?;
+        if let Some(side) = side {
+            note_what_is_missing(env, &side);
+        }
         Output::done(format!("Client \"{}\" changed.{next}", client.client.client_identifier), &client)
     }
 }

@@ -251,8 +251,9 @@ impl Apply {
                 _ => {}
             }
             let confirmed = agreed.as_ref().map(|(_, confirmed)| confirmed);
+            let before = crate::store::pjsip::names_of_nothing(&mut tx, None)?;
             plan.carry_out(&mut tx, &schema, confirmed, |line| env.progress(line))?;
-            crate::store::pjsip::refuse_conflicts(&mut tx, None)?;
+            super::pjsip::refuse_conflicts(&mut tx, None, &before)?;
             tx.commit()?;
             return Output::done(format!("{}\n{}.", plan.lines(), plan.counted()), &plan.value());
         }

@@ -3,6 +3,8 @@
 //! A client has an endpoint, an AOR with its contact and, where it wants our calls authenticated, an
 //! authentication; the id of all three is the client's identifier.
 
+use std::net::Ipv6Addr;
+
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use postgres::GenericClient;
 
@@ -11,10 +13,14 @@ use super::listing::Listing;
 use super::names::shell;
 use super::output::{self, Output};
 use super::{Env, client, contacts};
+use crate::check::answers;
+use crate::check::console::Console;
 use crate::contact::{Contacts, State};
 use crate::realtime::options::{self, Object};
-use crate::realtime::{Text, check_contact};
-use crate::store::pjsip::{self, Aor, AorChanges, AuthChanges, EndpointChanges, OptionChanges, Pjsip, WithOptions};
+use crate::realtime::{Text, check_contact, missing_transport};
+use crate::store::pjsip::{
+    self, Aor, AorChanges, AuthChanges, EndpointChanges, OfNothing, OptionChanges, Pjsip, WithOptions,
+};
 use crate::{Error, Kind, Result};
 
 pub(super) const EXAMPLES: &str = "\
@@ -234,7 +240,7 @@ impl EndpointFields {
             allow: codecs("allow", self.allow)?,
             direct_media: self.direct_media.map(Text),
             from_user: word("from_user", self.from_user, 80)?,
-            from_domain: word("from_domain", self.from_domain, 80)?,
+            from_domain: host("from_domain", self.from_domain, 80)?,
             callerid: value("callerid", self.callerid, 80)?,
             ..EndpointChanges::default()
         })
@@ -360,17 +366,77 @@ pub(super) fn word(column: &str, word: Option<String>, max: usize) -> Result<Opt
 
 /// A list of codecs: one bad name and Asterisk drops the endpoint.
 pub(super) fn codecs(column: &str, list: Option<String>) -> Result<Option<Text>> {
-    let valid = |codec: &str| {
-        let name = codec.strip_prefix('!').unwrap_or(codec);
-        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-:".contains(&b))
-    };
-    if let Some(list) = list.as_deref().filter(|list| !list.is_empty())
-        && !list.split(',').all(valid)
-    {
-        return Err(Error::invalid(format!("{column} \"{}\" is not a list of codecs", list.escape_debug()))
-            .hint("Write their names with commas between them: ulaw,alaw,gsm"));
+    if let Some(list) = &list {
+        crate::realtime::codecs::check(column, list)?;
     }
     value(column, list, 200)
+}
+
+/// A host: a name or an address.
+pub(super) fn host(column: &str, host: Option<String>, max: usize) -> Result<Option<Text>> {
+    if let Some(host) = host.as_deref().filter(|host| !host.is_empty()) {
+        let name = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
+        let v6 = |host: &str| host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).map(str::parse::<Ipv6Addr>);
+        if !name(host) && !v6(host).is_some_and(|parsed| parsed.is_ok()) {
+            return Err(Error::invalid(format!(
+                "{column} \"{}\" is no host: it must be a name, an IPv4 address or an IPv6 address in []",
+                host.escape_debug()
+            )));
+        }
+    }
+    word(column, host, max)
+}
+
+/// Refuses parts that each are as they should be, and cannot work together: of one client, or of all.
+/// `before`: what named nothing before, which is no reason to refuse what mends something else.
+pub(super) fn refuse_conflicts(
+    tx: &mut impl GenericClient,
+    client_id: Option<i32>,
+    before: &[OfNothing],
+) -> Result<()> {
+    pjsip::refuse_conflicts(tx, client_id)?;
+    let mut nothing = pjsip::names_of_nothing(tx, client_id)?;
+    nothing.retain(|one| !before.contains(one));
+    if nothing.is_empty() {
+        return Ok(());
+    }
+    // a site may have an authentication of its own in pjsip.conf
+    let asked = Console::local()
+        .and_then(|console| console.ask_within("pjsip show auths", std::time::Duration::from_secs(2)).ok());
+    let of_asterisk = asked.as_deref().map(answers::auths).unwrap_or_default();
+    match nothing.iter().find(|one| one.what == "aors" || !of_asterisk.contains(&one.name.as_str())) {
+        None => Ok(()),
+        Some(one) => Err(Error::invalid(format!(
+            "{} of endpoint {} is \"{}\", which does not exist",
+            one.what, one.endpoint, one.name
+        ))
+        .hint(
+            "Nothing was changed. capconduit pjsip list --json shows each client's AOR and authentication; \
+               --auth-username adds one.",
+        )),
+    }
+}
+
+/// Says what a client's calls need that Asterisk does not have, as far as it can be known: it may be on
+/// another machine, and a site adds to its files.
+pub(super) fn note_what_is_missing(env: &mut Env<'_>, pjsip: &Pjsip) {
+    let (Some(endpoint), Some(aor)) = (&pjsip.endpoint, &pjsip.aor) else { return };
+    let named = endpoint.transport.as_ref().map(|name| name.0.as_str()).filter(|name| !name.is_empty());
+    if missing_transport(&aor.contact.0, named, None).is_some() {
+        let asked = Console::local()
+            .and_then(|console| console.ask_within("pjsip show transports", std::time::Duration::from_secs(2)).ok());
+        let there = asked.as_deref().map(answers::transports);
+        let there: Option<Vec<_>> = there.map(|all| all.iter().map(|one| (one.id, one.protocol)).collect());
+        if let Some(missing) = missing_transport(&aor.contact.0, named, there.as_deref()) {
+            env.progress(&format!("note: {missing}."));
+        }
+    }
+    if let Some(allow) = endpoint.allow.as_ref().filter(|allow| crate::realtime::codecs::translates_nothing(&allow.0)) {
+        env.progress(&format!(
+            "note: nothing here translates {allow}: only callers that offer the same are heard, unless modules_local.conf \
+             loads its codec module."
+        ));
+    }
 }
 
 pub(super) fn contact(contact: String) -> Result<Text> {
@@ -436,6 +502,7 @@ impl Add {
             auth.password = Some(self.auth.new_password(env)?);
         }
         let mut tx = env.begin(&mut db)?;
+        let before = pjsip::names_of_nothing(&mut tx, Some(client.id))?;
         let id = client.client_identifier.as_str();
         if there.aor.is_none() {
             let Some(contact) = &aor.contact else {
@@ -458,9 +525,10 @@ impl Add {
         if endpoint != EndpointChanges::default() {
             pjsip::set_endpoint(&mut tx, client.id, &endpoint)?;
         }
-        pjsip::refuse_conflicts(&mut tx, Some(client.id))?;
+        refuse_conflicts(&mut tx, Some(client.id), &before)?;
         let pjsip = of_client(&mut tx, client.id)?;
         tx.commit()?;
+        note_what_is_missing(env, &pjsip);
         Output::done(format!("SIP side of client \"{id}\" added.{}", qualifying(id, pjsip.aor.as_ref())), &pjsip)
     }
 }
@@ -533,6 +601,7 @@ impl Set {
             || aor.qualify_frequency.is_some()
             || aor.options.iter().any(|(o, _)| o.object == Object::Aor);
         let mut tx = env.begin(&mut db)?;
+        let before = pjsip::names_of_nothing(&mut tx, Some(client.id))?;
         if with_auth && there.auth.is_none() {
             add_auth(&mut tx, client.id, id, &mut endpoint, &auth)?;
         } else if with_auth {
@@ -544,9 +613,10 @@ impl Set {
         if endpoint != EndpointChanges::default() && pjsip::set_endpoint(&mut tx, client.id, &endpoint)? == 0 {
             return Err(lacks(id, "endpoint"));
         }
-        pjsip::refuse_conflicts(&mut tx, Some(client.id))?;
+        refuse_conflicts(&mut tx, Some(client.id), &before)?;
         let pjsip = of_client(&mut tx, client.id)?;
         tx.commit()?;
+        note_what_is_missing(env, &pjsip);
         let next = if is_requalified { requalifying(id) } else { String::new() };
         Output::done(format!("SIP side of client \"{id}\" changed.{next}"), &pjsip)
     }
@@ -618,12 +688,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codec_lists() {
-        for good in ["ulaw", "ulaw,alaw,g729", "!all,slin16", "ulaw:20", ""] {
-            assert!(codecs("allow", Some(good.to_owned())).is_ok(), "{good}");
+    fn hosts() {
+        for good in ["example.com", "192.0.2.1", "[2001:db8::1]", "a-b", ""] {
+            assert!(host("from_domain", Some(good.to_owned()), 80).is_ok(), "{good}");
         }
-        for bad in ["ulaw;alaw", "ulaw alaw", "ulaw,,alaw", ",", "ulaw\n"] {
-            assert!(codecs("allow", Some(bad.to_owned())).is_err(), "{bad}");
+        for bad in ["a b", "a/b", "a:5060", "[::g]", "2001:db8::1", "ä", "sip:a", "a_b"] {
+            assert!(host("from_domain", Some(bad.to_owned()), 80).is_err(), "{bad}");
         }
     }
 

@@ -381,6 +381,7 @@ pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<P
          UNION ALL SELECT client_id, 'password' FROM pjsip_auths WHERE password LIKE '%;%' ORDER BY 2",
         args![],
     )?;
+    let nothing = names_of_nothing(db, client_id)?;
     clients
         .iter()
         .map(|row| {
@@ -395,7 +396,7 @@ pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<P
                 problems: Vec::new(),
                 contact: Contact::default(),
             };
-            pjsip.problems = pjsip.problems_of_structure();
+            pjsip.problems = pjsip.problems_of_structure(&nothing);
             for row in &split {
                 if row.try_get::<_, i32>(0)? == client_id {
                     let column: &str = row.try_get(1)?;
@@ -411,8 +412,11 @@ fn take<T>(from: &mut Vec<T>, is: impl Fn(&T) -> bool) -> Option<T> {
     from.iter().position(is).map(|at| from.swap_remove(at))
 }
 
+/// What comes of an `outbound_auth` that does not exist: other calls go through.
+pub const CHALLENGED: &str = ": calls that the client challenges fail";
+
 impl Pjsip {
-    fn problems_of_structure(&self) -> Vec<String> {
+    fn problems_of_structure(&self, nothing: &[OfNothing]) -> Vec<String> {
         let mut problems = Vec::new();
         if self.status != "active" {
             problems.push(format!("the client is {}: Asterisk does not see it", self.status));
@@ -423,23 +427,17 @@ impl Pjsip {
                 problems.push(format!("the endpoint's id is \"{}\", not the client's identifier", endpoint.id));
             }
             Some(endpoint) => {
-                if let Some(auth) = endpoint.outbound_auth.as_ref().filter(|auth| !auth.0.is_empty())
-                    && self.auth.as_ref().is_none_or(|own| own.id != auth.0)
-                {
-                    problems.push(format!("outbound_auth is \"{auth}\", which is no authentication of this client"));
+                for one in nothing.iter().filter(|one| one.endpoint == endpoint.id && one.what != "auth") {
+                    let OfNothing { what, name, .. } = one;
+                    let comes = if what == "aors" { "" } else { CHALLENGED };
+                    problems.push(format!("{what} has \"{name}\", which does not exist{comes}"));
                 }
             }
         }
         match &self.aor {
             None => problems.push("there is no AOR".to_owned()),
             Some(aor) if aor.contact.0.is_empty() => problems.push("the AOR has no contact".to_owned()),
-            Some(aor) => {
-                if let Some(aors) = self.endpoint.as_ref().and_then(|e| e.aors.as_ref()).filter(|a| !a.0.is_empty())
-                    && !aors.0.split(',').any(|id| id == aor.id)
-                {
-                    problems.push(format!("aors is \"{aors}\", which is not the client's AOR"));
-                }
-            }
+            Some(_) => {}
         }
         problems
     }
@@ -466,6 +464,37 @@ pub fn refuse_conflicts(tx: &mut impl GenericClient, client_id: Option<i32>) -> 
         found.join("; ")
     ))
     .hint("Nothing was changed. Asterisk would drop the whole endpoint."))
+}
+
+row! {
+    /// A name in an endpoint's row that nothing has.
+    pub struct OfNothing {
+        /// `pjsip_endpoints.id`
+        pub endpoint: String,
+        /// The column: aors, auth or outbound_auth.
+        pub what: String,
+        /// The name.
+        pub name: String,
+    }
+}
+
+/// What endpoints name and the database does not have: of this client, or of all. Another client's is one:
+/// several may share a login, or a contact.
+///
+/// # Errors
+/// The database's.
+pub fn names_of_nothing(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<OfNothing>> {
+    super::all(&db.rows(
+        "SELECT e.id::text AS endpoint, n.what, n.name FROM pjsip_endpoints e, LATERAL (
+             SELECT 'aors' AS what, trim(a.name) AS name FROM unnest(string_to_array(e.aors, ',')) a (name)
+             WHERE trim(a.name) <> '' AND NOT EXISTS (SELECT FROM pjsip_aors p WHERE p.id = trim(a.name))
+             UNION ALL
+             SELECT o.what, o.name FROM (VALUES ('auth', e.auth::text), ('outbound_auth', e.outbound_auth)) o (what, name)
+             WHERE o.name <> '' AND NOT EXISTS (SELECT FROM pjsip_auths p WHERE p.id = o.name)) n
+         WHERE $1::int IS NULL OR e.client_id = $1
+         ORDER BY 1, 2, 3",
+        args![client_id],
+    )?)
 }
 
 /// Adds an endpoint that dials the client's AOR; returns how many rows were added.

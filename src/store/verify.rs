@@ -144,8 +144,8 @@ const CHECKS: [Check; 9] = [
                   SELECT 'AOR' AS what, a.name FROM unnest(string_to_array(e.aors, ',')) a (name)
                   WHERE a.name <> '' AND NOT EXISTS (SELECT FROM pjsip_aors p WHERE p.id = a.name)
                   UNION ALL
-                  SELECT 'auth', e.outbound_auth
-                  WHERE e.outbound_auth <> '' AND NOT EXISTS (SELECT FROM pjsip_auths p WHERE p.id = e.outbound_auth)
+                  SELECT 'auth', o.name FROM (VALUES (e.auth::text), (e.outbound_auth)) o (name)
+                  WHERE o.name <> '' AND NOT EXISTS (SELECT FROM pjsip_auths p WHERE p.id = o.name)
               ) n
               ORDER BY e.id, n.what, n.name",
         repair: &[],

@@ -33,7 +33,7 @@ struct System {
 
 impl System {
     fn start() -> System {
-        let postgres = Postgres::start();
+        let postgres = Postgres::start_with(&["fsync=on"]);
         let database = postgres.database();
         let hba = database.value("SHOW hba_file");
         database.execute(&format!(
@@ -399,6 +399,42 @@ fn clients(system: &System) {
         ],
         || sql("UPDATE pjsip_endpoints SET allow = 'ulaw' WHERE id = 'NAME'"),
     );
+    // another client's login and contact are no fault
+    let other = &system.site.clients[1];
+    let shared = "INSERT INTO pjsip_auths (id, client_id, username, password)
+                  SELECT c.client_identifier, c.id, 'us', 'x' FROM clients c WHERE c.client_identifier = 'OTHER';
+                  UPDATE pjsip_endpoints SET outbound_auth = 'OTHER', auth = 'OTHER', aors = 'OTHER' WHERE id = 'NAME'";
+    sql(&shared.replace("OTHER", other));
+    let (found, code) = system.check(&[]);
+    let of_client = found.iter().filter(|f| f["check"] == client.as_str() && f["state"] != "info");
+    assert_eq!((of_client.collect::<Vec<_>>(), code), (vec![], Some(0)));
+    sql(
+        "UPDATE pjsip_endpoints SET outbound_auth = NULL, auth = NULL, aors = id WHERE id = 'NAME'; DELETE FROM pjsip_auths",
+    );
+    system.finds(
+        &[],
+        || sql("UPDATE pjsip_endpoints SET outbound_auth = 'nonsense', auth = 'nobody', context = 'nowhere' WHERE id = 'NAME'"),
+        &[
+            expect("clients", &client, "warning", "outbound_auth \"nonsense\" does not exist: calls that", "--outbound-auth"),
+            expect("clients", &client, "warning", "auth \"nobody\" does not exist: it cannot log in", "--auth ''"),
+            expect("clients", &client, "warning", "context \"nowhere\" is not in the dialplan", "--context from-client"),
+        ],
+        || sql("UPDATE pjsip_endpoints SET outbound_auth = NULL, auth = NULL, context = 'from-client' WHERE id = 'NAME'"),
+    );
+    for contact in ["sip:127.0.0.1:9^3Btransport=tls", "sips:127.0.0.1:9"] {
+        system.finds(
+            &[],
+            || sql(&format!("UPDATE pjsip_aors SET contact = '{contact}' WHERE id = 'NAME'")),
+            &[expect("clients", &client, "error", "no transport for tls", "--contact")],
+            || sql("UPDATE pjsip_aors SET contact = 'sip:127.0.0.1:9' WHERE id = 'NAME'"),
+        );
+    }
+    // the names that are taken without asking are those that it has
+    let shown = system.asterisk.cli("core show codecs");
+    let unknown = capconduit::realtime::codecs::CODECS
+        .iter()
+        .filter(|name| !shown.lines().any(|line| line.split_whitespace().any(|word| word == **name)));
+    assert_eq!(unknown.collect::<Vec<_>>(), [&""; 0], "{shown}");
     system.finds(
         &[],
         || sql("CREATE TABLE kept AS SELECT * FROM pjsip_endpoints WHERE id = 'NAME'; DELETE FROM pjsip_endpoints WHERE id = 'NAME'"),

@@ -32,6 +32,7 @@ mod media;
 mod merged;
 mod migrate;
 mod needs;
+mod parts;
 mod passed_over;
 mod pooler;
 mod realtime;

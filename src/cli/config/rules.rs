@@ -101,7 +101,10 @@ fn check_text(noun: Noun, column: &Column, text: &str) -> Result<()> {
             if text.is_empty() {
                 return Err(Error::invalid(format!("{name} is empty: it must have a value")));
             }
-            pjsip::word(name, owned(), max).map(|_| ())
+            match name {
+                "from_domain" => pjsip::host(name, owned(), max).map(|_| ()),
+                _ => pjsip::word(name, owned(), max).map(|_| ()),
+            }
         }
         (Noun::Endpoint | Noun::Aor | Noun::Auth, _) => {
             line(name, text, max)?;
