@@ -1,7 +1,8 @@
 //! Every SIP option that is offered does what it says: what is seen on the client's side of SIP and RTP
 //! with it, beside what is seen without it. That its values reach Asterisk's objects is in `realtime.rs`.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use capconduit::realtime::options::{OPTIONS, Object, Rule};
@@ -9,7 +10,9 @@ use capconduit::realtime::options::{OPTIONS, Object, Rule};
 use crate::harness::asterisk::{Asterisk, CARRIER, Options};
 use crate::harness::peer::{Dialog, Media, Message, Peer};
 use crate::harness::postgres::{Database, Postgres};
+use crate::harness::process::{self, Server};
 use crate::harness::site::{Link, Site};
+use crate::harness::{free_port, wait_for};
 
 /// Where the client is, and another carrier whose media may bypass Asterisk.
 const CLIENT: &str = "127.0.0.3";
@@ -871,4 +874,38 @@ fn what_would_do_nothing_is_refused() {
     for (flag, value) in [("--allow-transfer", "no"), ("--allow-transfer", ""), ("--disallow", "all")] {
         database.capconduit(&["pjsip", "set", "c", &format!("{flag}={value}")]);
     }
+}
+
+/// SIPS asks for a Contact of its kind (RFC 3261 8.1.1.8); a client refuses the call otherwise.
+#[test]
+fn a_sips_contact_is_called_by_sips() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (key, certificate) = (path("key"), path("certificate"));
+    let mut made = Command::new("openssl");
+    made.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.3", "-days", "2"]);
+    process::run(made.args(["-keyout", &key, "-out", &certificate]));
+    let (port, tls) = (free_port(CLIENT), free_port("127.0.0.1"));
+    let at = format!("{CLIENT}:{port}");
+    // s_server ends a connection when its input ends: a pipe that it holds open itself never does
+    let script = "mkfifo \"$1\" && exec openssl s_server -quiet -accept \"$2\" -key \"$3\" -cert \"$4\" <>\"$1\"";
+    let mut client = Command::new("sh");
+    client.args(["-c", script, "client", &path("input"), &at, &key, &certificate]);
+    let client = Server::start(&client, &process::temporary_folder(), "KILL");
+    wait_for("the client to listen", || TcpStream::connect(&at).is_ok());
+
+    let pjsip = format!(
+        "[transport-tls]\ntype=transport\nprotocol=tls\nmethod=tlsv1_2\nbind=127.0.0.1:{tls}\n\
+         cert_file={certificate}\npriv_key_file={key}\nverify_server=no\n"
+    );
+    let files = [("pjsip_local.conf", pjsip.as_str())];
+    let database = Postgres::shared().database();
+    let asterisk = Asterisk::start(&database, &Options { system_name: "sips", files: &files, ..Options::default() });
+    let site = Site::new(&database, "priority", 10, &[Link::to(format!("sips:{at}"))]);
+    let (carrier, media) = (Peer::new(CARRIER), Media::new(CARRIER));
+    let server = SocketAddr::from(([127, 0, 0, 1], asterisk.sip_port));
+    let _call = Dialog::call(&carrier, server, &site.did, "", &media.sdp("0 101", ""));
+    wait_for("an INVITE", || client.output().contains("Content-Length"));
+    let invite = client.output();
+    assert!(invite.contains("INVITE sips:") && invite.contains("\nContact: <sips:"), "{invite}\n{}", asterisk.log());
 }
