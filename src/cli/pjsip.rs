@@ -377,7 +377,7 @@ pub(super) fn host(column: &str, host: Option<String>, max: usize) -> Result<Opt
     if let Some(host) = host.as_deref().filter(|host| !host.is_empty()) {
         let name = |host: &str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
         let v6 = |host: &str| host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).map(str::parse::<Ipv6Addr>);
-        if !name(host) && !v6(host).is_some_and(|parsed| parsed.is_ok()) {
+        if !name(host) && v6(host).is_none_or(|parsed| parsed.is_err()) {
             return Err(Error::invalid(format!(
                 "{column} \"{}\" is no host: it must be a name, an IPv4 address or an IPv6 address in []",
                 host.escape_debug()

@@ -362,6 +362,14 @@ fn digits_of_different_things_are_no_number_together() {
         let expected = (404, format!("{recorded}|REJECTED_DID_NOT_FOUND"));
         assert_eq!(call(&stage.ringing, &site.database, &uri), expected, "{uri}");
     }
+    // what Asterisk takes for the end of a function and a cut of its value: the DID would be left
+    let did = &site.did;
+    for (cut, kept) in [("1", &did[1..]), ("0%3A11", &did[1..])] {
+        let uri = format!("sip:+{}{kept})%3A{cut}@{HERE}", if cut == "1" { "7" } else { "" });
+        let (status, record) = call(&stage.ringing, &site.database, &uri);
+        assert!(status == 404 && record.ends_with("|REJECTED_DID_NOT_FOUND"), "{uri}: {status} {record}");
+        assert!(record.contains(")!"), "{uri}: {record}");
+    }
     assert_eq!((centre.calls(), site.records("1").len()), (0, 0));
 }
 
