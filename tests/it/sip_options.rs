@@ -69,7 +69,7 @@ fn rows() -> Vec<Row> {
         row("dtmf-mode", "info", digits, "offered, event, event", "not offered, INFO, INFO"),
         row("dtmf-mode", "auto", digits, "offered, event, event", "offered, event, tone"),
         row("dtmf-mode", "auto_info", digits, "offered, event, event", "offered, event, INFO"),
-        row("media-encryption", "sdes", keys, "RTP/AVP, no key", "RTP/SAVP, key"),
+        row("media-encryption", "sdes", keys, "RTP/AVP, no key", "RTP/SAVP, key").instead_of("no"),
         row("media-encryption-optimistic", "yes", keys, "RTP/SAVP, key", "RTP/AVP, key")
             .and(&[("media-encryption", "sdes")]),
         row("media-address", "127.0.0.9", address, "127.0.0.1", "127.0.0.9"),
