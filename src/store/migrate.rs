@@ -36,6 +36,7 @@ const STEPS: &[Step] = &[
     step!("migrations", "0006_pjsip_options", false),
     step!("migrations", "0008_decisions", false),
     step!("migrations", "0009_call_identity", false),
+    step!("migrations", "0010_no_transfer", false),
     // before what it secures
     step!("routines", "access", true),
     step!("routines", "routing", true),
