@@ -44,6 +44,17 @@ pub fn channels(text: &str) -> Vec<String> {
     text.lines().filter_map(|line| Some(line.rsplit_once('!')?.1.trim().to_owned())).collect()
 }
 
+/// `logger show channels`: whether a file or syslog keeps errors.
+#[must_use]
+pub fn keeps_errors(text: &str) -> bool {
+    // /var/log/asterisk/messages.log  File  default  Enabled  - NOTICE WARNING ERROR
+    text.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let has = |word: &str| words.contains(&word);
+        (has("File") || has("Syslog")) && has("Enabled") && has("ERROR")
+    })
+}
+
 /// `module show`: the modules that run.
 #[must_use]
 pub fn running_modules(text: &str) -> Vec<&str> {

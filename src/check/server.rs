@@ -11,8 +11,12 @@ use super::{Area, answers, some_of};
 use crate::asterisk;
 use crate::{Error, Kind, Result};
 
-/// How many files a server should be able to open: a call takes about a dozen.
-const ENOUGH_FILES: u64 = 4096;
+/// What a call takes, measured: 10 or 11 files with both its channels up, and pipes while a program runs; two threads,
+/// and that program.
+const FILES_OF_A_CALL: u64 = 12;
+const TASKS_OF_A_CALL: u64 = 3;
+/// How many calls at once a server should be able to take.
+const ENOUGH_CALLS: u64 = 340;
 
 /// What needs an answer of the server.
 type Check = fn(&mut Area, &Console, &Installation) -> Result<()>;
@@ -23,6 +27,7 @@ const ASKING: [(&str, Check); 9] = [
     ("systemname", system_name),
     ("modules", modules),
     ("dialplan", dialplan),
+    ("log", log),
     ("early answer", early_answer),
     ("transports", transports),
     ("carrier", carrier),
@@ -128,16 +133,48 @@ fn user(area: &mut Area, installation: &Installation) {
 }
 
 fn limits(area: &mut Area, process: Option<&Process>) {
-    match process.and_then(|process| process.open_files) {
-        Some(files) if files < ENOUGH_FILES => area.warning(
+    let files = process.and_then(|process| process.open_files);
+    let in_use = process.and_then(|process| process.files_in_use).unwrap_or(0);
+    if let Some(limit) = files.filter(|limit| in_use > limit / 10 * 8) {
+        area.warning(
             "open files",
-            format!("it may open {files} files: enough for about {} calls", files / 12),
+            format!("{in_use} of {limit} are open: without more, Asterisk takes no calls and starts no programs"),
             format!("{}. Without systemd: maxfiles in asterisk.conf.", asterisk::unit_command()),
-        ),
-        Some(u64::MAX) => area.ok("open files", "as many as it likes"),
-        Some(files) => area.ok("open files", format!("{files}")),
-        None => area.unknown("open files", "its limits in /proc cannot be read", "Run this as root."),
+        );
+    } else {
+        limit(area, "open files", "files", files, FILES_OF_A_CALL, "maxfiles in asterisk.conf");
     }
+    let tasks = process.and_then(|process| process.tasks);
+    limit(area, "processes", "threads and processes", tasks, TASKS_OF_A_CALL, "ulimit -u in the script that starts it");
+}
+
+/// Whether a limit is enough for the calls of a busy hour. Beyond it a program is not started, and the record is left
+/// to the log.
+fn limit(area: &mut Area, check: &str, what: &str, limit: Option<u64>, of_a_call: u64, otherwise: &str) {
+    match limit {
+        Some(u64::MAX) => area.ok(check, "as many as it likes"),
+        Some(limit) if limit / of_a_call < ENOUGH_CALLS => area.warning(
+            check,
+            format!("it may have {limit} {what}: enough for about {} calls", limit / of_a_call),
+            format!("{}. Without systemd: {otherwise}.", asterisk::unit_command()),
+        ),
+        Some(limit) => area.ok(check, format!("{limit}: enough for about {} calls", limit / of_a_call)),
+        None => area.unknown(check, "its limits in /proc cannot be read", "Run this as root."),
+    }
+}
+
+/// The log is where a record is written that no program could keep.
+fn log(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
+    if answers::keeps_errors(&console.ask("logger show channels")?) {
+        area.ok("log", "a file or syslog keeps errors");
+    } else {
+        area.warning(
+            "log",
+            "no file keeps errors: a call record that neither database nor spool takes would be lost",
+            "Put messages.log => notice,warning,error below [logfiles] of logger.conf, then asterisk -rx 'logger reload'.",
+        );
+    }
+    Ok(())
 }
 
 /// res_config_pgsql has no time limits of its own: one hanging lookup holds up every call.

@@ -340,24 +340,21 @@ impl Asterisk {
         self.started.get().map_or("", String::as_str)
     }
 
-    /// How many files and threads it has.
-    pub fn files_and_threads(&self) -> (usize, usize) {
-        let pid = self.server().as_ref().expect("it runs").pid();
-        let count = |name: &str| std::fs::read_dir(format!("/proc/{pid}/{name}")).expect("it runs").count();
-        (count("fd"), count("task"))
-    }
-
     /// Lets it open no file, socket or pipe more; those it has stay open. Its console answers no longer.
     pub fn deny_files(&self) {
-        let pid = self.server().as_ref().expect("it runs").pid();
         // its first are those of its start: none of them is given back when a call ends
-        process::run(Command::new("prlimit").args(["--pid", &pid.to_string(), "--nofile=16:"]));
+        self.limit("nofile", "16");
     }
 
     /// Lets it open files again.
     pub fn allow_files(&self) {
+        self.limit("nofile", "1024");
+    }
+
+    /// Limits what it may have, as ulimit does.
+    pub fn limit(&self, resource: &str, limit: &str) {
         let pid = self.server().as_ref().expect("it runs").pid();
-        process::run(Command::new("prlimit").args(["--pid", &pid.to_string(), "--nofile=1024:"]));
+        process::run(Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--{resource}={limit}:")]));
     }
 
     /// Its folder: etc, agi, log, ...

@@ -325,7 +325,7 @@ impl Calls<'_> {
         for code in [100, 180, 181, 183] {
             steps.push(received(&format!("response=\"{code}\""), &format!("optional=\"true\" {patience}"), ""));
         }
-        for code in [400, 403, 404, 416, 480, 484, 486, 500, 503, 603] {
+        for code in [400, 403, 404, 416, 480, 482, 484, 486, 488, 500, 503, 603] {
             let attributes = format!("optional=\"true\" next=\"1\" {patience}");
             steps.push(received(&format!("response=\"{code}\""), &attributes, &code.to_string()));
         }

@@ -323,6 +323,31 @@ fn server(system: &System) {
         &[expect("server", "transports", "error", "pjsip.conf says 127.0.0.1:5999", "restart")],
         || system.restore("etc/pjsip.conf"),
     );
+    system.finds(
+        &[],
+        || {
+            system.edit("etc/logger.conf", |text| {
+                text.replace("messages.log => notice,warning,error", "messages.log => verbose")
+            });
+            cli("logger reload");
+        },
+        &[expect("server", "log", "warning", "no file keeps errors", "logger reload")],
+        || {
+            system.restore("etc/logger.conf");
+            cli("logger reload");
+        },
+    );
+    let allow = |files: &str| system.asterisk.limit("nofile", files);
+    for (files, message) in [("1024", "it may have 1024 files: enough for about 85 calls"), ("28", "of 28 are open")] {
+        system.finds(
+            &[],
+            || allow(files),
+            &[expect("server", "open files", "warning", message, "maxfiles")],
+            || allow("8192"),
+        );
+    }
+    expect("server", "open files", "ok", "8192: enough for about 682 calls", "").among(&system.check(&[]).0);
+    expect("server", "processes", "ok", "", "").among(&system.check(&[]).0);
     expect("server", "carrier", "ok", "calls are taken from 127.0.0.2/32 (carrier)", "").among(&system.check(&[]).0);
     let nobody = "nobody takes a call elsewhere past the dialplan";
     expect("server", "transfers", "ok", nobody, "").among(&system.check(&[]).0);

@@ -12,7 +12,7 @@ use crate::harness::asterisk::{Asterisk, Options};
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::sip::{Behaviour, Calls, Centre, Then};
 use crate::harness::site::{Link, Site};
-use crate::harness::wait_for;
+use crate::harness::{process, wait_for, wait_for_secs};
 
 const MARK: &str = "unrecorded call (capconduit call replay --file takes it): ";
 
@@ -134,5 +134,39 @@ fn a_record_that_no_program_keeps_is_in_asterisks_log() {
     expected.push("FAILED|f||12125550147|42||t".into());
     assert_eq!(site.records(columns)[1..], expected);
     assert_eq!((site.counts(), site.open_attempts()), (vec![6], 0));
+    assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
+}
+
+#[test]
+fn out_of_files_no_call_is_lost() {
+    let database = Postgres::shared().database();
+    // enough for its start and for some twenty calls
+    let options = Options { system_name: "files", early_answer: true, open_files: Some(250), ..Options::default() };
+    let asterisk = Asterisk::start(&database, &options);
+    let centre = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = Site::new(&database, "priority", 20, &[Link::to(centre.contact())]);
+    let calls = Calls { did: &site.did, then: Then::HangUpAfter(5000), count: 60, per_second: 15, ..Calls::default() };
+    let codes = calls.start(&asterisk).finish_anyhow();
+    // a client's channel that Asterisk could give no pipe hears of nothing: it stays up until its longest call is over
+    let callers = || asterisk.cli("core show channels concise").contains("PJSIP/carrier");
+    wait_for_secs(60, "all callers to be gone", || !callers());
+    let answered = codes.iter().filter(|code| **code == 200).count();
+    assert!(answered < codes.len(), "there were too few files for all: {codes:?}");
+    let (recorded, lines) = (site.records("1").len(), last_lines(&asterisk).len());
+    let spooled = fs::read_dir(asterisk.dir().join("spool/capconduit")).map_or(0, |dir| dir.flatten().count());
+    assert!(lines > 0, "a program could not be started: {}", asterisk.log());
+    assert_eq!(recorded + spooled + lines, answered, "{recorded} records, {spooled} spooled, {lines} lines: {codes:?}");
+
+    let (summary, code) = replay(&asterisk, &database);
+    assert_eq!((&summary["delivered"], code), (&lines.into(), Some(0)), "{summary}");
+    let mut command = database.command();
+    command.env("CAPCONDUIT_SPOOL_DIR", asterisk.dir().join("spool/capconduit")).args(["call", "replay"]);
+    process::run(&mut command);
+    let sold = site.records("call_status").iter().filter(|status| *status == "ANSWERED").count();
+    assert_eq!((site.records("1").len(), site.open_attempts()), (answered, 0));
+    assert_eq!(usize::try_from(site.counts()[0]), Ok(sold));
+    let without = "SELECT count(*) FROM call_attempts a WHERE NOT EXISTS
+                       (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid)";
+    assert_eq!(database.value(without), "0");
     assert_eq!(database.capconduit(&["db", "verify", "--json"]), "[]\n");
 }

@@ -255,7 +255,10 @@ fn the_drop_in_is_one_that_systemd_understands() {
     let found: Vec<(&str, &str)> = settings(DROP_IN).into_iter().map(|(section, key, _)| (section, key)).collect();
     let service = |key| ("Service", key);
     let environment = [service("Environment"); 4];
-    assert_eq!(found, [&[("Unit", "After")][..], &environment, &[service("LimitNOFILE")]].concat());
+    assert_eq!(
+        found,
+        [&[("Unit", "After")][..], &environment, &[service("LimitNOFILE"), service("TasksMax")]].concat()
+    );
 
     let dir = tempfile::tempdir().expect("a folder");
     let unit = dir.path().join("asterisk.service");
