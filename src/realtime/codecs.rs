@@ -40,7 +40,6 @@ const TRANSLATED: &[&str] = &[
 /// The names in a list, each without what says how it is meant: `!g729` and `ulaw:20`.
 pub fn names(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(|codec| {
-        let codec = codec.trim();
         let codec = codec.strip_prefix('!').unwrap_or(codec);
         codec.split_once(':').map_or(codec, |(name, _)| name)
     })
