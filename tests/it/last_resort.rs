@@ -146,7 +146,7 @@ fn out_of_files_no_call_is_lost() {
     let centre = Centre::start(Behaviour::Answer { ring: 0 });
     let site = Site::new(&database, "priority", 20, &[Link::to(centre.contact())]);
     let calls = Calls { did: &site.did, then: Then::HangUpAfter(5000), count: 60, per_second: 15, ..Calls::default() };
-    let codes = calls.start(&asterisk).finish_anyhow();
+    let codes = calls.start(&asterisk).codes();
     // a client's channel that Asterisk could give no pipe hears of nothing: it stays up until its longest call is over
     let callers = || asterisk.cli("core show channels concise").contains("PJSIP/carrier");
     wait_for_secs(60, "all callers to be gone", || !callers());
