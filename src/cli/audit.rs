@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Env;
 use super::input::integer;
-use super::listing::Listing;
+use super::listing::{Known, Listing};
 use super::names::nearest;
 use super::output::{self, Output};
 use super::period::Period;
@@ -53,7 +53,7 @@ const ACTIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
 /// The verbs of `audit`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// List changes: the newest 50, or --limit, which --sort then orders
+    /// List changes: the newest 50, or the first of --sort, or --limit of them
     List(Box<List>),
     /// Show a change, field by field
     Show(Show),
@@ -100,7 +100,7 @@ pub(super) struct List {
 
 impl List {
     fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
-        let page = self.listing.page()?;
+        let page = self.listing.page::<Entry>(FIELDS)?;
         self.period.check()?;
         let mut db = env.connect()?;
         let (from, to) = self.period.bounds(&mut db)?;
@@ -119,7 +119,7 @@ impl List {
             action: self.action,
             command: self.command,
         };
-        let entries = page.cut(audit::list(&mut db, &filter, page.limit, page.offset).map_err(explain)?, env);
+        let entries = page.cut(audit::list(&mut db, &filter, page.asked()).map_err(explain)?, env);
         if let Some(name) = self.name.filter(|_| entries.is_empty()) {
             let known = audit::names(&mut db)?;
             let is_known =
@@ -131,10 +131,10 @@ impl List {
         }
         let rows = entries.iter().map(|entry| Row { entry, change: compact(entry) });
         let rows = rows.map(|row| output::to_value(&row)).collect::<Result<Vec<Value>>>()?;
-        let names: Vec<&str> = FIELDS.iter().chain(Entry::FIELDS).map(|field| field.name).collect();
+        let fields: Vec<Known<'_>> = FIELDS.iter().chain(Entry::FIELDS).map(Known::from).collect();
         self.listing.of_values(
             rows,
-            &names,
+            &fields,
             &["id", "at", "login", "operator", "action", "table_name", "row_name", "change", "command"],
             "No changes.",
         )

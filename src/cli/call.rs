@@ -41,7 +41,7 @@ With --tz, those of --from and --to are that zone's.";
 /// The verbs of `call`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// List call records: the newest 50, or --limit, which --sort then orders
+    /// List call records: the newest 50, or the first of --sort, or --limit of them
     List(Box<List>),
     /// Show a call record with its attempts
     Show(Show),
@@ -50,7 +50,7 @@ pub(super) enum Verb {
     /// List the attempts in flight: what counts against the caps now
     Active(Active),
     /// List the attempts of calls that died with their Asterisk, or were left without a record: the
-    /// newest 50, or --limit, which --sort then orders
+    /// newest 50, or the first of --sort, or --limit of them
     Lost(Lost),
     /// Write call records as CSV, oldest first
     Export(Box<export::Export>),
@@ -138,10 +138,9 @@ pub(super) struct List {
 
 impl List {
     fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
-        // the newest are cut by the database, and then ordered as asked
-        let page = self.listing.page()?;
+        let page = self.listing.page::<Call>(&[])?;
         let (mut db, filter) = self.filters.resolve(env)?;
-        let calls = page.cut(call::list(&mut db, &filter, page.limit, page.offset)?, env);
+        let calls = page.cut(call::list(&mut db, &filter, page.asked())?, env);
         self.listing.of(
             &calls,
             &[
@@ -291,11 +290,11 @@ pub(super) struct Lost {
 
 impl Lost {
     fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
-        let page = self.listing.page()?;
+        let page = self.listing.page::<Attempt>(&[])?;
         self.period.check()?;
         let mut db = env.connect()?;
         let (from, to) = self.period.bounds(&mut db)?;
-        let attempts = page.cut(call::lost(&mut db, from, to, page.limit, page.offset)?, env);
+        let attempts = page.cut(call::lost(&mut db, from, to, page.asked())?, env);
         self.listing.of(
             &attempts,
             &[

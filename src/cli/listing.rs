@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,7 +10,8 @@ use serde_json::{Map, Value};
 use super::Env;
 use super::input::{integer, not_an_option, number};
 use super::output::{self, Output};
-use crate::store::Fields;
+use crate::store::page::{self, By};
+use crate::store::{Field, Fields};
 use crate::{Error, Kind, Result};
 
 /// Options of every list.
@@ -41,32 +43,71 @@ const NEWEST: i32 = 50;
 
 /// What the database is asked for.
 pub(super) struct Page {
-    pub(super) limit: i32,
-    pub(super) offset: i32,
+    of: page::Page,
     is_given: bool,
 }
 
 impl Page {
+    /// The page as the database gets it, maybe with a row more than [`Page::cut`] leaves.
+    pub(super) fn asked(&self) -> &page::Page {
+        &self.of
+    }
+
     /// The rows that are shown; says so where nobody asked for an end and there is one.
     pub(super) fn cut<T>(&self, mut rows: Vec<T>, env: &mut Env<'_>) -> Vec<T> {
         if !self.is_given && rows.len() > NEWEST as usize {
             rows.truncate(NEWEST as usize);
-            env.progress(&format!("note: these are the newest {NEWEST}, there are more: --limit N shows N"));
+            let which = match (self.of.offset, self.of.order.as_slice()) {
+                (0, []) => format!("the newest {NEWEST}"),
+                (0, _) => format!("the first {NEWEST} in this order"),
+                (offset, []) => format!("{NEWEST} after the newest {offset}"),
+                (offset, _) => format!("{NEWEST} after the first {offset} in this order"),
+            };
+            env.progress(&format!("note: these are {which}, there are more: --limit N shows N"));
         }
         rows
     }
 }
 
+/// A field that rows have.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) name: &'a str,
+    pub(super) is_time: bool,
+}
+
+impl<'a> From<&'a Field> for Known<'a> {
+    fn from(field: &'a Field) -> Known<'a> {
+        Known { name: field.name, is_time: field.is_time() }
+    }
+}
+
 impl Listing {
-    /// `--limit` and `--offset`, for a list that the database is to cut.
+    /// What [`Listing::of`] would do, for the database to do: a list that has no end is put in order where
+    /// all of it is. `T` are its rows; `made` are fields that they get here, and are not ordered by.
     ///
     /// # Errors
-    /// More than the database can count.
-    pub(super) fn page(&mut self) -> Result<Page> {
+    /// [`Kind::Usage`]: a field that the rows do not have. More than the database can count.
+    pub(super) fn page<T: Fields>(&mut self, made: &[Field]) -> Result<Page> {
+        let names: Vec<&str> = T::FIELDS.iter().chain(made).map(|field| field.name).collect();
+        for name in &self.columns {
+            check_field(name, &names)?;
+        }
+        let mut order = Vec::new();
+        for text in self.sort.drain(..) {
+            let (name, highest_first) = direction(&text);
+            check_field(name, &names)?;
+            let field = T::FIELDS.iter().find(|field| field.name == name).ok_or_else(|| {
+                let hint = "It is put together from other fields for people: order by those.";
+                Error::new(Kind::Usage, format!("--sort {name}: it has no order of its own")).hint(hint)
+            })?;
+            order.push(By { field, highest_first });
+        }
         let offset = number("offset", self.offset.take().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
         let given = number("limit", self.limit.take(), 0..=i32::MAX)?;
         // one more than is shown says whether there are more
-        Ok(Page { limit: given.unwrap_or(NEWEST + 1), offset, is_given: given.is_some() })
+        let limit = given.unwrap_or(NEWEST + 1);
+        Ok(Page { of: page::Page { order, limit, offset }, is_given: given.is_some() })
     }
 
     /// The rows as they are asked for; `columns` are the fields of the table where nobody chose.
@@ -74,33 +115,32 @@ impl Listing {
     /// # Errors
     /// [`Kind::Usage`]: a field that the rows do not have.
     pub(super) fn of<T: Serialize + Fields>(&self, rows: &[T], columns: &[&str], empty: &str) -> Result<Output> {
-        let names: Vec<&str> = T::FIELDS.iter().map(|field| field.name).collect();
+        let fields: Vec<Known<'_>> = T::FIELDS.iter().map(Known::from).collect();
         let rows = rows.iter().map(output::to_value).collect::<Result<_>>()?;
-        self.of_values(rows, &names, columns, empty)
+        self.of_values(rows, &fields, columns, empty)
     }
 
-    /// As [`Listing::of`], for rows that are JSON already; `names` are all their fields, `a.b` is a
+    /// As [`Listing::of`], for rows that are JSON already; `fields` are all that they have, `a.b` is a
     /// field of the object `a`.
     pub(super) fn of_values(
         &self,
         mut rows: Vec<Value>,
-        names: &[&str],
+        fields: &[Known<'_>],
         columns: &[&str],
         empty: &str,
     ) -> Result<Output> {
-        let sort = self.sort.iter().map(|name| match name.strip_prefix('-') {
-            Some(name) => (name, true),
-            None => (name.as_str(), false),
-        });
-        let sort: Vec<(&str, bool)> = sort.collect();
+        let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
+        let sort: Vec<(&str, bool)> = self.sort.iter().map(|text| direction(text)).collect();
         for name in self.columns.iter().map(String::as_str).chain(sort.iter().map(|(name, _)| *name)) {
-            check_field(name, names)?;
+            check_field(name, &names)?;
         }
         if !sort.is_empty() {
+            let is_time = |name: &str| fields.iter().any(|field| field.name == name && field.is_time);
+            let sort: Vec<_> =
+                sort.iter().map(|(name, highest_first)| (*name, *highest_first, is_time(name))).collect();
             rows.sort_by(|a, b| {
-                let by = sort.iter().map(|(name, highest_first)| {
-                    let order = compare(output::field(a, name), output::field(b, name));
-                    if *highest_first { order.reverse() } else { order }
+                let by = sort.iter().map(|(name, highest_first, is_time)| {
+                    compare(output::field(a, name), output::field(b, name), *is_time, *highest_first)
                 });
                 by.fold(Ordering::Equal, Ordering::then)
             });
@@ -156,16 +196,38 @@ fn check_field(name: &str, names: &[&str]) -> Result<()> {
     Err(error.hint(format!("There are: {}", names.join(", "))))
 }
 
-/// Nothing comes last, numbers go by size, text by its letters and then by its case.
-fn compare(a: &Value, b: &Value) -> Ordering {
-    match (a, b) {
-        (Value::Null, Value::Null) => Ordering::Equal,
-        (Value::Null, _) => Ordering::Greater,
-        (_, Value::Null) => Ordering::Less,
-        (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
-        (Value::String(a), Value::String(b)) => a.to_lowercase().cmp(&b.to_lowercase()).then_with(|| a.cmp(b)),
-        (a, b) => a.to_string().cmp(&b.to_string()),
+/// The field that `-FIELD` or `FIELD` orders by, and whether the highest comes first.
+fn direction(text: &str) -> (&str, bool) {
+    match text.strip_prefix('-') {
+        Some(name) => (name, true),
+        None => (text, false),
     }
+}
+
+/// What is nothing comes last, either way. Numbers go by size, times by when they were; text goes by its letters
+/// whatever the case of A to Z, then by its bytes: the order that the database gives (`store::page`),
+/// whatever its locale.
+fn compare(a: &Value, b: &Value, is_time: bool, highest_first: bool) -> Ordering {
+    let number = |n: &serde_json::Number| n.as_f64().unwrap_or_default();
+    let time = |text: &str| text.parse::<DateTime<Utc>>().ok();
+    let order = match (a, b) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) => return Ordering::Greater,
+        (_, Value::Null) => return Ordering::Less,
+        (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => number(a).total_cmp(&number(b)),
+        },
+        // as text, a whole second would come after its fractions
+        (Value::String(a), Value::String(b)) if is_time => time(a).cmp(&time(b)),
+        (Value::String(a), Value::String(b)) => by_letters(a, b),
+        (a, b) => by_letters(&a.to_string(), &b.to_string()),
+    };
+    if highest_first { order.reverse() } else { order }
+}
+
+fn by_letters(a: &str, b: &str) -> Ordering {
+    a.to_ascii_lowercase().cmp(&b.to_ascii_lowercase()).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]
@@ -174,15 +236,20 @@ mod tests {
 
     use super::*;
 
-    const NAMES: [&str; 3] = ["id", "name", "aor.contact"];
+    const FIELDS: [Known<'_>; 4] = [
+        Known { name: "id", is_time: false },
+        Known { name: "name", is_time: false },
+        Known { name: "aor.contact", is_time: false },
+        Known { name: "at", is_time: true },
+    ];
 
     fn arranged(listing: &Listing) -> Output {
         let rows = vec![
-            json!({"id": 1, "name": "b", "aor": {"contact": "y"}}),
-            json!({"id": 2, "name": "A", "aor": null}),
-            json!({"id": 10, "name": null, "aor": {"contact": "x"}}),
+            json!({"id": 1, "name": "b", "aor": {"contact": "y"}, "at": "2026-07-01T12:00:00.500001Z"}),
+            json!({"id": 2, "name": "A", "aor": null, "at": "2026-07-01T12:00:00Z"}),
+            json!({"id": 10, "name": null, "aor": {"contact": "x"}, "at": "2026-07-01T12:00:00.500Z"}),
         ];
-        listing.of_values(rows, &NAMES, &["id"], "none").expect("known fields")
+        listing.of_values(rows, &FIELDS, &["id"], "none").expect("known fields")
     }
 
     fn ids(listing: &Listing) -> Vec<i64> {
@@ -198,7 +265,10 @@ mod tests {
     fn rows_are_ordered_and_cut() {
         assert_eq!(ids(&sorted(&["-id"])), [10, 2, 1]);
         assert_eq!(ids(&sorted(&["name"])), [2, 1, 10]);
+        assert_eq!(ids(&sorted(&["-name"])), [1, 2, 10], "nothing is not the highest");
         assert_eq!(ids(&sorted(&["aor.contact"])), [10, 1, 2]);
+        assert_eq!(ids(&sorted(&["-aor.contact"])), [1, 10, 2]);
+        assert_eq!(ids(&sorted(&["at"])), [2, 10, 1], "by when they were, not by their letters");
         assert_eq!(ids(&Listing { offset: Some(1), limit: Some(1), ..sorted(&["id"]) }), [2]);
         assert_eq!(ids(&Listing { offset: Some(9), ..Listing::default() }), [0; 0]);
     }
@@ -209,7 +279,7 @@ mod tests {
         let Output::List { rows, .. } = arranged(&Listing { columns, ..Listing::default() }) else { panic!("a list") };
         assert_eq!(rows[0], json!({"aor": {"contact": "y"}, "id": 1}));
         assert_eq!(rows[1], json!({"aor": null, "id": 2}));
-        let error = sorted(&["nmae"]).of_values(Vec::new(), &NAMES, &[], "").expect_err("unknown");
+        let error = sorted(&["nmae"]).of_values(Vec::new(), &FIELDS, &[], "").expect_err("unknown");
         assert_eq!((error.kind, error.message.as_str()), (Kind::Usage, "no field \"nmae\""));
     }
 }

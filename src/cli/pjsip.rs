@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use postgres::GenericClient;
 
 use super::input::{fits, integer, line, new_password, not_an_option, nothing_to_change, number, typeable};
-use super::listing::Listing;
+use super::listing::{Known, Listing};
 use super::names::shell;
 use super::output::{self, Output};
 use super::{Env, client, contacts};
@@ -83,10 +83,11 @@ impl List {
         sides.iter_mut().for_each(|side| add_contact(side, &contacts));
         let rows = sides.iter().map(output::to_value).collect::<Result<_>>()?;
         let names: Vec<String> = pjsip::field_names();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let fields: Vec<Known<'_>> =
+            names.iter().map(|name| Known { name, is_time: name.ends_with("config_updated_at") }).collect();
         let shown = |column: &&str| contacts.is_asked() || *column != "contact_state";
         let columns: Vec<&str> = COLUMNS.iter().copied().filter(shown).collect();
-        self.listing.of_values(rows, &names, &columns, "No clients.")
+        self.listing.of_values(rows, &fields, &columns, "No clients.")
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::bars::Charset;
 use super::input::not_an_option;
-use super::listing::Listing;
+use super::listing::{Known, Listing};
 use super::output::{self, Output};
 use super::period::moment;
 use super::{Env, call, campaign, client, user};
@@ -190,8 +190,10 @@ impl Report {
             "other" => Figures::from(total).other > 0,
             _ => true,
         });
+        let is_time = |name: &str| ["first_call", "last_call"].contains(&name);
+        let known: Vec<Known<'_>> = names.iter().map(|name| Known { name, is_time: is_time(name) }).collect();
         let most = rows.iter().filter_map(|row| row["calls"].as_i64()).max().unwrap_or(0);
-        let output = self.listing.of_values(rows, &names, &shown.collect::<Vec<_>>(), "No calls.")?;
+        let output = self.listing.of_values(rows, &known, &shown.collect::<Vec<_>>(), "No calls.")?;
         let Output::List { mut rows, mut columns, empty } = output else { return Ok(output) };
         if json {
             let name = |by: &Key| Key::ALL.iter().find(|(_, key)| key == by).map(|(name, _)| *name);

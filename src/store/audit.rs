@@ -5,6 +5,7 @@ use postgres::GenericClient;
 use serde_json::Value;
 
 use super::Query;
+use super::page::Page;
 use crate::{Result, args, row};
 
 row! {
@@ -77,12 +78,12 @@ pub fn introduce(tx: &mut impl GenericClient, command: &str, operator: &str) -> 
     Ok(())
 }
 
-/// Changes, newest first.
+/// Changes, newest first where the page has no order of its own.
 ///
 /// # Errors
 /// The database's.
-pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i32) -> Result<Vec<Entry>> {
-    let sql = format!(
+pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result<Vec<Entry>> {
+    let select = format!(
         "{SELECT}
          WHERE ($1::timestamptz IS NULL OR a.at >= $1) AND ($2::timestamptz IS NULL OR a.at < $2)
            AND ($3::text[] = '{{}}' OR a.table_name = ANY ($3))
@@ -91,9 +92,9 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
                 && (lower(a.row_name) || string_to_array(lower(a.row_name), ' / ')))
            AND ($5::text IS NULL OR a.operator = $5) AND ($6::text IS NULL OR a.login = $6)
            AND ($7::text IS NULL OR a.action = $7)
-           AND ($8::text IS NULL OR position(lower($8) IN lower(a.command)) > 0)
-         ORDER BY a.id DESC LIMIT $9 OFFSET $10"
+           AND ($8::text IS NULL OR position(lower($8) IN lower(a.command)) > 0)"
     );
+    let sql = page.of(&select, "r.id DESC");
     super::all(&db.rows(
         &sql,
         args![
@@ -105,8 +106,6 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i3
             filter.login,
             filter.action,
             filter.command,
-            limit,
-            offset,
         ],
     )?)
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use super::Query;
+use super::page::Page;
 use crate::{Error, Result, args, row};
 
 /// An attempt `a` that counts as a live call: the condition that `cc_links` counts by.
@@ -158,26 +159,16 @@ pub struct Filter {
     pub to: Option<DateTime<Utc>>,
 }
 
-/// Records, newest first.
+/// Records, newest first where the page has no order of its own.
 ///
 /// # Errors
 /// The database's.
-pub fn list(db: &mut impl GenericClient, filter: &Filter, limit: i32, offset: i32) -> Result<Vec<Call>> {
-    let sql = format!("{SELECT_CALL} {MATCHES} ORDER BY l.timestamp_start DESC, l.id DESC LIMIT $8 OFFSET $9");
+pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result<Vec<Call>> {
+    let sql = page.of(&format!("{SELECT_CALL} {MATCHES}"), "r.timestamp_start DESC, r.id DESC");
     let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
     super::all(&db.rows(
         &sql,
-        args![
-            filter.user_id,
-            filter.campaign_id,
-            filter.client_id,
-            filter.number,
-            statuses,
-            filter.from,
-            filter.to,
-            limit,
-            offset,
-        ],
+        args![filter.user_id, filter.campaign_id, filter.client_id, filter.number, statuses, filter.from, filter.to,],
     )?)
 }
 
@@ -249,7 +240,7 @@ pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
 }
 
 /// The attempts that nobody but `call reap` has released, or nobody at all, of calls that have no record:
-/// newest first, those claimed from one time to another.
+/// those claimed from one time to another, newest first where the page has no order of its own.
 ///
 /// # Errors
 /// The database's.
@@ -257,18 +248,17 @@ pub fn lost(
     db: &mut impl GenericClient,
     from: Option<DateTime<Utc>>,
     to: Option<DateTime<Utc>>,
-    limit: i32,
-    offset: i32,
+    page: &Page,
 ) -> Result<Vec<Attempt>> {
-    let sql = format!(
+    let select = format!(
         "{SELECT_ATTEMPT}
          WHERE (a.release_reason = ANY ($1) OR (a.released_at IS NULL AND a.lease_expires_at <= now()))
            AND NOT EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid)
-           AND ($2::timestamptz IS NULL OR a.claimed_at >= $2) AND ($3::timestamptz IS NULL OR a.claimed_at < $3)
-         ORDER BY a.claimed_at DESC, a.id DESC LIMIT $4 OFFSET $5"
+           AND ($2::timestamptz IS NULL OR a.claimed_at >= $2) AND ($3::timestamptz IS NULL OR a.claimed_at < $3)"
     );
+    let sql = page.of(&select, "r.claimed_at DESC, r.id DESC");
     let reasons = REAPED.map(str::to_owned).to_vec();
-    super::all(&db.rows(&sql, args![reasons, from, to, limit, offset])?)
+    super::all(&db.rows(&sql, args![reasons, from, to])?)
 }
 
 /// How many records name the thing that `column` refers to: its removal would take it out of them.

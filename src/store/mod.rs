@@ -25,6 +25,7 @@ pub mod history;
 mod login;
 pub mod migrate;
 pub mod needs;
+pub mod page;
 pub mod pjsip;
 pub mod reap;
 pub mod record;
@@ -192,6 +193,20 @@ pub struct Field {
     pub rust_type: &'static str,
     /// What it says.
     pub about: &'static str,
+}
+
+impl Field {
+    /// The type of what it holds where it is not null.
+    #[must_use]
+    pub fn inner_type(&self) -> &'static str {
+        self.rust_type.strip_prefix("Option<").and_then(|rest| rest.strip_suffix('>')).unwrap_or(self.rust_type)
+    }
+
+    /// Whether it is a point in time.
+    #[must_use]
+    pub fn is_time(&self) -> bool {
+        self.inner_type() == "DateTime<Utc>"
+    }
 }
 
 /// What can be listed: its fields are known without a row of it.

@@ -27,6 +27,7 @@ mod install;
 mod killed;
 mod last_resort;
 mod layout;
+mod listing;
 mod manual;
 mod media;
 mod merged;
