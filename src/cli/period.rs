@@ -5,7 +5,7 @@ use clap::Args;
 use postgres::GenericClient;
 
 use super::input::not_an_option;
-use crate::store::zone::{self, Moment};
+use crate::store::zone::{self, Moment, Reading};
 use crate::{Error, Result};
 
 /// The first moment of a period and the first one after it, in UTC.
@@ -46,14 +46,18 @@ impl Period {
     pub(super) fn bounds(&self, db: &mut impl GenericClient) -> Result<Bounds> {
         let (from, to) = self.moments()?;
         let zone = zone::named(db, &self.tz)?;
-        let first = from.map(|moment| zone::instant(db, &zone, moment)).transpose()?;
-        let end = to.map(|moment| zone::instant(db, &zone, moment)).transpose()?;
+        let first = from.map(|moment| zone::instant(db, &zone, moment, Reading::Earliest)).transpose()?;
+        let end = to.map(|moment| zone::instant(db, &zone, moment, Reading::Latest)).transpose()?;
         // one point in time is a period, a day that ends as it begins is none
         let is_day = matches!(to, Some(Moment::Day(_) | Moment::DaysAgo(_)));
         if let (Some(first), Some(end)) = (first, end)
             && (first > end || (first == end && is_day))
         {
             let (from, to) = (self.from.as_deref().unwrap_or_default(), self.to.as_deref().unwrap_or_default());
+            if from == to {
+                let message = format!("there was no {from} in {zone}: its clocks were put forward over that day");
+                return Err(Error::invalid(message).hint("Nothing can match."));
+            }
             return Err(
                 Error::invalid(format!("--from {from} is after --to {to}")).hint("Nothing can match: swap them.")
             );

@@ -14,7 +14,7 @@ use super::output::{self, Output};
 use super::period::moment;
 use super::{Env, call, campaign, client, user};
 use crate::store::report::{self, Key, Scope, Tally};
-use crate::store::zone::{self, Moment};
+use crate::store::zone::{self, Moment, Reading};
 use crate::{Error, Kind, Result};
 
 const EXAMPLES: &str = "\
@@ -148,8 +148,8 @@ impl Report {
         let zone = zone::named(&mut db, &self.tz)?;
         let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let scope = Scope {
-            from: zone::instant(&mut db, &zone, from)?,
-            to: zone::instant(&mut db, &zone, to)?,
+            from: zone::instant(&mut db, &zone, from, Reading::Earliest)?,
+            to: zone::instant(&mut db, &zone, to, Reading::Latest)?,
             zone,
             user_id: user::id_of(&mut db, self.user.as_deref())?,
             campaign_id,

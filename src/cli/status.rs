@@ -33,7 +33,7 @@ use crate::server::{self, Server};
 use crate::spool::Spool;
 use crate::store::report::{Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
-use crate::store::zone::{self, Moment};
+use crate::store::zone::{self, Moment, Reading};
 use crate::store::{self, report};
 use crate::{Error, Kind, Result};
 
@@ -333,7 +333,7 @@ impl Status {
         snapshot.lately = Some(store::status::lately(db, LATELY_MINUTES, filter)?);
         let since = self.since.as_deref().map_or(Ok(Moment::DaysAgo(0)), |text| moment("since", text, false))?;
         let scope = Scope {
-            from: zone::instant(db, &zone, since)?,
+            from: zone::instant(db, &zone, since, Reading::Earliest)?,
             to: server.at,
             zone,
             user_id: filter.user_id,

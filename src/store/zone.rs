@@ -45,24 +45,66 @@ pub fn named(db: &mut impl GenericClient, name: &str) -> Result<String> {
     }
 }
 
-/// The moment on everybody's clock.
+/// Which one, where the clocks of a zone show a time twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// What begins with it begins here.
+    Earliest,
+    /// What ends with it ends here.
+    Latest,
+}
+
+/// SQL: the instant at which the clocks of `zone` show `label`, a timestamp without time zone. Where they never
+/// do, since they were put forward over it: when they were.
+///
+/// PostgreSQL's own `label AT TIME ZONE zone` is the later one of two, and of a time that is missing one that
+/// lies behind the change: what begins with it would leave out calls. A day begins with the earliest reading
+/// of its midnight, also where clocks go back over midnight (Azores, Havana), where it has none (Beirut) and where
+/// the whole day was left out (Apia).
+///
+/// A zone has at most one change within a day; it is at a whole second.
+#[must_use]
+pub fn instant_of(label: &str, zone: &str, reading: Reading) -> String {
+    let ahead = |at: &str| format!("(({at}) AT TIME ZONE {zone} - ({at}) AT TIME ZONE 'UTC')");
+    let (before, after) = (ahead("n.naive - interval '24 hours'"), ahead("n.naive + interval '24 hours'"));
+    let of_two = match reading {
+        Reading::Earliest => "min",
+        Reading::Latest => "max",
+    };
+    format!(
+        "(WITH RECURSIVE near AS (
+             SELECT n.label, (n.label - {before}) AT TIME ZONE 'UTC' AS by_old,
+                    (n.label - {after}) AT TIME ZONE 'UTC' AS by_new
+             FROM (SELECT label, label AT TIME ZONE {zone} AS naive FROM (SELECT {label} AS label) given) n
+         ), shown AS (
+             SELECT v.at FROM near, LATERAL (VALUES (by_old), (by_new)) v (at) WHERE v.at AT TIME ZONE {zone} = label
+         ), change (before, behind) AS (
+             SELECT by_new, by_old FROM near WHERE NOT EXISTS (SELECT FROM shown)
+             UNION ALL
+             SELECT CASE WHEN is_before THEN half ELSE before END, CASE WHEN is_before THEN behind ELSE half END
+             FROM change, near,
+                  LATERAL (SELECT date_trunc('second', before + (behind - before) / 2) AS half) halved,
+                  LATERAL (SELECT half AT TIME ZONE {zone} < label AS is_before) tried
+             WHERE behind - before > interval '1 second'
+         )
+         SELECT coalesce((SELECT {of_two}(at) FROM shown), (SELECT min(behind) FROM change)))"
+    )
+}
+
+/// The moment on everybody's clock. A day is its beginning, however it is read.
 ///
 /// # Errors
 /// The database's.
-pub fn instant(db: &mut impl GenericClient, zone: &str, moment: Moment) -> Result<DateTime<Utc>> {
-    let (local, days_ago) = match moment {
+pub fn instant(db: &mut impl GenericClient, zone: &str, moment: Moment, reading: Reading) -> Result<DateTime<Utc>> {
+    let (label, days_ago, reading) = match moment {
         Moment::At(time) => return Ok(time),
-        Moment::Day(day) => (Some(day.to_string()), None),
-        Moment::Local(time) => (Some(time.to_string()), None),
-        Moment::DaysAgo(days) => (None, Some(days)),
-        Moment::Now => (None, None),
+        Moment::Day(day) => (Some(day.to_string()), None, Reading::Earliest),
+        Moment::Local(time) => (Some(time.to_string()), None, reading),
+        Moment::DaysAgo(days) => (None, Some(days), Reading::Earliest),
+        Moment::Now => (None, None, reading),
     };
-    let row = db.row(
-        "SELECT coalesce(
-             $1::timestamp AT TIME ZONE $3,
-             (date_trunc('day', now() AT TIME ZONE $3) - make_interval(days => $2)) AT TIME ZONE $3,
-             now())",
-        args![local, days_ago, zone],
-    )?;
+    let shown = "coalesce($1::timestamp, date_trunc('day', now() AT TIME ZONE $3) - make_interval(days => $2))";
+    let sql = format!("SELECT coalesce({}, now())", instant_of(shown, "$3", reading));
+    let row = db.row(&sql, args![label, days_ago, zone])?;
     Ok(row.ok_or_else(|| Error::failed("database: no time"))?.try_get(0)?)
 }

@@ -48,3 +48,4 @@ mod transcript;
 mod turns;
 mod tutorial;
 mod verify;
+mod zones;
