@@ -90,7 +90,7 @@ struct Filters {
     /// Only to this number
     #[arg(long, value_name = "NUMBER")]
     did: Option<String>,
-    /// Only with this client
+    /// Only those that this client had last
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
     /// Only of this seller

@@ -28,7 +28,10 @@ Days, hours and dates are those of --tz; an hour is one of the local day, over a
 day is the other key. Days and hours without calls are shown where there is no other key.
 answer_rate is answered calls in percent of calls; mean_billsec the mean of the answered ones;
 other counts records with a call status that is none of these. first_call and last_call are UTC.
-The total is that of all rows, also of those that --limit leaves out; --csv has none.";
+By client, and with --client, calls are those that were offered to the client, each with how it ended
+there: one that was busy and went on to another client counts with both, and in the total once. The
+row without a client has the calls that were rejected, or given up before a client was asked.
+The total is that of all calls, also of those that --limit leaves out; --csv has none.";
 
 /// `report`
 #[derive(Debug, Args)]
@@ -50,7 +53,7 @@ pub(super) struct Report {
     /// Only of this campaign
     #[arg(long, value_name = "CAMPAIGN")]
     campaign: Option<String>,
-    /// Only with this client
+    /// Only those offered to this client
     #[arg(long, value_name = "CLIENT")]
     client: Option<String>,
     /// Only to this number
@@ -157,13 +160,8 @@ impl Report {
             number: self.did.as_ref().map(|did| call::called_number(&mut db, env.config, did.clone())).transpose()?,
         };
         self.check(&scope)?;
-        let groups = report::report(&mut db, &self.by, &scope)?;
-        let mut total = Tally::default();
-        let mut rows = Vec::new();
-        for group in groups {
-            total.add(&group.tally);
-            rows.push(row(group.names, &group.tally)?);
-        }
+        let (groups, total) = report::report(&mut db, &self.by, &scope)?;
+        let rows = groups.into_iter().map(|group| row(group.names, &group.tally)).collect::<Result<Vec<Value>>>()?;
         self.output(&scope, rows, &total, env.json)
     }
 

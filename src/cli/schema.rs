@@ -171,7 +171,12 @@ const SHAPES: &[Shape] = &[
     report("--by campaign", &[Row(BY_CAMPAIGN), Row(FIGURES)]),
     report(
         "--by client",
-        &[Row(fields! { client_identifier: Option<String> = "The client; null: none.", }), Row(FIGURES)],
+        &[
+            Row(
+                fields! { client_identifier: Option<String> = "A client that calls were offered to, counted by how they ended there; null: none.", },
+            ),
+            Row(FIGURES),
+        ],
     ),
     report("--by did", &[Row(fields! { incoming_did_number: String = "The number called.", }), Row(FIGURES)]),
     report("--by seller", &[Row(fields! { username: Option<String> = "The seller; null: none.", }), Row(FIGURES)]),

@@ -343,7 +343,7 @@ impl Status {
         };
         let mut total = Tally::default();
         let mut by_status = Map::new();
-        for group in report::report(db, &[Key::Status], &scope)? {
+        for group in report::report(db, &[Key::Status], &scope)?.0 {
             total.add(&group.tally);
             let status = group.names["call_status"].as_str().unwrap_or_default();
             by_status.insert(status.to_owned(), group.tally.calls.into());

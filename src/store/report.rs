@@ -1,4 +1,7 @@
 //! Reports: call records counted by what they have in common.
+//!
+//! A record names the client that had the call last. What is said of clients is counted by the attempts
+//! instead, each with how it ended: a client that was busy had the call, too.
 
 use chrono::{DateTime, Utc};
 use postgres::{GenericClient, Row};
@@ -86,7 +89,7 @@ pub enum Key {
     Weekday,
     /// The campaign.
     Campaign,
-    /// The client that had the call last.
+    /// Each client that the call was offered to.
     Client,
     /// The number called.
     Did,
@@ -124,12 +127,12 @@ impl Key {
         }
     }
 
-    /// Of a call that came in at `at`: $3 is the time zone.
+    /// Of a call that came in at `at`: $6 is the time zone.
     fn group(self, at: &str) -> String {
         match self {
-            Key::Day => format!("({at} AT TIME ZONE $3)::date"),
-            Key::Hour => format!("extract(hour FROM {at} AT TIME ZONE $3)::int"),
-            Key::Weekday => format!("extract(isodow FROM {at} AT TIME ZONE $3)::int"),
+            Key::Day => format!("({at} AT TIME ZONE $6)::date"),
+            Key::Hour => format!("extract(hour FROM {at} AT TIME ZONE $6)::int"),
+            Key::Weekday => format!("extract(isodow FROM {at} AT TIME ZONE $6)::int"),
             Key::Campaign => "l.campaign_id".to_owned(),
             Key::Client => "l.client_id".to_owned(),
             Key::Did => "l.incoming_did_number".to_owned(),
@@ -184,7 +187,7 @@ pub struct Scope {
     pub user_id: Option<i32>,
     /// `call_logs.campaign_id`
     pub campaign_id: Option<i32>,
-    /// `call_logs.client_id`
+    /// Offered to this client.
     pub client_id: Option<i32>,
     /// `call_logs.incoming_did_number`
     pub number: Option<String>,
@@ -199,12 +202,72 @@ pub struct Group {
     pub tally: Tally,
 }
 
-/// The calls by one or more keys, in their order. Days and hours are all there where nothing else is
-/// asked for, also those without a call.
+/// The records `r` of a [`Scope`] but for its client: those of its fields that are arguments of every statement here.
+const IN_SCOPE: &str = "r.timestamp_start >= $1 AND r.timestamp_start < $2
+    AND ($3::int IS NULL OR r.user_id = $3) AND ($4::int IS NULL OR r.campaign_id = $4)
+    AND ($5::text IS NULL OR r.incoming_did_number = $5)";
+
+/// What is counted, as records: the offers of calls to clients. What a client did with a call is the record's
+/// word where the call ended with it, else Dial's. A record without attempts (v3.0's, an imported one) stands
+/// for one. One that was rejected was with no client in the end, whatever it tried before.
+fn offers() -> String {
+    format!(
+        "SELECT r.timestamp_start, r.user_id, r.campaign_id, r.incoming_did_number,
+                CASE WHEN a.id IS NULL THEN r.client_id ELSE c.id END AS client_id,
+                CASE WHEN of_record THEN r.billsec_seconds END AS billsec_seconds,
+                CASE WHEN of_record THEN r.call_status
+                     WHEN a.dial_status IN ('BUSY', 'NOANSWER') THEN a.dial_status
+                     WHEN a.dial_status = 'ANSWER' THEN 'ANSWERED'
+                     WHEN a.dial_status = 'CANCEL' THEN 'ABANDONED'
+                     WHEN a.dial_status IN ('CONGESTION', 'CHANUNAVAIL', 'INVALIDARGS', 'DONTCALL', 'TORTURE')
+                         THEN 'FAILED'
+                     ELSE coalesce(a.dial_status, 'UNKNOWN') END AS call_status
+         FROM call_logs r
+         LEFT JOIN call_attempts a ON a.asterisk_uniqueid = r.asterisk_uniqueid
+         LEFT JOIN call_attempts next
+             ON next.asterisk_uniqueid = a.asterisk_uniqueid AND next.attempt_number = a.attempt_number + 1
+         LEFT JOIN clients c ON c.id = a.client_id
+         CROSS JOIN LATERAL (
+             SELECT a.id IS NULL
+                 OR (next.id IS NULL AND r.call_status NOT LIKE 'REJECTED%'
+                     AND (r.call_status = 'ANSWERED' OR a.release_reason IS DISTINCT FROM 'failover')) AS of_record
+         ) ended
+         WHERE {IN_SCOPE}
+         UNION ALL
+         SELECT r.timestamp_start, r.user_id, r.campaign_id, r.incoming_did_number, NULL, r.billsec_seconds,
+                r.call_status
+         FROM call_logs r
+         WHERE {IN_SCOPE} AND r.call_status LIKE 'REJECTED%'
+           AND EXISTS (SELECT FROM call_attempts a WHERE a.asterisk_uniqueid = r.asterisk_uniqueid)"
+    )
+}
+
+/// The calls by one or more keys, in their order, and all together. Days and hours are all there where nothing else
+/// is asked for, also those without a call. By client, or of one, they are the calls that were offered to it: one that
+/// was offered to several is in the row of each, and once in all together.
 ///
 /// # Errors
 /// The database's.
-pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<Vec<Group>> {
+pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<(Vec<Group>, Tally)> {
+    // both of the same records
+    let mut tx = db.transaction()?;
+    tx.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+    let groups = groups(&mut tx, keys, scope)?;
+    let total = if keys.contains(&Key::Client) && scope.client_id.is_none() {
+        let Scope { from, to, user_id, campaign_id, number, .. } = scope;
+        let sql = format!("SELECT {TALLY} FROM (SELECT * FROM call_logs r WHERE {IN_SCOPE}) l");
+        let row = tx.row(&sql, args![*from, *to, *user_id, *campaign_id, number.clone()])?;
+        row.as_ref().map_or_else(|| Ok(Tally::default()), Tally::of)?
+    } else {
+        let mut total = Tally::default();
+        groups.iter().for_each(|group| total.add(&group.tally));
+        total
+    };
+    tx.commit()?;
+    Ok((groups, total))
+}
+
+fn groups(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<Vec<Group>> {
     let groups = |at: &str| {
         let each = keys.iter().enumerate().map(|(n, key)| format!("{} AS k{n}", key.group(at)));
         each.collect::<Vec<_>>().join(", ")
@@ -214,24 +277,28 @@ pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Resul
     let shown: Vec<_> = keys.iter().enumerate().map(|(n, key)| key.shown(&format!("k{n}"))).collect();
     let part =
         |part: fn(&(String, String, String)) -> &str, between| shown.iter().map(part).collect::<Vec<_>>().join(between);
-    // every local hour of the time until now, whatever clocks do meanwhile
+    // Every local day and hour until now, whatever clocks do meanwhile; the last hour may be cut. A call outside
+    // of it is counted, too: Asterisk's clock may be ahead of the database's.
     let calendar = if keys.iter().all(|key| key.is_calendar()) {
         format!(
-            "RIGHT JOIN (SELECT DISTINCT {} FROM generate_series(date_trunc('hour', $1, $3),
-                 least($2, now()) - interval '1 microsecond', interval '1 hour') t) calendar USING ({using})",
+            "FULL JOIN (SELECT DISTINCT {} FROM (
+                 SELECT greatest(half, $1) AS t FROM generate_series(date_trunc('hour', $1, $6),
+                     least($2, now()) - interval '1 microsecond', interval '30 minutes') half
+                 UNION ALL SELECT least($2, now()) - interval '1 microsecond' WHERE $1 < least($2, now())) times
+             ) calendar USING ({using})",
             groups("t")
         )
     } else {
         String::new()
     };
+    let calls = match (keys.contains(&Key::Client), scope.client_id) {
+        (false, None) => format!("SELECT * FROM call_logs r WHERE {IN_SCOPE}"),
+        _ => offers(),
+    };
     // names are looked up once per group, not per call
     let sql = format!(
         "SELECT {}, calls, answered, abandoned, noanswer, busy, failed, rejected, billed_seconds, first_call, last_call
-         FROM (SELECT {}, {TALLY} FROM call_logs l
-               WHERE l.timestamp_start >= $1 AND l.timestamp_start < $2
-                 AND ($4::int IS NULL OR l.user_id = $4) AND ($5::int IS NULL OR l.campaign_id = $5)
-                 AND ($6::int IS NULL OR l.client_id = $6) AND ($7::text IS NULL OR l.incoming_did_number = $7)
-               GROUP BY {places}) tally
+         FROM (SELECT {}, {TALLY} FROM ({calls}) l WHERE ($7::int IS NULL OR l.client_id = $7) GROUP BY {places}) tally
          {calendar} {}
          ORDER BY {}",
         part(|shown| &shown.0, ", "),
@@ -240,7 +307,7 @@ pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Resul
         part(|shown| &shown.2, ", "),
     );
     let Scope { from, to, zone, user_id, campaign_id, client_id, number } = scope;
-    let rows = db.rows(&sql, args![*from, *to, zone.clone(), *user_id, *campaign_id, *client_id, number.clone()])?;
+    let rows = db.rows(&sql, args![*from, *to, *user_id, *campaign_id, number.clone(), zone.clone(), *client_id])?;
     rows.iter().map(|row| Ok(Group { names: names(row, keys)?, tally: Tally::of(row)? })).collect()
 }
 

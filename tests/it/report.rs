@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::postgres::{Database, Postgres};
+use crate::harness::sip::{Behaviour, Calls, Centre, Then};
 use crate::harness::{process, program};
+use crate::stage::stage;
 
 /// The sample data, and eight calls where the clocks of Berlin go back: on 26 October 2025 at 01:00 UTC.
 fn calls() -> Database {
@@ -219,4 +221,128 @@ fn what_cannot_be_counted_is_refused() {
     refused(5, &["--by", "day", "--from", "2025-10-27", "--to", "2025-10-26"], "is empty");
     refused(5, &["--by", "day", "--from", "0001-01-01"], "longer than ten years");
     refused(3, &["--by", "day", "--campaign", "Nobody's"], "does not exist");
+}
+
+/// Calls that went through several clients, one that nobody was offered, and what is without a ledger.
+fn offered() -> Database {
+    let database = Postgres::shared().database();
+    database.capconduit(&["db", "seed"]);
+    database.execute("DELETE FROM call_logs; DELETE FROM call_attempts");
+    let call = |name: &str, minute: i32, status: &str, billsec: i32, client: &str, attempts: &[(&str, &str, &str)]| {
+        database.execute(&format!(
+            "INSERT INTO call_logs (user_id, campaign_id, client_id, incoming_did_number, timestamp_start, call_status,
+                 billsec_seconds, asterisk_uniqueid)
+             SELECT g.user_id, g.id, (SELECT id FROM clients WHERE client_identifier = '{client}'), '+18005550101',
+                    timestamptz '2025-10-25 12:00Z' + {minute} * interval '1 min', '{status}', {billsec}, '{name}'
+             FROM campaigns g WHERE g.name = 'Alice Priority'"
+        ));
+        for (n, (client, reason, dial)) in attempts.iter().enumerate() {
+            database.execute(&format!(
+                "INSERT INTO call_attempts (asterisk_uniqueid, attempt_number, user_id, campaign_id, did_id, client_id,
+                     campaign_client_setting_id, incoming_did_number, claimed_at, lease_expires_at, released_at, release_reason, dial_status)
+                 SELECT '{name}', {n} + 1, g.user_id, g.id, 1, coalesce((SELECT id FROM clients WHERE client_identifier = '{client}'), 999),
+                     1, '+18005550101', now(), now(), now(), '{reason}', nullif('{dial}', '')
+                 FROM campaigns g WHERE g.name = 'Alice Priority'"
+            ));
+        }
+    };
+    for n in 0..5 {
+        let tried = [("acme", "failover", "BUSY"), ("cygnus", "hangup", "ANSWER")];
+        call(&format!("taken-over-{n}"), n, "ANSWERED", 60, "cygnus", &tried);
+    }
+    call("given-up", 10, "ABANDONED", 0, "acme", &[("acme", "failover", "BUSY")]);
+    let tried = [("acme", "failover", "NOANSWER"), ("cygnus", "failover", "BUSY")];
+    call("all-tried", 11, "BUSY", 0, "cygnus", &tried);
+    call("then-full", 12, "REJECTED_CC", 0, "", &[("acme", "failover", "CONGESTION")]);
+    call("full", 13, "REJECTED_CC", 0, "", &[]);
+    call("v3.0", 14, "ANSWERED", 30, "acme", &[]);
+    call("reaped", 15, "ANSWERED", 10, "acme", &[("acme", "expired", "")]);
+    call(
+        "reaped-and-on",
+        16,
+        "ANSWERED",
+        20,
+        "cygnus",
+        &[("acme", "channel_gone", ""), ("cygnus", "hangup", "ANSWER")],
+    );
+    call("removed", 17, "ABANDONED", 0, "acme", &[("gone", "failover", "BUSY"), ("acme", "hangup", "CANCEL")]);
+    // still up: no record, no row
+    database.execute(
+        "INSERT INTO call_attempts (asterisk_uniqueid, attempt_number, user_id, campaign_id, did_id, client_id,
+             campaign_client_setting_id, incoming_did_number, claimed_at, lease_expires_at)
+         SELECT 'up', 1, 1, 1, 1, id, 1, '+12', now(), now() + interval '1 hour' FROM clients WHERE client_identifier = 'acme'",
+    );
+    database
+}
+
+fn figures(row: &Value) -> [i64; 9] {
+    ["calls", "answered", "abandoned", "noanswer", "busy", "failed", "rejected", "other", "billed_seconds"]
+        .map(|name| row[name].as_i64().expect("a number"))
+}
+
+#[test]
+fn a_client_is_counted_by_the_calls_that_it_was_offered() {
+    let database = offered();
+    let day = ["--from", "2025-10-25", "--to", "2025-10-25"];
+    let of = |more: &[&str]| report(&database, &[&day[..], more].concat());
+    let by_client = of(&["--by", "client"]);
+    let rows = by_client["rows"].as_array().expect("rows");
+    let all: Vec<_> = rows.iter().map(|row| (row["client_identifier"].as_str().unwrap_or("-"), figures(row))).collect();
+    let expected = [
+        ("acme", [12, 2, 1, 1, 6, 1, 0, 1, 40]),
+        ("cygnus", [7, 6, 0, 0, 1, 0, 0, 0, 320]),
+        ("-", [3, 0, 0, 0, 1, 0, 2, 0, 0]),
+    ];
+    assert_eq!(all, expected);
+    assert_eq!((&rows[0]["answer_rate"], &rows[1]["answer_rate"]), (&json!(16.7), &json!(85.7)));
+    // each call once, as by any other key
+    let total = [13, 8, 2, 0, 1, 0, 2, 0, 360];
+    assert_eq!(figures(&by_client["total"]), total);
+    assert_eq!(by_client["total"], of(&["--by", "day"])["total"]);
+    let both = of(&["--by", "campaign,client"]);
+    assert_eq!((figures(&both["rows"][0]), figures(&both["total"])), (expected[0].1, total));
+    assert_eq!(both["rows"].as_array().map(Vec::len), Some(3));
+    // the same of one client alone, whatever it is by
+    for (client, expected) in [("acme", expected[0].1), ("cygnus", expected[1].1)] {
+        for by in ["client", "day", "campaign", "day,client", "seller"] {
+            let one = of(&["--by", by, "--client", client]);
+            assert_eq!((figures(&one["rows"][0]), figures(&one["total"])), (expected, expected), "{client} by {by}");
+            assert_eq!(one["rows"].as_array().map(Vec::len), Some(1), "{client} by {by}");
+        }
+    }
+    let outcomes = rows_of_status(&of(&["--by", "client,status"]));
+    assert_eq!(outcomes.iter().filter(|(client, _, _)| client == "acme").map(|(_, _, calls)| calls).sum::<i64>(), 12);
+    assert!(outcomes.contains(&("acme".to_owned(), "UNKNOWN".to_owned(), 1)), "{outcomes:?}");
+    // calls, not offers, where no client is asked for
+    assert_eq!(rows_of_status(&of(&["--by", "status"])).iter().map(|(_, _, calls)| calls).sum::<i64>(), 13);
+    let table = database
+        .capconduit(&[&["report", "--by", "client", "--columns", "client_identifier,calls,busy"], &day[..]].concat());
+    assert_eq!(table.lines().last(), Some("total                 13     1"), "{table}");
+    assert_eq!(of(&["--by", "client", "--user", "bob"])["total"]["calls"], 0);
+}
+
+fn rows_of_status(report: &Value) -> Vec<(String, String, i64)> {
+    let text = |row: &Value, name: &str| row[name].as_str().unwrap_or("-").to_owned();
+    let rows = report["rows"].as_array().expect("rows").iter();
+    rows.map(|row| (text(row, "client_identifier"), text(row, "call_status"), row["calls"].as_i64().expect("calls")))
+        .collect()
+}
+
+#[test]
+fn real_calls_count_for_each_client_that_had_them() {
+    let (stage, _turn) = stage();
+    let busy = Centre::start(Behaviour::Refuse(486, "Busy Here"));
+    let good = Centre::start(Behaviour::Answer { ring: 0 });
+    let site = stage.in_order(&[busy.contact(), good.contact()]);
+    for n in 1..=2 {
+        let then = Then::HangUpAfter(1000);
+        assert_eq!(Calls { did: &site.did, then, ..Calls::default() }.place(&stage.ringing), [200]);
+        site.wait_for_records(n, "1");
+    }
+    let report = report(&site.database, &["--by", "client", "--campaign", &site.campaign]);
+    let counts = |row: &Value| ["calls", "answered", "busy"].map(|name| row[name].as_i64().expect("a number"));
+    let rows = report["rows"].as_array().expect("rows").iter();
+    let rows: Vec<_> = rows.map(|row| (row["client_identifier"].as_str().expect("a client"), counts(row))).collect();
+    assert_eq!(rows, [(site.clients[0].as_str(), [2, 0, 2]), (site.clients[1].as_str(), [2, 2, 0])]);
+    assert_eq!(counts(&report["total"]), [2, 2, 0]);
 }
