@@ -172,13 +172,22 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
     )?)
 }
 
-/// The next records after that with this id, in the order of their ids: any number of records can be
-/// read so, and no statement or transaction lasts long.
+/// The next records after the one that began then and has this id, oldest first; None: the first. Any number
+/// of records can be read so, and no statement or transaction lasts long. Each record that was there when the
+/// first were asked for is read once; one that comes meanwhile is read where its time is still to come.
 ///
 /// # Errors
 /// The database's.
-pub fn after(db: &mut impl GenericClient, filter: &Filter, id: i64, limit: i32) -> Result<Vec<Call>> {
-    let sql = format!("{SELECT_CALL} {MATCHES} AND l.id > $8 ORDER BY l.id LIMIT $9");
+pub fn after(
+    db: &mut impl GenericClient,
+    filter: &Filter,
+    last: Option<(DateTime<Utc>, i64)>,
+    limit: i32,
+) -> Result<Vec<Call>> {
+    let sql = format!(
+        "{SELECT_CALL} {MATCHES} AND ($8::timestamptz IS NULL OR (l.timestamp_start, l.id) > ($8, $9::bigint))
+         ORDER BY l.timestamp_start, l.id LIMIT $10"
+    );
     let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
     super::all(&db.rows(
         &sql,
@@ -190,7 +199,8 @@ pub fn after(db: &mut impl GenericClient, filter: &Filter, id: i64, limit: i32) 
             statuses,
             filter.from,
             filter.to,
-            id,
+            last.map(|(start, _)| start),
+            last.map(|(_, id)| id),
             limit,
         ],
     )?)

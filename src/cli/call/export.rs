@@ -51,11 +51,11 @@ fn write(db: &mut postgres::Client, filter: &Filter, spreadsheet: bool, out: &mu
     let mut out = sheet::writer(out);
     let unwritable = |e: csv::Error| sheet::unwritable(&e);
     out.write_record(Call::FIELDS.iter().map(|field| field.name)).map_err(unwritable)?;
-    let (mut last, mut count) = (i64::MIN, 0);
+    let (mut last, mut count) = (None, 0);
     loop {
         let calls = call::after(db, filter, last, AT_ONCE)?;
         let Some(end) = calls.last() else { break };
-        last = end.id;
+        last = Some((end.timestamp_start, end.id));
         for call in &calls {
             let row = output::to_value(call)?;
             let cell = |name| sheet::cell(output::csv_text(&row[name]), spreadsheet);
