@@ -61,6 +61,10 @@ impl<R: Read> Sheet<R> {
             header.iter().map(|name| known_as(name.trim_start_matches('\u{feff}').trim(), known)).collect();
         let mut problems = Vec::new();
         for (at, name) in names.iter().enumerate() {
+            // a comma at the end, or an empty column: what stands in it is refused line by line
+            if name.is_empty() && names.len() > 1 {
+                continue;
+            }
             if !known.contains(&name.as_str()) {
                 let columns: Vec<String> = known.iter().map(|&name| name.to_owned()).collect();
                 let near = nearest(name, &columns).map(|near| format!(": did you mean \"{near}\"?"));
@@ -95,10 +99,29 @@ impl<R: Read> Sheet<R> {
                 }
             }
             let number = record.position().map_or(0, csv::Position::line);
-            if record.len() == self.names.len() {
-                return Ok(Some(Line { number, names: Rc::clone(&self.names), record }));
+            // what a spreadsheet leaves of a line that was cleared
+            if record.len() > 1 && record.iter().all(str::is_empty) {
+                continue;
             }
-            self.problem(number, &format!("it has {}, not {}", plural(record.len(), "field"), self.names.len()));
+            let count = self.names.len();
+            let unnamed = |at: usize| self.names.get(at).is_none_or(|name| name.is_empty());
+            let stray = record.iter().enumerate().find(|(at, text)| unnamed(*at) && !text.is_empty());
+            match stray.map(|(at, _)| at + 1) {
+                _ if record.len() < count => {
+                    self.problem(number, &format!("it has {}, not {count}", plural(record.len(), "field")));
+                }
+                Some(at) if at > count => {
+                    let has = plural(record.len(), "field");
+                    self.problem(
+                        number,
+                        &format!("it has {has}, not {count}: a text with a comma in it stands in quotes"),
+                    );
+                }
+                Some(at) => {
+                    self.problem(number, &format!("field {at} is not empty, and line 1 does not name its column"))
+                }
+                None => return Ok(Some(Line { number, names: Rc::clone(&self.names), record })),
+            }
         }
     }
 

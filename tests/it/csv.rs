@@ -477,3 +477,103 @@ fn what_a_spreadsheet_writes_and_reads() {
     let csv = database.capconduit(&["call", "export", "--spreadsheet", "--did", "+12"]);
     assert!(csv.contains(",'=1+1,") && csv.contains(",-5,"), "{csv}");
 }
+
+#[test]
+fn a_comma_more_is_no_field_and_a_field_more_is_refused() {
+    let database = sample();
+    let counts = |added: i32| json!({"added": added, "changed": 0, "unchanged": 0});
+    for (n, (heading, line)) in [
+        ("number,user", "NUMBER,alice,"),
+        ("number,user", "NUMBER,alice,,,"),
+        ("number,user,", "NUMBER,alice,"),
+        ("number,user,,", "NUMBER,alice,,"),
+        ("number,,user", "NUMBER,,alice"),
+        ("number,user,description", "NUMBER,alice,"),
+        ("number;user", "NUMBER;alice;"),
+        ("number;user;", "NUMBER;alice;\r\n;;\r\n"),
+        ("number,user,", "\"NUMBER\",\"alice\",\"\"\n,,\n"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let csv = format!("{heading}\n{}\n", line.replace("NUMBER", &format!("+1800555020{n}")));
+        assert_eq!(import(&database, "did", &csv, &[]), counts(1), "{csv:?}");
+    }
+    for (csv, says) in [
+        (
+            "number,user\n+18005550301,alice,\n+18005550302,alice,x\n",
+            "line 3: it has 3 fields, not 2: a text with a comma",
+        ),
+        (
+            "number,user,\n+18005550301,alice,\n+18005550302,alice,x\n",
+            "line 3: field 3 is not empty, and line 1 does not name its column",
+        ),
+        ("number,user,description\n+18005550301,alice\n", "line 2: it has 2 fields, not 3"),
+        ("number,user\n+18005550301,alice,,x\n", "line 2: it has 4 fields, not 2"),
+    ] {
+        let ran = run(&database, csv.as_bytes(), &["did", "import", "-"]);
+        assert!(ran.code == 5 && ran.stderr.contains(says), "{csv:?}: {}", ran.stderr);
+        assert_eq!(database.value("SELECT count(*) FROM dids WHERE number LIKE '+180055503%'"), "0");
+    }
+    let calls = "asterisk_uniqueid,timestamp_start,incoming_did_number,call_status,billsec_seconds\n\
+                 a-1,2026-07-01T12:00:00Z,+18005550101,BUSY,\n\
+                 a-2,2026-07-01T12:00:00Z,+18005550101,ANSWERED,5,\n";
+    assert_eq!(import(&database, "call", calls, &[]), json!({"added": 2, "already_there": 0, "skipped": 0}));
+    let ran = run(
+        &database,
+        format!("{calls}a-3,2026-07-01T12:00:00Z,+18005550101,BUSY,5,6\n").as_bytes(),
+        &["call", "import", "-"],
+    );
+    assert!(ran.code == 5 && ran.stderr.contains("line 4: it has 6 fields, not 5"), "{}", ran.stderr);
+}
+
+/// `asterisk_uniqueid` and `timestamp_start` of each record of an export.
+fn exported(csv: &str) -> Vec<(String, String)> {
+    let mut reader = ::csv::Reader::from_reader(csv.as_bytes());
+    let names = reader.headers().expect("a heading").clone();
+    let at = |name: &str| names.iter().position(|column| column == name).expect("a column");
+    let (id, start) = (at("asterisk_uniqueid"), at("timestamp_start"));
+    reader.records().map(|record| record.expect("a record")).map(|r| (r[id].to_owned(), r[start].to_owned())).collect()
+}
+
+#[test]
+fn the_oldest_record_is_exported_first_however_late_it_came() {
+    let database = sample();
+    database.execute("DELETE FROM call_logs");
+    let add = |name: &str, from: i32, to: i32, start: &str| {
+        database.execute(&format!(
+            "INSERT INTO call_logs (incoming_did_number, timestamp_start, call_status, asterisk_uniqueid)
+             SELECT '+12', timestamptz '2026-07-01 12:00Z' + {start}, 'BUSY', '{name}-' || n FROM generate_series({from}, {to}) n"
+        ));
+    };
+    // more than is read at once, the newest first, many at the same time
+    add("newest-first", 1, 5000, "(5000 - n / 7) * interval '1 ms'");
+    add("together", 1, 4500, "interval '4.5 s'");
+    add("replayed", 1, 1, "interval '-1 day'");
+    let csv = database.capconduit(&["call", "export"]);
+    let records = exported(&csv);
+    assert_eq!((records.len(), records[0].0.as_str()), (9501, "replayed-1"));
+    let in_order = database.query("SELECT asterisk_uniqueid FROM call_logs ORDER BY timestamp_start, id");
+    assert_eq!(records.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), in_order);
+    let some = exported(&database.capconduit(&["call", "export", "--from", "2026-07-01 12:00:04", "--status", "BUSY"]));
+    assert_eq!(some.len(), records.len() - 1);
+
+    // records that come and go while it is read, before and behind where it is
+    let mut child = database.command().args(["call", "export"]).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut out = child.stdout.take().expect("piped");
+    let mut first = [0; 4096];
+    std::io::Read::read_exact(&mut out, &mut first).expect("it writes");
+    add("late", 1, 3000, "(n - 1500) * interval '1 min'");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut out, &mut rest).expect("it writes");
+    assert!(child.wait().expect("it ends").success());
+    let meanwhile = exported(&(String::from_utf8(first.to_vec()).expect("UTF-8") + &rest));
+    let were_there: Vec<_> = meanwhile.iter().filter(|(id, _)| !id.starts_with("late")).collect();
+    assert_eq!(were_there, records.iter().collect::<Vec<_>>(), "each once");
+    let times: Vec<_> =
+        meanwhile.iter().map(|(_, at)| at.parse::<chrono::DateTime<chrono::Utc>>().expect("a time")).collect();
+    assert!(times.is_sorted());
+    let late: std::collections::HashSet<_> = meanwhile.iter().filter(|(id, _)| id.starts_with("late")).collect();
+    assert_eq!(late.len(), meanwhile.len() - were_there.len(), "none twice");
+    assert!(late.len() >= 1500, "{}", late.len());
+}
