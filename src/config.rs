@@ -144,7 +144,7 @@ impl Config {
 
     fn from_env_file(text: &[u8], path: &Path) -> Result<Self> {
         let mut from_file = HashMap::new();
-        for (index, item) in dotenvy::from_read_iter(text).enumerate() {
+        for (index, item) in dotenvy::from_read_iter(without_mark(text)).enumerate() {
             // The parser's message quotes the line, which may hold a password.
             let (name, value) = item.map_err(|_| {
                 Error::invalid(format!("{}: entry {} is not NAME=value", path.display(), index + 1))
@@ -242,6 +242,11 @@ impl Config {
     }
 }
 
+/// The text of an env file without the byte order mark that some editors put first: it is no part of a name.
+fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
+}
+
 /// `capconduit` below Asterisk's spool folder, which Asterisk tells its AGI programs.
 #[must_use]
 pub fn default_spool_dir() -> PathBuf {
@@ -286,6 +291,26 @@ mod tests {
         mode(0o644);
         let error = Config::admin_beside(&shared_file, shared).err().expect("open to all");
         assert_eq!(error.kind, Kind::Permission);
+    }
+
+    #[test]
+    fn the_first_variable_of_any_editor_s_file_is_read() {
+        for begin in ["", "\u{feff}", "\u{feff}# ours\n", "\u{feff}\n", "\n\n", "  "] {
+            for export in ["", "export ", "export   "] {
+                for value in ["x y", "it's"] {
+                    for end in ["\n", "\r\n"] {
+                        let quote = if value.contains('\'') { '"' } else { '\'' };
+                        let text = format!("{begin}{export}CC_TEST_F={quote}{value}{quote}{end}CC_TEST_G=2{end}");
+                        let text = text.replace("# ours\n", &format!("# ours{end}"));
+                        let config = Config::from_env_file(text.as_bytes(), Path::new("/x.env"))
+                            .unwrap_or_else(|e| panic!("{text:?}: {e}"));
+                        let read = (config.get("CC_TEST_F"), config.get("CC_TEST_G"));
+                        assert_eq!(read, (Some(value.to_owned()), Some("2".to_owned())), "{text:?}");
+                        assert_eq!(config.from_file.len(), 2, "{text:?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

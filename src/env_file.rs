@@ -27,7 +27,7 @@ impl EnvFile {
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |e: std::io::Error| Error::io("read", path, &e);
         let (text, owner) = match fs::read_to_string(path) {
-            Ok(text) => (text, fs::metadata(path).map(|m| Some((m.uid(), m.gid()))).map_err(failed)?),
+            Ok(text) => (without_mark(text), fs::metadata(path).map(|m| Some((m.uid(), m.gid()))).map_err(failed)?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
             Err(e) => return Err(failed(e)),
         };
@@ -136,6 +136,11 @@ impl EnvFile {
     }
 }
 
+/// A byte order mark would stand before the name of the first variable.
+fn without_mark(text: String) -> String {
+    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
+}
+
 fn values(text: &str, path: &Path) -> Result<BTreeMap<String, String>> {
     // the parser's message quotes the line, which may hold a password
     dotenvy::from_read_iter(text.as_bytes())
@@ -216,6 +221,18 @@ mod tests {
         env.set("NEW", "host=a dbname=$b").expect("quoted");
         assert_eq!(env.get("NEW").as_deref(), Some("host=a dbname=$b"));
         assert_eq!(env.get("INTERNAL_API_TOKEN").as_deref(), Some("t # t"));
+    }
+
+    #[test]
+    fn the_first_line_of_a_file_with_a_byte_order_mark_is_one_as_any_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.env");
+        fs::write(&path, "\u{feff}DATABASE_URL=old\r\nOTHER=1\r\n").expect("written");
+        let mut env = EnvFile::read(&path).expect("an env file");
+        assert_eq!(env.get("DATABASE_URL").as_deref(), Some("old"));
+        assert!(!env.is_changed());
+        env.set("DATABASE_URL", "new").expect("a line");
+        assert_eq!(env.text, "DATABASE_URL=new\nOTHER=1\r\n");
     }
 
     #[test]

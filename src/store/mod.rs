@@ -34,16 +34,17 @@ pub mod role;
 pub mod route;
 pub mod setting;
 pub mod status;
+mod url;
 pub mod user;
 pub mod verify;
 mod wire;
 pub mod zone;
 
 pub use connect::{
-    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, open, open_to, parse_url,
-    with_deadline,
+    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, open, open_to, with_deadline,
 };
 pub use login::name_login;
+pub use url::parse_url;
 pub use wire::Connection;
 
 /// A Rust type and the PostgreSQL type that it is sent as.
@@ -254,9 +255,6 @@ impl From<postgres::Error> for Error {
             let io = e.source().is_some_and(|s| s.is::<std::io::Error>());
             return if io || e.is_closed() || message.contains("connecting to server") || message.contains("timed out") {
                 unreachable(&message)
-            } else if message.contains("TLS") || message.contains("sslmode") {
-                Error::failed(format!("database: {message}"))
-                    .hint("This release does not encrypt connections to PostgreSQL: use a local socket, PgBouncer or a tunnel.")
             } else if message.contains("deserializing column") {
                 Error::failed(format!("database: {message}"))
                     .hint("The schema is not this program's: run capconduit db migrate.")

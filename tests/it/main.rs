@@ -20,6 +20,7 @@ mod contacts;
 mod csv;
 mod database_away;
 mod ends;
+mod env_files;
 mod http_sink;
 mod identity;
 mod in_call;
