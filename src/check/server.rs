@@ -22,7 +22,7 @@ const ENOUGH_CALLS: u64 = 340;
 type Check = fn(&mut Area, &Console, &Installation) -> Result<()>;
 
 /// The checks that ask the server, by name.
-const ASKING: [(&str, Check); 9] = [
+const ASKING: [(&str, Check); 10] = [
     ("folders", folders),
     ("systemname", system_name),
     ("modules", modules),

@@ -26,6 +26,12 @@ pub struct Page {
 }
 
 impl Page {
+    /// All rows, in the list's own order.
+    #[must_use]
+    pub fn whole() -> Page {
+        Page { order: Vec::new(), limit: i32::MAX, offset: 0 }
+    }
+
     /// The rows of `select` that are on this page. `otherwise` orders what the fields do not tell apart, by
     /// columns of `r`.
     pub(super) fn of(&self, select: &str, otherwise: &str) -> String {

@@ -10,6 +10,7 @@ use super::super::output::Output;
 use super::super::period::Period;
 use super::super::uses::plural;
 use crate::store::call::{self, Attempt};
+use crate::store::page::Page;
 use crate::store::reap::{self, Outcome};
 use crate::{Error, Kind, Result};
 
@@ -67,7 +68,7 @@ impl Settle {
         let mut db = env.connect()?;
         let attempts = if self.all {
             let (from, to) = self.period.bounds(&mut db)?;
-            call::lost(&mut db, from, to, i32::MAX, 0)?
+            call::lost(&mut db, from, to, &Page::whole())?
         } else {
             self.calls.iter().map(|name| last_attempt(&mut db, name)).collect::<Result<Vec<_>>>()?
         };
