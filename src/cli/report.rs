@@ -28,9 +28,9 @@ Days, hours and dates are those of --tz; an hour is one of the local day, over a
 day is the other key. Days and hours without calls are shown where there is no other key.
 answer_rate is answered calls in percent of calls; mean_billsec the mean of the answered ones;
 other counts records with a call status that is none of these. first_call and last_call are UTC.
-By client, and with --client, calls are those that were offered to the client, each with how it ended
-there: one that was busy and went on to another client counts with both, and in the total once. The
-row without a client has the calls that were rejected, or given up before a client was asked.
+By client, and with --client, calls are those offered to the client, with how each ended there:
+one that was busy and went on to another client counts with both, and in the total once. The row
+without a client has the calls that were rejected, or given up before a client was asked.
 The total is that of all calls, also of those that --limit leaves out; --csv has none.";
 
 /// `report`
