@@ -22,6 +22,7 @@ use super::input::not_an_option;
 use super::output::{self, Output};
 use super::period::moment;
 use super::report::Figures;
+use super::uses::plural;
 use super::watch::Frames;
 use super::{Env, campaign, contacts, user};
 use crate::ari::Ari;
@@ -115,6 +116,9 @@ struct Snapshot {
     /// Attempts of calls that were up when Asterisk died.
     #[serde(skip)]
     lost: i64,
+    /// Lost calls that hold a place in a total.
+    #[serde(skip)]
+    undecided: i64,
     /// Whether Asterisk has said which contacts answer.
     #[serde(skip)]
     contacts_are_seen: bool,
@@ -265,6 +269,7 @@ impl Status {
             unsold: Vec::new(),
             unreached: Vec::new(),
             lost: 0,
+            undecided: 0,
             contacts_are_seen: false,
             sip_is_ours: false,
             lately: None,
@@ -326,6 +331,7 @@ impl Status {
             campaign_id: campaign::id_of(db, self.campaign.as_deref(), self.user.as_deref())?,
         };
         snapshot.attempts = Some(store::status::attempts(db, filter)?);
+        snapshot.undecided = store::status::undecided(db, filter)?;
         let link = |link| LinkNow { link, contact_state: State::NotAsked };
         snapshot.links = Some(store::status::links(db, filter)?.into_iter().map(link).collect());
         snapshot.unsold = store::status::unsold(db, filter)?;
@@ -403,6 +409,14 @@ impl Status {
             find(
                 "attempts",
                 format!("{} of before Asterisk's start still hold their places: capconduit call reap", snapshot.lost),
+            );
+        }
+        if snapshot.undecided > 0 {
+            let what = "hold places in totals until it is said what became of them";
+            let calls = plural(snapshot.undecided, "lost call");
+            find(
+                "attempts",
+                format!("{calls} {what}: capconduit call replay on each server, then call lost, call settle"),
             );
         }
         for (client, campaigns) in unreachable(snapshot) {

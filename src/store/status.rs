@@ -5,7 +5,7 @@ use postgres::GenericClient;
 use serde::Serialize;
 
 use super::Query;
-use super::call::IN_FLIGHT;
+use super::call::{IN_FLIGHT, REAPED};
 use crate::call::{kept_id, tail};
 use crate::{Error, Kind, Result, args, row, server};
 
@@ -153,6 +153,21 @@ pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts>
     let row = db.row(&sql, args![filter.user_id, filter.campaign_id])?;
     let row = row.ok_or_else(|| Error::failed("database: no count"))?;
     Ok(Attempts { live: row.try_get(0)?, expired: row.try_get(1)? })
+}
+
+/// How many calls hold a place in a total, of whose end nobody has told anything.
+///
+/// # Errors
+/// The database's.
+pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
+    let row = db.row(
+        "SELECT count(*) FROM call_attempts a
+         JOIN campaign_client_settings s ON s.campaign_id = a.campaign_id AND s.client_id = a.client_id
+         WHERE a.count_pending AND a.release_reason = ANY ($3) AND s.total_calls_allowed IS NOT NULL
+           AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)",
+        args![filter.user_id, filter.campaign_id, REAPED.map(str::to_owned).to_vec()],
+    )?;
+    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
 }
 
 /// How many open attempts within their lease are of before this server's start, and not among its

@@ -52,7 +52,7 @@ fn what_cannot_work_is_refused_wherever_it_is_written() {
         ("--allow", "endpoint/allow", "ulaw,PCMA", "and calls it alaw"),
         ("--allow", "endpoint/allow", "g729a", "and calls it g729"),
         ("--allow", "endpoint/allow", "ulaw,nonsense", "no codec of that name"),
-        ("--disallow", "endpoint/disallow", "al", "no codec of that name"),
+        ("--disallow", "endpoint/disallow", "al", "disallow \"al\""),
         ("--contact", "aor/contact", "sip:192.0.2.1;transport=ws", "no websocket"),
         ("--contact", "aor/contact", "sip:192.0.2.1;transport=sctp", "must be udp, tcp or tls"),
         ("--from-domain", "endpoint/from_domain", "a/b", "is no host"),

@@ -111,12 +111,16 @@ fn a_check_finds_what_needs_attention() {
     assert_eq!(check(0), "All is well.\n");
 
     call(&site, "node-1.1");
-    database.execute("UPDATE call_attempts SET lease_expires_at = now() - interval '1 s'");
+    database.execute("UPDATE call_attempts SET lease_expires_at = now() - interval '1 h'");
     let found = check(1);
     assert!(found.contains("attempts  1 open past the lease: capconduit call reap"), "{found}");
     assert_eq!(document(&mut status(&database, spool.path()))["attempts"], json!({"live": 0, "expired": 1}));
     database.capconduit(&["call", "reap"]);
+    let found = check(1);
+    assert!(found.contains("attempts  1 lost call hold places in totals"), "{found}");
+    database.capconduit(&["call", "settle", "node-1.1", "--unanswered"]);
     assert_eq!(check(0), "All is well.\n");
+    database.execute("DELETE FROM call_logs");
 
     database.execute("UPDATE campaign_client_settings SET current_total_calls = 2");
     let found = check(1);

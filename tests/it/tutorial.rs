@@ -173,7 +173,7 @@ fn inside() {
     wait_for("both records", || must("capconduit call list --json").matches("\"ANSWERED\"").count() == 2);
     must("capconduit db verify");
     // what only the owner may do finds him by itself, though the administrator's login has taken over
-    assert_eq!(must("capconduit db migrate"), "The schema is up to date.\n");
+    assert!(must("capconduit db migrate").ends_with("The schema is up to date.\n"));
     must("capconduit db roles");
     must("capconduit db status");
     must("capconduit db roles --seller alice");
