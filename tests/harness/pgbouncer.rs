@@ -30,7 +30,7 @@ impl PgBouncer {
         let ini = format!(
             "[databases]\n* = host={} port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir = {2}\nauth_type = trust\nauth_file = {2}/users.txt\npool_mode = transaction\n\
-             default_pool_size = {pool_size}\nmax_client_conn = 900\n",
+             default_pool_size = {pool_size}\nmax_client_conn = 900\nserver_login_retry = 1\n",
             postgres.socket_dir().display(),
             postgres.port(),
             dir.display()

@@ -131,8 +131,10 @@ impl Behaviour {
                     "BYE [$3] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n\
                      From:[$2];tag=[pid]t[call_number]\nTo:[$1]\nCall-ID: [call_id]\nCSeq: 1 BYE\nMax-Forwards: 70\n{LENGTH_0}"
                 ));
+                // the caller may hang up before
                 format!(
-                    "{invite}{}{answered}<pause milliseconds=\"{talk}\"/>\n<nop>{}</nop>\n{bye}<recv response=\"200\"/>\n{end}",
+                    "{invite}{}{answered}<recv request=\"BYE\" timeout=\"{talk}\" ontimeout=\"5\">{1}</recv>\n{goodbye}\
+                     <nop next=\"2\"/>\n<label id=\"5\"/>\n<nop>{1}</nop>\n{bye}<recv response=\"200\" next=\"2\"/>\n{end}",
                     ring(Some(ms)),
                     log("-")
                 )
