@@ -168,12 +168,13 @@ BEGIN
     IF outcome <> 'settled' THEN
         RETURN;
     END IF;
+    -- All by the database's clock, which the start by Asterisk's may lie before or after.
     ended := attempt.released_at;
     SELECT l.call_log_id INTO call_log_id FROM cc_log_call(
         attempt.incoming_did_number, attempt.caller_id_num, attempt.caller_id_name,
-        coalesce(attempt.call_started_at, attempt.claimed_at),
-        CASE WHEN p_answered THEN ended - make_interval(secs => p_billsec) END, ended,
-        extract(epoch FROM ended - coalesce(attempt.call_started_at, attempt.claimed_at))::integer,
+        attempt.claimed_at,
+        CASE WHEN p_answered THEN greatest(ended - make_interval(secs => p_billsec), attempt.claimed_at) END, ended,
+        greatest(extract(epoch FROM ended - attempt.claimed_at), 0)::integer,
         CASE WHEN p_answered THEN p_billsec ELSE 0 END,
         CASE WHEN p_answered THEN 'ANSWERED' ELSE 'FAILED' END, NULL, left('settled by ' || p_by, 50),
         p_call_id, attempt.asterisk_linkedid, attempt.dial_status, attempt.campaign_client_setting_id) l;
