@@ -21,13 +21,14 @@ fn an_answered_call_is_recorded_with_its_bridged_time() {
         assert_eq!(codes, [200]);
         let records = site.wait_for_records(
             1,
-            "call_status, billsec_seconds, duration_seconds, client_identifier, hangup_cause_code, hangup_cause_text,
-             caller_id_num, timestamp_answered - timestamp_start BETWEEN '1.9 s' AND '3.4 s',
-             -- what it takes to reach the client is not in it
-             timestamp_end - timestamp_answered BETWEEN '2.6 s' AND '3.4 s',
+            // how long it takes to reach the client is the machine's affair; it is not billed, nor is his ringing
+            "call_status, billsec_seconds = round(extract(epoch FROM timestamp_end - timestamp_answered)),
+             duration_seconds = round(extract(epoch FROM timestamp_end - timestamp_start)),
+             client_identifier, hangup_cause_code, hangup_cause_text, caller_id_num,
+             timestamp_answered - timestamp_start >= '1.9 s', billsec_seconds BETWEEN 2 AND 4,
              abs(extract(epoch from now() - timestamp_end)) < 60",
         );
-        assert_eq!(records, [format!("ANSWERED|3|5|{}|16|Normal Clearing|12125550147|t|t|t", site.clients[0])]);
+        assert_eq!(records, [format!("ANSWERED|t|t|{}|16|Normal Clearing|12125550147|t|t|t", site.clients[0])]);
         assert_eq!(site.counts(), [1]);
         assert_eq!(
             site.attempts(
