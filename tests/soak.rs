@@ -355,6 +355,8 @@ impl Soak {
     fn settle(&self) {
         println!("[soak] the last calls end");
         wait_for_secs(120, "all channels to go", || self.nodes.iter().all(|node| node.asterisk.channels() == 0));
+        // those of a killed Asterisk only end by their patience
+        sleep(Duration::from_millis(u64::from(CENTRE_GIVES_UP) + 1_000));
         for node in &self.nodes {
             // what only the log has
             let log = node.asterisk.dir().join("log/recovered");
@@ -388,7 +390,10 @@ impl Soak {
                 wrong.push(format!("centre {index} saw {peak} calls at once, its cap is {cap}"));
             }
             if now > 0 {
-                println!("[soak] centre {index}: {now} calls whose end it did not see");
+                wrong.push(format!("centre {index} did not see the end of {now} calls"));
+            }
+            if peak > *cap || now > 0 {
+                println!("[soak] centre {index} on that: {}", centre.errors());
             }
         }
         // Each call has its record, but for those of an Asterisk that was killed.
@@ -440,6 +445,14 @@ impl Soak {
         );
         println!("[soak] records that contradict themselves: {}", odd.len());
         if !odd.is_empty() {
+            for record in &odd {
+                let id = record.split('|').next().expect("an id");
+                for node in &self.nodes {
+                    for line in node.asterisk.log().lines().filter(|line| line.contains(id)) {
+                        println!("[soak] {}: {line}", node.name);
+                    }
+                }
+            }
             wrong.push(format!("records that contradict themselves:\n{}", odd.join("\n")));
         }
         for node in &self.nodes {

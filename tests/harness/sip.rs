@@ -109,10 +109,12 @@ impl Behaviour {
             };
             format!("{ringing}<recv request=\"CANCEL\"{timeout}>{}</recv>\n{cancelled}", log("-"))
         };
-        // A loaded Asterisk may repeat its INVITE before it gets to read our answer.
+        // A loaded Asterisk may repeat its INVITE before it gets to read our answer, and a CANCEL may cross that.
         let answered = format!(
-            "<label id=\"1\"/>\n{answer}<label id=\"4\"/>\n\
-             <recv request=\"INVITE\" optional=\"true\" next=\"4\"/>\n<recv request=\"ACK\"{wait}/>\n"
+            "<label id=\"1\"/>\n{answer}<nop next=\"4\"/>\n<label id=\"7\"/>\n{}<label id=\"4\"/>\n\
+             <recv request=\"INVITE\" optional=\"true\" next=\"4\"{wait}/>\n\
+             <recv request=\"CANCEL\" optional=\"true\" next=\"7\"{wait}/>\n<recv request=\"ACK\"{wait}/>\n",
+            send(&respond("200 OK", &format!("{cseq}{LENGTH_0}")))
         );
         // its peer is gone
         let end = format!("<nop next=\"2\"/>\n<label id=\"3\"/>\n<nop>{}</nop>\n<label id=\"2\"/>\n", log("-"));
@@ -333,6 +335,7 @@ impl Calls<'_> {
         }
         steps.push(received("response=\"200\"", &patience, "200"));
         steps.push(sent("", ack(new_via)));
+        let bye = request("BYE", new_via, "[peer_tag_param]", &format!("CSeq: 2 BYE\n{LENGTH_0}"));
         if let Then::WaitForEnd = self.then {
             steps.push(received("request=\"BYE\"", "", ""));
             let ok = format!(
@@ -343,16 +346,24 @@ impl Calls<'_> {
             if let Then::HangUpAfter(ms) = self.then {
                 steps.push(format!("<pause milliseconds=\"{ms}\"/>\n").into_bytes());
             }
-            let bye = request("BYE", new_via, "[peer_tag_param]", &format!("CSeq: 2 BYE\n{LENGTH_0}"));
-            steps.push(sent(until_answered, bye));
+            steps.push(sent(until_answered, bye.clone()));
             steps.push(received("response=\"200\"", "next=\"3\"", ""));
         }
         if let Then::GiveUpAfter(_) = self.then {
+            let crossing =
+                "<action><ereg regexp=\"INVITE\" search_in=\"hdr\" header=\"CSeq:\" assign_to=\"1\"/></action>";
             steps.push(label(2));
             steps.push(sent(until_answered, request("CANCEL", same_via, "", &format!("CSeq: 1 CANCEL\n{LENGTH_0}"))));
-            steps.push(received("response=\"200\"", "", ""));
+            // the answer to the CANCEL, or one to the INVITE that crossed it
+            steps.push(format!("<recv response=\"200\" next=\"4\" test=\"1\">{crossing}</recv>\n").into_bytes());
+            steps.push(received("response=\"200\"", "optional=\"true\" next=\"4\"", ""));
             steps.push(received("response=\"487\"", "", "487"));
             steps.push(sent(" next=\"3\"", ack(same_via)));
+            steps.push(label(4));
+            steps.push(format!("<nop>{}</nop>\n", log("200")).into_bytes());
+            steps.push(sent("", ack(new_via)));
+            steps.push(sent(until_answered, bye));
+            steps.push(received("response=\"200\"", "next=\"3\"", ""));
         }
         steps.extend([label(1), sent("", ack(same_via)), label(3)]);
         let head = b"<?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>\n<scenario name=\"carrier\">\n".to_vec();
