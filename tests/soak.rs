@@ -319,7 +319,7 @@ impl Soak {
             10 => {
                 let site = &self.sites[dice.below(self.sites.len() as u64) as usize];
                 for verb in ["pause", "enable"] {
-                    self.database.capconduit(&["campaign", verb, &site.campaign_id.to_string()]);
+                    self.administer(&["campaign", verb, &site.campaign_id.to_string()]);
                     sleep(pause);
                 }
                 "campaign paused"
@@ -327,7 +327,7 @@ impl Soak {
             11 => {
                 let site = &self.sites[dice.below(self.sites.len() as u64) as usize];
                 for verb in ["disable", "enable"] {
-                    self.database.capconduit(&["client", verb, &site.clients[0]]);
+                    self.administer(&["client", verb, &site.clients[0]]);
                     sleep(pause);
                 }
                 "client inactive"
@@ -344,6 +344,12 @@ impl Soak {
         };
         self.count(fault);
         self.count("placed");
+    }
+
+    /// Changes something, however long the database has still to recover.
+    fn administer(&self, arguments: &[&str]) {
+        let done = || self.database.command().args(arguments).status().is_ok_and(|status| status.success());
+        wait_for_secs(60, "a change to be made", done);
     }
 
     fn any_link(&self, dice: &mut Dice) -> i32 {
