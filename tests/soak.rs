@@ -399,7 +399,9 @@ impl Soak {
                 wrong.push(format!("centre {index} did not see the end of {now} calls"));
             }
             if peak > *cap || now > 0 {
-                println!("[soak] centre {index} on that: {}", centre.errors());
+                for line in centre.errors().lines().filter(|line| line.contains("Aborting")).take(20) {
+                    println!("[soak] centre {index}: {line}");
+                }
             }
         }
         // Each call has its record, but for those of an Asterisk that was killed.

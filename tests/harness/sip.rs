@@ -111,9 +111,10 @@ impl Behaviour {
         };
         // A loaded Asterisk may repeat its INVITE before it gets to read our answer, and a CANCEL may cross that.
         let answered = format!(
-            "<label id=\"1\"/>\n{answer}<nop next=\"4\"/>\n<label id=\"7\"/>\n{}<label id=\"4\"/>\n\
+            "<label id=\"1\"/>\n{}<label id=\"7\"/>\n{}<label id=\"4\"/>\n\
              <recv request=\"INVITE\" optional=\"true\" next=\"4\"{wait}/>\n\
              <recv request=\"CANCEL\" optional=\"true\" next=\"7\"{wait}/>\n<recv request=\"ACK\"{wait}/>\n",
+            answer.replacen("<send>", "<send next=\"4\">", 1),
             send(&respond("200 OK", &format!("{cseq}{LENGTH_0}")))
         );
         // its peer is gone
