@@ -175,6 +175,8 @@ impl Centre {
         let mut command = Command::new("sipp");
         command.arg("-sf").arg(&scenario).args(["-i", address, "-p", &port.to_string()]);
         command.args(["-nostdin", "-aa", "-trace_logs", "-log_file"]).arg(dir.join("log"));
+        // A request that comes before its turn is repeated; to abort the call would lose its end.
+        command.args(["-default_behaviors", "all,-abortunexp"]);
         command.args(["-trace_err", "-error_file"]).arg(dir.join("errors"));
         let server = Server::start(&command, &dir, "KILL");
         // looked up, not tried: a try would take the port from it
