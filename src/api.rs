@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::tls::{RootCerts, TlsConfig};
 
-use crate::call::CallRecord;
+use crate::model::call::CallRecord;
 use crate::{Error, Kind, Result};
 
 /// How long connecting may take, and the whole exchange: the channel waits for it.

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::number::NumberRules;
+use crate::model::number::NumberRules;
 use crate::{Error, Kind, Result};
 
 /// Where the env file is looked for when `CAPCONDUIT_ENV_FILE` does not say.

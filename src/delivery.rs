@@ -2,11 +2,11 @@
 //! The same steps at hangup and for `call replay`.
 
 use crate::api::{Answer, Api};
-use crate::call::CallRecord;
 use crate::config::Config;
-use crate::store::Connection;
+use crate::model::call::CallRecord;
 use crate::store::record::Logged;
-use crate::{Error, Kind, Result, store};
+use crate::store::{self, Connection};
+use crate::{Error, Kind, Result};
 
 /// What the database is asked to do. Asking again is safe: each is done once.
 #[derive(Clone, Debug)]

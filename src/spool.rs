@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::call::CallRecord;
+use crate::model::call::CallRecord;
 use crate::{Error, Result};
 
 /// What waits for delivery.

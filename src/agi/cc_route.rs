@@ -9,12 +9,12 @@ use std::process::ExitCode;
 
 use chrono::DateTime;
 
-use super::channel::Channel;
-use super::session::{AgiError, Session};
-use crate::call::{self, Attempt, Decision, RouteRequest};
+use crate::agi::channel::Channel;
+use crate::agi::session::{AgiError, Session};
 use crate::clock::Reading;
 use crate::config::Config;
-use crate::realtime::is_diallable;
+use crate::model::call::{self, Attempt, Decision, RouteRequest};
+use crate::model::realtime::is_diallable;
 use crate::{Error, Result, store, text};
 
 /// What is asked of the channel, in one exchange.
@@ -39,7 +39,7 @@ const CAUSE_NO_DECISION: &str = "42";
 /// Runs the program on this process's streams.
 #[must_use]
 pub fn main() -> ExitCode {
-    if super::is_run_by_hand(PROGRAM) {
+    if crate::agi::is_run_by_hand(PROGRAM) {
         return ExitCode::from(crate::Kind::Usage.exit_code());
     }
     let config = Config::load();

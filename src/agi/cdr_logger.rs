@@ -10,14 +10,14 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::channel::Channel;
-use super::last_line;
-use super::session::{AgiError, Session};
-use crate::call::{self, CallRecord, Ending};
+use crate::agi::channel::Channel;
+use crate::agi::last_line;
+use crate::agi::session::{AgiError, Session};
 use crate::clock::Reading;
 use crate::config::{self, Config};
 use crate::delivery::{Sink, Undelivered, Work};
-use crate::number::NumberRules;
+use crate::model::call::{self, CallRecord, Ending};
+use crate::model::number::NumberRules;
 use crate::spool::{Entry, Spool};
 use crate::store::record::Logged;
 use crate::{Error, Result, store, syslog, text};
@@ -52,7 +52,7 @@ pub(super) const WANTED: [(&str, &str); 20] = [
 /// Runs the program on this process's streams.
 #[must_use]
 pub fn main() -> ExitCode {
-    if super::is_run_by_hand(PROGRAM) {
+    if crate::agi::is_run_by_hand(PROGRAM) {
         return ExitCode::from(crate::Kind::Usage.exit_code());
     }
     let config = Config::load().map(|config| config.for_records());

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, Write};
 
-use super::session::{AgiError, Session};
-use crate::call::kept_id;
+use crate::agi::session::{AgiError, Session};
+use crate::model::call::kept_id;
 use crate::text;
 
 /// What a channel said: name and text of each expression asked for.

@@ -9,10 +9,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::cdr_logger;
-use super::channel::Channel;
-use crate::call::CallRecord;
-use crate::number::NumberRules;
+use crate::agi::cdr_logger;
+use crate::agi::channel::Channel;
+use crate::model::call::CallRecord;
+use crate::model::number::NumberRules;
 use crate::spool::Entry;
 use crate::text;
 

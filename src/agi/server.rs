@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::session::{AgiError, Session};
-use super::{cc_route, cdr_logger};
+use crate::agi::session::{AgiError, Session};
+use crate::agi::{cc_route, cdr_logger};
 use crate::config::Config;
 use crate::delivery::Sink;
 use crate::store::{self, Kept};

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::console::{self, Answer};
-use super::files::Installation;
-use super::identity::{Access, Identity};
-use super::process::Process;
-use super::{Area, State};
+use crate::check::console::{self, Answer};
+use crate::check::files::Installation;
+use crate::check::identity::{Access, Identity};
+use crate::check::process::Process;
+use crate::check::{Area, State};
 use crate::config::DEFAULT_ENV_FILE;
 use crate::env_file::EnvFile;
 use crate::{Error, Result, store};

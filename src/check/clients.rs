@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::console::Console;
-use super::{Area, answers, some_of};
-use crate::realtime::{self, Text};
+use crate::check::console::Console;
+use crate::check::{Area, answers, some_of};
+use crate::model::realtime::{self, Text};
 use crate::store::pjsip::{CHALLENGED, Pjsip};
 use crate::{Result, asterisk};
 
@@ -267,8 +267,8 @@ fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
     use super::*;
+    use crate::check::State;
     use crate::contact::Contact;
 
     #[test]

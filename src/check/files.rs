@@ -5,9 +5,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::identity::{Access, Identity};
-use super::{Area, some_of};
 use crate::asterisk::{self, File, Site};
+use crate::check::identity::{Access, Identity};
+use crate::check::{Area, some_of};
 use crate::{Error, Result};
 
 /// Where the installation is, and for whom.

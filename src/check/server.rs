@@ -4,12 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::console::Console;
-use super::files::Installation;
-use super::process::Process;
-use super::{Area, answers, some_of};
-use crate::asterisk;
-use crate::{Error, Kind, Result};
+use crate::check::console::Console;
+use crate::check::files::Installation;
+use crate::check::process::Process;
+use crate::check::{Area, answers, some_of};
+use crate::{Error, Kind, Result, asterisk};
 
 /// What a call takes, measured: 10 or 11 files with both its channels up, and pipes while a program runs; two threads,
 /// and that program.
@@ -514,9 +513,9 @@ mod tests {
             let mut area = Area::new("server");
             version(&mut area, text).map(|()| area.findings[0].state)
         };
-        assert_eq!(state("Asterisk 18.2.0 built by x").expect("one"), super::super::State::Error);
-        assert_eq!(state("Asterisk 20.5.0 built by x").expect("one"), super::super::State::Info);
-        assert_eq!(state("Asterisk 23.0.0 built by x").expect("one"), super::super::State::Ok);
+        assert_eq!(state("Asterisk 18.2.0 built by x").expect("one"), crate::check::State::Error);
+        assert_eq!(state("Asterisk 20.5.0 built by x").expect("one"), crate::check::State::Info);
+        assert_eq!(state("Asterisk 23.0.0 built by x").expect("one"), crate::check::State::Ok);
         assert!(state("").is_err());
     }
 }

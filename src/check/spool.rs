@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Area;
-use super::identity::{Access, Identity};
+use crate::check::Area;
+use crate::check::identity::{Access, Identity};
 use crate::spool::Spool;
 use crate::text::shell;
 

@@ -4,12 +4,11 @@
 use postgres::GenericClient;
 use serde_json::Value;
 
-use super::names::shell;
 use crate::ari::Ari;
+use crate::cli::names::shell;
 use crate::config::Config;
-use crate::server;
 use crate::store::status::Filter;
-use crate::{Result, store};
+use crate::{Result, server, store};
 
 /// For a decision of `cc_explain` about this DID; None where the call proceeds.
 pub(super) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<Option<String>> {

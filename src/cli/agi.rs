@@ -9,10 +9,10 @@ use serde_json::json;
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
-use super::Env;
-use super::output::Output;
 use crate::agi::guard::{self, Line};
 use crate::agi::server::{self, Limits, MIN_WORKERS, Server};
+use crate::cli::Env;
+use crate::cli::output::Output;
 use crate::config::Config;
 use crate::{Error, Kind, Result, systemd};
 

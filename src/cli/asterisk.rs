@@ -5,9 +5,9 @@ mod install;
 
 use clap::Subcommand;
 
-use super::Env;
-use super::output::Output;
 use crate::Result;
+use crate::cli::Env;
+use crate::cli::output::Output;
 
 /// The verbs of `asterisk`.
 #[derive(Debug, Subcommand)]

@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::Env;
-use super::input::integer;
-use super::listing::{Known, Listing};
-use super::names::nearest;
-use super::output::{self, Output};
-use super::period::Period;
+use crate::cli::Env;
+use crate::cli::input::integer;
+use crate::cli::listing::{Known, Listing};
+use crate::cli::names::nearest;
+use crate::cli::output::{self, Output};
+use crate::cli::period::Period;
 use crate::store::audit::{self, Entry, Filter};
 use crate::store::{Field, Fields};
 use crate::{Error, Kind, Result, text};

@@ -12,13 +12,13 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::listing::Listing;
-use super::names::unknown;
-use super::output::{Output, Tables};
-use super::period::Period;
-use super::{Env, campaign, client, user};
-use crate::call::STATUSES;
+use crate::cli::listing::Listing;
+use crate::cli::names::unknown;
+use crate::cli::output::{Output, Tables};
+use crate::cli::period::Period;
+use crate::cli::{Env, campaign, client, user};
 use crate::config::Config;
+use crate::model::call::STATUSES;
 use crate::store::call::{self, Attempt, Call, Filter};
 use crate::{Error, Kind, Result, store};
 

@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::{integer, line, not_an_id, nothing_to_change, number};
-use super::listing::Listing;
-use super::names::{exists, unknown};
-use super::output::Output;
-use super::uses::{self, Uses};
-use super::{Env, client, did, user};
+use crate::cli::input::{integer, line, not_an_id, nothing_to_change, number};
+use crate::cli::listing::Listing;
+use crate::cli::names::{exists, unknown};
+use crate::cli::output::Output;
+use crate::cli::uses::{self, Uses};
+use crate::cli::{Env, client, did, user};
 use crate::config::Config;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};

@@ -4,18 +4,18 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use super::input::{clearable, line, not_an_id, nothing_to_change};
-use super::listing::Listing;
-use super::names::{exists, refuse_other_case, shell, unknown};
-use super::output::Output;
-use super::pjsip::{
+use crate::Result;
+use crate::cli::input::{clearable, line, not_an_id, nothing_to_change};
+use crate::cli::listing::Listing;
+use crate::cli::names::{exists, refuse_other_case, shell, unknown};
+use crate::cli::output::Output;
+use crate::cli::pjsip::{
     AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks,
     note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
 };
-use super::uses::{self, Uses};
-use super::{Env, user};
-use crate::Result;
-use crate::realtime::{Text, check_identifier};
+use crate::cli::uses::{self, Uses};
+use crate::cli::{Env, user};
+use crate::model::realtime::{Text, check_identifier};
 use crate::store::client::{self, Changes, Client};
 use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint, WithOptions};
 

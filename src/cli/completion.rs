@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::generate;
 use clap_complete::shells::{Bash, Fish, Zsh};
 
-use super::output::Output;
+use crate::cli::output::Output;
 
 /// `completion`
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ enum Shell {
 
 impl Completion {
     pub(super) fn run(self) -> Output {
-        let mut command = super::command();
+        let mut command = crate::cli::command();
         let name = command.get_name().to_owned();
         let mut script = Vec::new();
         match self.shell {

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
-use super::names::unknown;
-use super::output::Output;
-use super::{Env, file, uses};
+use crate::cli::names::unknown;
+use crate::cli::output::Output;
+use crate::cli::{Env, file, uses};
 use crate::confirm::Confirmed;
 use crate::store::config::{self, Noun, Schema};
 use crate::{Error, Kind, Result};
@@ -253,7 +253,7 @@ impl Apply {
             let confirmed = agreed.as_ref().map(|(_, confirmed)| confirmed);
             let before = crate::store::pjsip::names_of_nothing(&mut tx, None)?;
             plan.carry_out(&mut tx, &schema, confirmed, |line| env.progress(line))?;
-            super::pjsip::refuse_conflicts(&mut tx, None, &before)?;
+            crate::cli::pjsip::refuse_conflicts(&mut tx, None, &before)?;
             tx.commit()?;
             return Output::done(format!("{}\n{}.", plan.lines(), plan.counted()), &plan.value());
         }

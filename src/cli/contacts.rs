@@ -3,8 +3,8 @@
 use postgres::GenericClient;
 use serde_json::Value;
 
-use super::names::shell;
 use crate::Result;
+use crate::cli::names::shell;
 use crate::config::Config;
 use crate::contact::{self, Answer, Contacts, State};
 use crate::store::pjsip;

@@ -5,8 +5,8 @@ mod roles;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::Env;
-use super::output::Output;
+use crate::cli::Env;
+use crate::cli::output::Output;
 use crate::store::migrate::{self, State};
 use crate::store::needs::{self, Need, Weight};
 use crate::store::verify;

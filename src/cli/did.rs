@@ -6,14 +6,14 @@ mod import;
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
-use super::input::{clearable, nothing_to_change};
-use super::listing::Listing;
-use super::names::{exists, shell, unknown};
-use super::output::Output;
-use super::uses::{self, Uses};
-use super::{Env, campaign, user};
+use crate::cli::input::{clearable, nothing_to_change};
+use crate::cli::listing::Listing;
+use crate::cli::names::{exists, shell, unknown};
+use crate::cli::output::Output;
+use crate::cli::uses::{self, Uses};
+use crate::cli::{Env, campaign, user};
 use crate::config::Config;
-use crate::number::{Doubt, E164};
+use crate::model::number::{Doubt, E164};
 use crate::store::did::{self, Changes, Did};
 use crate::{Error, Kind, Result, store};
 

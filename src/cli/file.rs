@@ -5,7 +5,7 @@ use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::Env;
+use crate::cli::Env;
 use crate::{Error, Result};
 
 /// Whether a name stands for a standard stream.

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 
 use signal_hook::consts::SIGINT;
 
-use super::Env;
-use super::echo::Echo;
+use crate::cli::Env;
+use crate::cli::echo::Echo;
 use crate::{Error, Kind, Result, text};
 
 /// A value as an error message shows it.

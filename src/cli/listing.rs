@@ -7,9 +7,9 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::Env;
-use super::input::{integer, not_an_option, number};
-use super::output::{self, Output};
+use crate::cli::Env;
+use crate::cli::input::{integer, not_an_option, number};
+use crate::cli::output::{self, Output};
 use crate::store::page::{self, By};
 use crate::store::{Field, Fields};
 use crate::{Error, Kind, Result};

@@ -7,8 +7,8 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::sheet;
-use super::watch::Frames;
+use crate::cli::sheet;
+use crate::cli::watch::Frames;
 use crate::{Error, Kind, Result};
 
 /// What a command shows.

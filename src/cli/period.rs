@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 use clap::Args;
 use postgres::GenericClient;
 
-use super::input::not_an_option;
+use crate::cli::input::not_an_option;
 use crate::store::zone::{self, Moment, Reading};
 use crate::{Error, Result};
 

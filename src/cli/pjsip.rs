@@ -8,16 +8,16 @@ use std::net::Ipv6Addr;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use postgres::GenericClient;
 
-use super::input::{fits, integer, line, new_password, not_an_option, nothing_to_change, number, typeable};
-use super::listing::{Known, Listing};
-use super::names::shell;
-use super::output::{self, Output};
-use super::{Env, client, contacts};
 use crate::check::answers;
 use crate::check::console::Console;
+use crate::cli::input::{fits, integer, line, new_password, not_an_option, nothing_to_change, number, typeable};
+use crate::cli::listing::{Known, Listing};
+use crate::cli::names::shell;
+use crate::cli::output::{self, Output};
+use crate::cli::{Env, client, contacts};
 use crate::contact::{Contacts, State};
-use crate::realtime::options::{self, Object};
-use crate::realtime::{Text, check_contact, missing_transport};
+use crate::model::pjsip_options::{self, Object};
+use crate::model::realtime::{Text, check_contact, missing_transport};
 use crate::store::pjsip::{
     self, Aor, AorChanges, AuthChanges, EndpointChanges, OfNothing, OptionChanges, Pjsip, WithOptions,
 };
@@ -136,22 +136,22 @@ fn add_contact(pjsip: &mut Pjsip, contacts: &Contacts) {
 
 const UNREACHABLE: &str = "its contact does not answer OPTIONS: Asterisk places no call with it";
 
-/// Options beyond the v3.0 columns, a flag for each of [`options::OPTIONS`].
+/// Options beyond the v3.0 columns, a flag for each of [`pjsip_options::OPTIONS`].
 #[derive(Debug, Default)]
 pub(super) struct OptionFields(OptionChanges);
 
 impl Args for OptionFields {
     fn augment_args(command: Command) -> Command {
-        options::OPTIONS.iter().fold(command, |command, option| {
+        pjsip_options::OPTIONS.iter().fold(command, |command, option| {
             let value = match option.rule {
-                options::Rule::YesNo => "yes|no".to_owned(),
-                options::Rule::Only(value, _) => value.to_owned(),
-                options::Rule::OneOf(values) if values.len() <= 6 => values.join("|"),
-                options::Rule::OneOf(_) => "WORD".to_owned(),
-                options::Rule::Integer(..) | options::Rule::Seconds(_) => "SECONDS".to_owned(),
-                options::Rule::Address => "ADDRESS".to_owned(),
-                options::Rule::User => "USER".to_owned(),
-                options::Rule::Proxy => "URI".to_owned(),
+                pjsip_options::Rule::YesNo => "yes|no".to_owned(),
+                pjsip_options::Rule::Only(value, _) => value.to_owned(),
+                pjsip_options::Rule::OneOf(values) if values.len() <= 6 => values.join("|"),
+                pjsip_options::Rule::OneOf(_) => "WORD".to_owned(),
+                pjsip_options::Rule::Integer(..) | pjsip_options::Rule::Seconds(_) => "SECONDS".to_owned(),
+                pjsip_options::Rule::Address => "ADDRESS".to_owned(),
+                pjsip_options::Rule::User => "USER".to_owned(),
+                pjsip_options::Rule::Proxy => "URI".to_owned(),
             };
             let arg = Arg::new(option.name).long(option.flag()).value_name(value).help(option.about);
             command.arg(
@@ -170,7 +170,7 @@ impl Args for OptionFields {
 
 impl FromArgMatches for OptionFields {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = options::OPTIONS.iter().filter_map(|option| {
+        let given = pjsip_options::OPTIONS.iter().filter_map(|option| {
             let value = matches.get_one::<String>(option.name)?;
             Some((option, Text(value.clone())))
         });
@@ -189,7 +189,7 @@ impl OptionFields {
     pub(super) fn share_out(self, endpoint: &mut EndpointChanges, aor: &mut AorChanges) -> Result<()> {
         for (option, value) in self.0 {
             option.check(&value.0)?;
-            if option.object == Object::Aor || option.name == options::AOR_OUTBOUND_PROXY {
+            if option.object == Object::Aor || option.name == pjsip_options::AOR_OUTBOUND_PROXY {
                 aor.options.push((option, value.clone()));
             }
             if option.object == Object::Endpoint {
@@ -368,7 +368,7 @@ pub(super) fn word(column: &str, word: Option<String>, max: usize) -> Result<Opt
 /// A list of codecs: one bad name and Asterisk drops the endpoint.
 pub(super) fn codecs(column: &str, list: Option<String>) -> Result<Option<Text>> {
     if let Some(list) = &list {
-        crate::realtime::codecs::check(column, list)?;
+        crate::model::codecs::check(column, list)?;
     }
     value(column, list, 200)
 }
@@ -432,7 +432,7 @@ pub(super) fn note_what_is_missing(env: &mut Env<'_>, pjsip: &Pjsip) {
             env.progress(&format!("note: {missing}."));
         }
     }
-    if let Some(allow) = endpoint.allow.as_ref().filter(|allow| crate::realtime::codecs::translates_nothing(&allow.0)) {
+    if let Some(allow) = endpoint.allow.as_ref().filter(|allow| crate::model::codecs::translates_nothing(&allow.0)) {
         env.progress(&format!(
             "note: nothing here translates {allow}: only callers that offer the same are heard, unless modules_local.conf \
              loads its codec module."
@@ -489,7 +489,7 @@ impl Add {
 
         let mut db = env.connect()?;
         let client = client::find(&mut db, &self.client)?;
-        crate::realtime::check_identifier(&client.client_identifier)?;
+        crate::model::realtime::check_identifier(&client.client_identifier)?;
         let there = of_client(&mut db, client.id)?;
         if there.endpoint.is_some() && there.aor.is_some() {
             return Err(Error::conflict(format!("client \"{}\" has an endpoint and an AOR", client.client_identifier))
@@ -592,7 +592,7 @@ impl Set {
         let id = client.client_identifier.as_str();
         let there = of_client(&mut db, client.id)?;
         if with_auth && there.auth.is_none() {
-            crate::realtime::check_identifier(id)?;
+            crate::model::realtime::check_identifier(id)?;
             auth.password = Some(self.auth_fields.new_password(env)?);
         } else if with_password {
             let prompt = format!("New SIP password of client {id}");

@@ -7,12 +7,12 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::bars::Charset;
-use super::input::not_an_option;
-use super::listing::{Known, Listing};
-use super::output::{self, Output};
-use super::period::moment;
-use super::{Env, call, campaign, client, user};
+use crate::cli::bars::Charset;
+use crate::cli::input::not_an_option;
+use crate::cli::listing::{Known, Listing};
+use crate::cli::output::{self, Output};
+use crate::cli::period::moment;
+use crate::cli::{Env, call, campaign, client, user};
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::zone::{self, Moment, Reading};
 use crate::{Error, Kind, Result};

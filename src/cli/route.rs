@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::output::{Output, Tables};
-use super::{Env, advice, contacts};
+use crate::cli::output::{Output, Tables};
+use crate::cli::{Env, advice, contacts};
 use crate::{Error, Result, store};
 
 /// What people are shown of the candidates.

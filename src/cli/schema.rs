@@ -6,8 +6,8 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::listing::Listing;
-use super::output::Output;
+use crate::cli::listing::Listing;
+use crate::cli::output::Output;
 use crate::store::audit::Entry;
 use crate::store::call::{Attempt, Call};
 use crate::store::campaign::Campaign;
@@ -155,7 +155,7 @@ const SHAPES: &[Shape] = &[
     },
     array("config diff", &[Row(CHANGE)]),
     array("config apply", &[Row(CHANGE)]),
-    array("audit list", &[Row(super::audit::FIELDS), Row(Entry::FIELDS)]),
+    array("audit list", &[Row(crate::cli::audit::FIELDS), Row(Entry::FIELDS)]),
     object("audit show", AUDITED),
     object("route explain", &[Row(DECISION), CANDIDATES, ADVICE, REACHABILITY]),
     Shape {

@@ -3,12 +3,12 @@
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
-use super::input::{any_integer, integer, nothing_to_change, number};
-use super::listing::Listing;
-use super::names::{exists, shell};
-use super::output::Output;
-use super::uses::{Uses, plural};
-use super::{Env, campaign, client, user};
+use crate::cli::input::{any_integer, integer, nothing_to_change, number};
+use crate::cli::listing::Listing;
+use crate::cli::names::{exists, shell};
+use crate::cli::output::Output;
+use crate::cli::uses::{Uses, plural};
+use crate::cli::{Env, campaign, client, user};
 use crate::store::campaign::Campaign;
 use crate::store::setting::{self, Changes, Filter, Setting};
 use crate::{Error, Kind, Result, store};

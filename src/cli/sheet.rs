@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use csv::{ReaderBuilder, StringRecord, Terminator, Writer, WriterBuilder};
 
-use super::Env;
-use super::file::is_stream;
-use super::names::nearest;
-use super::uses::plural;
+use crate::cli::Env;
+use crate::cli::file::is_stream;
+use crate::cli::names::nearest;
+use crate::cli::uses::plural;
 use crate::{Error, Kind, Result};
 
 /// Reads a file with a line of column names.

@@ -17,25 +17,25 @@ use postgres::Client;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::bars::Charset;
-use super::input::not_an_option;
-use super::output::{self, Output};
-use super::period::moment;
-use super::report::Figures;
-use super::uses::plural;
-use super::watch::Frames;
-use super::{Env, campaign, contacts, user};
 use crate::ari::Ari;
 use crate::check::some_of;
+use crate::cli::bars::Charset;
+use crate::cli::input::not_an_option;
+use crate::cli::output::{self, Output};
+use crate::cli::period::moment;
+use crate::cli::report::Figures;
+use crate::cli::uses::plural;
+use crate::cli::watch::Frames;
+use crate::cli::{Env, campaign, contacts, user};
 use crate::config::Config;
 use crate::contact::{self, State};
-use crate::realtime::is_diallable;
+use crate::model::realtime::is_diallable;
 use crate::server::{self, Server};
 use crate::spool::Spool;
-use crate::store::report::{Key, Scope, Tally};
+use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment, Reading};
-use crate::store::{self, report};
+use crate::store::{self};
 use crate::{Error, Kind, Result};
 
 const EXAMPLES: &str = "\

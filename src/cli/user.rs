@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use postgres::GenericClient;
 use serde_json::json;
 
-use super::Env;
-use super::input::{clearable, line, new_password, not_an_id, nothing_to_change, old_password, typeable};
-use super::listing::Listing;
-use super::names::{exists, refuse_other_case, shell, unknown};
-use super::output::Output;
-use super::uses::{self, Uses};
+use crate::cli::Env;
+use crate::cli::input::{clearable, line, new_password, not_an_id, nothing_to_change, old_password, typeable};
+use crate::cli::listing::Listing;
+use crate::cli::names::{exists, refuse_other_case, shell, unknown};
+use crate::cli::output::Output;
+use crate::cli::uses::{self, Uses};
 use crate::store::user::{self, Changes, User};
 use crate::{Error, Kind, Result};
 

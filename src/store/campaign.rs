@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use super::Query;
-use super::call::IN_FLIGHT;
 use crate::confirm::Confirmed;
+use crate::store::Query;
+use crate::store::call::IN_FLIGHT;
 use crate::{Error, Result, args, row};
 
 row! {
@@ -76,7 +76,7 @@ pub fn list(db: &mut impl GenericClient, user_id: Option<i32>, status: Option<&s
         "{} WHERE ($1::int IS NULL OR g.user_id = $1) AND ($2::text IS NULL OR g.status = $2) ORDER BY g.name, g.id",
         select()
     );
-    super::all(&db.rows(&sql, args![user_id, status])?)
+    crate::store::all(&db.rows(&sql, args![user_id, status])?)
 }
 
 /// The campaigns with this name, which several sellers may have; where there are none, the one with
@@ -87,7 +87,7 @@ pub fn list(db: &mut impl GenericClient, user_id: Option<i32>, status: Option<&s
 pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Result<Vec<Campaign>> {
     let sql =
         format!("{} WHERE (g.name = $1 OR g.id = $2) AND ($3::int IS NULL OR g.user_id = $3) ORDER BY g.id", select());
-    let mut found: Vec<Campaign> = super::all(&db.rows(&sql, args![name, super::as_id(name), user_id])?)?;
+    let mut found: Vec<Campaign> = crate::store::all(&db.rows(&sql, args![name, crate::store::as_id(name), user_id])?)?;
     if found.iter().any(|c| c.name == name) {
         found.retain(|c| c.name == name);
     }
@@ -99,7 +99,7 @@ pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Re
 /// # Errors
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    super::column(&db.rows("SELECT DISTINCT name FROM campaigns ORDER BY 1", args![])?)
+    crate::store::column(&db.rows("SELECT DISTINCT name FROM campaigns ORDER BY 1", args![])?)
 }
 
 /// Adds a campaign with the database's defaults; returns the id.
@@ -156,8 +156,8 @@ pub fn add_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64>
 /// # Errors
 /// The database's.
 pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
-    if super::only_own(db, "campaign_dids")? {
-        return super::rows_removed(db.row("SELECT cc_remove_own('campaign_dids', $1, $2)", args![id, did_id])?);
+    if crate::store::only_own(db, "campaign_dids")? {
+        return crate::store::rows_removed(db.row("SELECT cc_remove_own('campaign_dids', $1, $2)", args![id, did_id])?);
     }
     db.run("DELETE FROM campaign_dids WHERE campaign_id = $1 AND did_id = $2", args![id, did_id])
 }
@@ -167,7 +167,7 @@ pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u
 /// # Errors
 /// The database's.
 pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    super::call::in_flight_of(db, "campaign_id", id)
+    crate::store::call::in_flight_of(db, "campaign_id", id)
 }
 
 /// How many call records name the campaign.
@@ -175,7 +175,7 @@ pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    super::call::records_of(db, "campaign_id", id)
+    crate::store::call::records_of(db, "campaign_id", id)
 }
 
 /// Removes a campaign with its settings and its links to DIDs; call records stay, but name no campaign
@@ -184,5 +184,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    super::remove(db, "campaigns", id)
+    crate::store::remove(db, "campaigns", id)
 }

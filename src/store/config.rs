@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use postgres::GenericClient;
 use serde_json::{Map, Value, json};
 
-use super::Query;
-use super::call::IN_FLIGHT;
 use crate::confirm::Confirmed;
-use crate::realtime::Text;
+use crate::model::realtime::Text;
+use crate::store::Query;
+use crate::store::call::IN_FLIGHT;
 use crate::{Error, Result, args};
 
 /// What the configuration consists of.

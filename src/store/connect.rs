@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use postgres::config::Host;
 use postgres::{Client, NoTls};
 
-use super::url::parse_url;
-use super::wire::Connection;
 use crate::config::Config;
+use crate::store::url::parse_url;
+use crate::store::wire::Connection;
 use crate::{Error, Kind, Result};
 
 /// How long a program that a call waits for lets a statement take. The functions it calls wait for
@@ -120,7 +120,7 @@ fn first<T: Send + 'static>(
 }
 
 fn no_answer(timeout: Duration) -> Error {
-    super::unreachable(&format!("no answer within {} s", timeout.as_secs_f32()))
+    crate::store::unreachable(&format!("no answer within {} s", timeout.as_secs_f32()))
 }
 
 /// The error with where the database was looked for, where that is what matters.

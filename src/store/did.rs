@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use super::Query;
-use super::status::Filter;
 use crate::confirm::Confirmed;
+use crate::store::Query;
+use crate::store::status::Filter;
 use crate::{Error, Result, args, row};
 
 row! {
@@ -66,7 +66,7 @@ pub fn list(
            AND ($3::text IS NULL OR d.status = $3)
          ORDER BY d.number"
     );
-    super::all(&db.rows(&sql, args![user_id, campaign_id, status])?)
+    crate::store::all(&db.rows(&sql, args![user_id, campaign_id, status])?)
 }
 
 /// The DID with this number, else with this id. `number` is the normal form of what was asked for,
@@ -79,7 +79,7 @@ pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Re
         "{SELECT} WHERE d.number IN ($1, $2) OR d.id = $3
          ORDER BY d.number = $1 DESC NULLS LAST, d.number = $2 DESC LIMIT 1"
     );
-    super::one(db.row(&sql, args![number, name, super::as_id(name)])?)
+    crate::store::one(db.row(&sql, args![number, name, crate::store::as_id(name)])?)
 }
 
 /// All numbers.
@@ -87,7 +87,7 @@ pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Re
 /// # Errors
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    super::column(&db.rows("SELECT number FROM dids ORDER BY 1", args![])?)
+    crate::store::column(&db.rows("SELECT number FROM dids ORDER BY 1", args![])?)
 }
 
 /// A stored number with the digits of `number`, but not `number` itself: v3.0 kept some without +.
@@ -126,7 +126,7 @@ pub fn stored(db: &mut impl GenericClient, filter: Filter, all: bool) -> Result<
            AND ($1::int IS NULL OR d.user_id = $1)
            AND ($2::int IS NULL OR EXISTS (SELECT FROM campaign_dids k WHERE k.did_id = d.id AND k.campaign_id = $2))
          ORDER BY d.id";
-    super::all(&db.rows(sql, args![filter.user_id, filter.campaign_id, all])?)
+    crate::store::all(&db.rows(sql, args![filter.user_id, filter.campaign_id, all])?)
 }
 
 /// The only stored number that ends in the digits of `number`, which may lack its country: None where
@@ -188,7 +188,7 @@ pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u6
 /// # Errors
 /// The database's.
 pub fn foreign_campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<String>> {
-    super::column(&db.rows(
+    crate::store::column(&db.rows(
         "SELECT g.name FROM dids d JOIN campaign_dids k ON k.did_id = d.id JOIN campaigns g ON g.id = k.campaign_id
          WHERE d.id = $1 AND g.user_id <> d.user_id ORDER BY g.id",
         args![id],
@@ -200,7 +200,7 @@ pub fn foreign_campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<Str
 /// # Errors
 /// The database's.
 pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    super::call::in_flight_of(db, "did_id", id)
+    crate::store::call::in_flight_of(db, "did_id", id)
 }
 
 /// How many call records name the DID.
@@ -208,7 +208,7 @@ pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    super::call::records_of(db, "did_id", id)
+    crate::store::call::records_of(db, "did_id", id)
 }
 
 /// Removes a DID, also from its campaigns; call records stay, but refer to no DID any more. Returns how
@@ -217,5 +217,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    super::remove(db, "dids", id)
+    crate::store::remove(db, "dids", id)
 }

@@ -9,7 +9,7 @@ use postgres::{Client, GenericClient};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{Query, needs};
+use crate::store::{Query, needs};
 use crate::{Error, Result, args};
 
 /// One SQL file that makes up the schema.

@@ -10,11 +10,11 @@ use postgres::types::{FromSql, ToSql, Type};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Field, Fields, Query};
 use crate::confirm::Confirmed;
 use crate::contact::Contact;
-use crate::realtime::Text;
-use crate::realtime::options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
+use crate::model::pjsip_options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
+use crate::model::realtime::Text;
+use crate::store::{Field, Fields, Query};
 use crate::{Error, Result, args, row};
 
 impl<'a> FromSql<'a> for Text {
@@ -110,7 +110,7 @@ pub struct WithOptions<T> {
     /// The v3.0 columns.
     #[serde(flatten)]
     pub row: T,
-    /// [`options::OPTIONS`], null where Asterisk has its default.
+    /// [`pjsip_options::OPTIONS`], null where Asterisk has its default.
     #[serde(flatten)]
     pub options: Map<String, Value>,
 }
@@ -132,7 +132,7 @@ impl<T: for<'r> TryFrom<&'r Row, Error = crate::Error> + HasOptions> TryFrom<&Ro
             // whatever its type: a v3.0 platform may have had the column before
             let text: Option<Text> = row.try_get(format!("option_{name}").as_str())?;
             let number = |text: &Text| text.0.parse::<serde_json::Number>().ok().map(Value::Number);
-            let is_number = options::OPTIONS.iter().any(|option| option.name == name && option.is_number());
+            let is_number = pjsip_options::OPTIONS.iter().any(|option| option.name == name && option.is_number());
             let value = text.map_or(Value::Null, |text| match number(&text).filter(|_| is_number) {
                 Some(number) => number,
                 None => Value::String(text.0),
@@ -147,12 +147,12 @@ impl<T: for<'r> TryFrom<&'r Row, Error = crate::Error> + HasOptions> TryFrom<&Ro
 const fn option_fields<const N: usize>(object: Object) -> [Field; N] {
     let mut fields = [Field { name: "", rust_type: "Option<String>", about: "" }; N];
     let (mut at, mut n) = (0, 0);
-    while at < options::OPTIONS.len() {
-        let option = &options::OPTIONS[at];
+    while at < pjsip_options::OPTIONS.len() {
+        let option = &pjsip_options::OPTIONS[at];
         if matches!((object, option.object), (Object::Endpoint, Object::Endpoint) | (Object::Aor, Object::Aor)) {
             let rust_type = match option.rule {
-                options::Rule::Integer(..) => "Option<i32>",
-                options::Rule::Seconds(_) => "Option<f64>",
+                pjsip_options::Rule::Integer(..) => "Option<i32>",
+                pjsip_options::Rule::Seconds(_) => "Option<f64>",
                 _ => "Option<String>",
             };
             fields[n] = Field { name: option.name, rust_type, about: option.about };
@@ -165,9 +165,9 @@ const fn option_fields<const N: usize>(object: Object) -> [Field; N] {
 
 const fn count(object: Object) -> usize {
     let (mut at, mut n) = (0, 0);
-    while at < options::OPTIONS.len() {
+    while at < pjsip_options::OPTIONS.len() {
         if matches!(
-            (object, options::OPTIONS[at].object),
+            (object, pjsip_options::OPTIONS[at].object),
             (Object::Endpoint, Object::Endpoint) | (Object::Aor, Object::Aor)
         ) {
             n += 1;
@@ -202,13 +202,13 @@ pub trait HasOptions {
 
 impl HasOptions for Endpoint {
     fn option_names() -> impl Iterator<Item = &'static str> {
-        options::of(Object::Endpoint).map(|option| option.name)
+        pjsip_options::of(Object::Endpoint).map(|option| option.name)
     }
 }
 
 impl HasOptions for Aor {
     fn option_names() -> impl Iterator<Item = &'static str> {
-        options::of(Object::Aor).map(|option| option.name).chain([AOR_OUTBOUND_PROXY])
+        pjsip_options::of(Object::Aor).map(|option| option.name).chain([AOR_OUTBOUND_PROXY])
     }
 }
 
@@ -225,7 +225,7 @@ where
     let options: Vec<String> =
         T::option_names().map(|name| format!("t.\"{name}\"::text AS \"option_{name}\"")).collect();
     let sql = format!("SELECT t.*, {} FROM {table} t WHERE $1::int IS NULL OR t.client_id = $1", options.join(", "));
-    super::all(&db.rows(&sql, args![client_id])?)
+    crate::store::all(&db.rows(&sql, args![client_id])?)
 }
 
 /// The SIP side of a client.
@@ -351,7 +351,7 @@ row! {
 /// # Errors
 /// The database's.
 pub fn qualifications(db: &mut impl GenericClient) -> Result<Vec<Qualification>> {
-    super::all(&db.rows(
+    crate::store::all(&db.rows(
         "SELECT a.id, coalesce(a.qualify_frequency, 0) AS qualify_frequency,
                 greatest(a.config_updated_at, c.updated_at) AS changed_at
          FROM pjsip_aors a JOIN clients c ON c.id = a.client_id",
@@ -370,7 +370,7 @@ pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<P
     )?;
     let mut endpoints: Vec<WithOptions<Endpoint>> = with_options(db, "pjsip_endpoints", client_id)?;
     let mut aors: Vec<WithOptions<Aor>> = with_options(db, "pjsip_aors", client_id)?;
-    let mut auths: Vec<Auth> = super::all(&db.rows(
+    let mut auths: Vec<Auth> = crate::store::all(&db.rows(
         "SELECT id, client_id, auth_type, username, coalesce(password, '') <> '' AS password_set, realm,
                 config_updated_at
          FROM pjsip_auths WHERE $1::int IS NULL OR client_id = $1",
@@ -455,7 +455,7 @@ pub fn refuse_conflicts(tx: &mut impl GenericClient, client_id: Option<i32>) -> 
          ORDER BY id LIMIT 5",
         args![client_id],
     )?;
-    let found: Vec<String> = super::column(&rows)?;
+    let found: Vec<String> = crate::store::column(&rows)?;
     if found.is_empty() {
         return Ok(());
     }
@@ -484,7 +484,7 @@ row! {
 /// # Errors
 /// The database's.
 pub fn names_of_nothing(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<OfNothing>> {
-    super::all(&db.rows(
+    crate::store::all(&db.rows(
         "SELECT e.id::text AS endpoint, n.what, n.name FROM pjsip_endpoints e, LATERAL (
              SELECT 'aors' AS what, trim(a.name) AS name FROM unnest(string_to_array(e.aors, ',')) a (name)
              WHERE trim(a.name) <> '' AND NOT EXISTS (SELECT FROM pjsip_aors p WHERE p.id = trim(a.name))
@@ -572,12 +572,12 @@ fn set_options(
     }
     let mut assignments = Vec::new();
     let values: Vec<String> = options.iter().map(|(_, value)| value.encoded()).collect();
-    let mut args: Vec<(&(dyn ToSql + Sync), Type)> = vec![super::arg(&client_id)];
+    let mut args: Vec<(&(dyn ToSql + Sync), Type)> = vec![crate::store::arg(&client_id)];
     for ((option, _), value) in options.iter().zip(&values) {
-        args.push(super::arg(value));
+        args.push(crate::store::arg(value));
         let cast = match option.rule {
-            options::Rule::Integer(..) => "::integer",
-            options::Rule::Seconds(_) => "::double precision",
+            pjsip_options::Rule::Integer(..) => "::integer",
+            pjsip_options::Rule::Seconds(_) => "::double precision",
             _ => "",
         };
         assignments.push(format!("\"{}\" = nullif(${}, ''){cast}", option.name, args.len()));

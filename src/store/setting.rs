@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use super::Query;
-use super::call::IN_FLIGHT;
 use crate::confirm::Confirmed;
+use crate::store::Query;
+use crate::store::call::IN_FLIGHT;
 use crate::{Error, Result, args, row};
 
 row! {
@@ -96,7 +96,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter) -> Result<Vec<Setting>
          ORDER BY g.name, g.id, s.forwarding_priority, c.client_identifier",
         select()
     );
-    super::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id, filter.client_id])?)
+    crate::store::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id, filter.client_id])?)
 }
 
 /// The setting with this id.
@@ -104,7 +104,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter) -> Result<Vec<Setting>
 /// # Errors
 /// The database's.
 pub fn by_id(db: &mut impl GenericClient, id: i32) -> Result<Option<Setting>> {
-    super::one(db.row(&format!("{} WHERE s.id = $1", select()), args![id])?)
+    crate::store::one(db.row(&format!("{} WHERE s.id = $1", select()), args![id])?)
 }
 
 /// The setting of a campaign and a client.
@@ -112,7 +112,7 @@ pub fn by_id(db: &mut impl GenericClient, id: i32) -> Result<Option<Setting>> {
 /// # Errors
 /// The database's.
 pub fn find(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Result<Option<Setting>> {
-    super::one(
+    crate::store::one(
         db.row(&format!("{} WHERE s.campaign_id = $1 AND s.client_id = $2", select()), args![campaign_id, client_id])?,
     )
 }
@@ -169,7 +169,7 @@ pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u6
 /// # Errors
 /// The database's.
 pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    super::call::records_of(db, "campaign_client_setting_id", id)
+    crate::store::call::records_of(db, "campaign_client_setting_id", id)
 }
 
 /// Removes a setting; call records stay, but refer to no setting any more. Returns how many were removed.
@@ -177,5 +177,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    super::remove(db, "campaign_client_settings", id)
+    crate::store::remove(db, "campaign_client_settings", id)
 }

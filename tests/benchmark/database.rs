@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use capconduit::call::{Attempt, CallRecord, Decision, RouteRequest};
-use capconduit::number::E164;
+use capconduit::model::call::{Attempt, CallRecord, Decision, RouteRequest};
+use capconduit::model::number::E164;
 use capconduit::{args, store};
 use chrono::{TimeDelta, Utc};
 use store::Connection;

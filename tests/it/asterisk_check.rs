@@ -456,7 +456,7 @@ fn clients(system: &System) {
     }
     // the names that are taken without asking are those that it has
     let shown = system.asterisk.cli("core show codecs");
-    let unknown = capconduit::realtime::codecs::CODECS
+    let unknown = capconduit::model::codecs::CODECS
         .iter()
         .filter(|name| !shown.lines().any(|line| line.split_whitespace().any(|word| word == **name)));
     assert_eq!(unknown.collect::<Vec<_>>(), [&""; 0], "{shown}");

@@ -216,7 +216,7 @@ fn every_reason_and_status_is_explained() {
     let closed = ledger.split("REAPED: [&str; 3] = [").nth(1).and_then(|text| text.split(']').next());
     names.extend(quoted(closed.expect("the reasons of call reap"), '"').map(str::to_owned));
     let is_status = |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let record = source("src/call.rs");
+    let record = source("src/model/call.rs");
     let statuses = record.split("pub fn call_status").nth(1).and_then(|t| t.split("status.to_owned").next());
     names.extend(
         statuses

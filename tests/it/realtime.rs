@@ -1,6 +1,6 @@
 //! Asterisk reads the clients from the database as they are now.
 
-use capconduit::realtime::options::{OPTIONS, Object, Rule, SipOption};
+use capconduit::model::pjsip_options::{OPTIONS, Object, Rule, SipOption};
 
 use crate::harness::sip::{Behaviour, Calls, Centre};
 use crate::stage::stage;

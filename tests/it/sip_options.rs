@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use capconduit::realtime::options::{OPTIONS, Object, Rule};
+use capconduit::model::pjsip_options::{OPTIONS, Object, Rule};
 
 use crate::harness::asterisk::{Asterisk, CARRIER, Options};
 use crate::harness::peer::{Dialog, Media, Message, Peer};

@@ -16,9 +16,9 @@ use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
 use crate::cli::Env;
 use crate::cli::output::{self, Output};
 use crate::server::of_console;
-use crate::store::pjsip;
 use crate::store::status::{self, Filter};
-use crate::{Error, Kind, Result, store};
+use crate::store::{self, pjsip};
+use crate::{Error, Kind, Result};
 
 /// `asterisk check`
 #[derive(Debug, Args)]

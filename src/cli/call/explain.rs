@@ -4,16 +4,16 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::super::Env;
-use super::super::output::{Output, to_value};
-use super::{known, lost};
-use crate::call::{cause_text, seconds_between};
+use crate::cli::Env;
+use crate::cli::call::{known, lost};
+use crate::cli::output::{Output, to_value};
+use crate::model::call::{cause_text, seconds_between};
 use crate::store::call::{Attempt, Call};
 use crate::{Result, store};
 
 /// `call explain`
 #[derive(Debug, Args)]
-pub(in super::super) struct Explain {
+pub(in crate::cli) struct Explain {
     /// Asterisk's uniqueid of the call, or the record's id
     call: String,
 }

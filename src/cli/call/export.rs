@@ -5,16 +5,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::output::{self, Output, Stream};
-use super::super::{Env, file, sheet, uses};
-use super::Filters;
 use crate::Result;
+use crate::cli::call::Filters;
+use crate::cli::output::{self, Output, Stream};
+use crate::cli::{Env, file, sheet, uses};
 use crate::store::Fields;
 use crate::store::call::{self, Call, Filter};
 
 /// `call export`
 #[derive(Debug, Args)]
-pub(in super::super) struct Export {
+pub(in crate::cli) struct Export {
     /// Where to write; - is standard output
     #[arg(default_value = "-")]
     file: PathBuf,

@@ -7,10 +7,10 @@ use chrono::{DateTime, SecondsFormat};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::super::output::Output;
-use super::super::sheet::{Line, Sheet};
-use super::super::uses::plural;
-use super::super::{Env, file};
+use crate::cli::output::Output;
+use crate::cli::sheet::{Line, Sheet};
+use crate::cli::uses::plural;
+use crate::cli::{Env, file};
 use crate::store::Fields;
 use crate::store::call::Call;
 use crate::store::history::History;
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 
 /// `call import`
 #[derive(Debug, Args)]
-pub(in super::super) struct Import {
+pub(in crate::cli) struct Import {
     /// The CSV file, as call export writes it; - is standard input. It must have asterisk_uniqueid,
     /// timestamp_start, incoming_did_number and call_status. Seller, campaign, client and DID are found
     /// by their names, or left empty; ids are not read
@@ -153,7 +153,7 @@ fn status(value: Option<&str>) -> Result<Value> {
     let Some(value) = value else { return Ok(Value::Null) };
     // other programs have words of their own
     let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b' ' || b == b'-';
-    let known = crate::call::STATUSES.iter().find(|known| known.eq_ignore_ascii_case(value));
+    let known = crate::model::call::STATUSES.iter().find(|known| known.eq_ignore_ascii_case(value));
     if let Some(known) = known.filter(|known| **known != value) {
         return Err(Error::invalid(format!("call_status is \"{value}\": it must be {known}")));
     }

@@ -5,11 +5,11 @@ use chrono::SecondsFormat;
 use postgres::Client;
 use serde_json::Value;
 
-use super::super::names::shell;
-use super::super::{Env, advice, contacts};
 use crate::Result;
-use crate::call::{cause_text, seconds_between};
+use crate::cli::names::shell;
+use crate::cli::{Env, advice, contacts};
 use crate::contact::State;
+use crate::model::call::{cause_text, seconds_between};
 use crate::store::audit::{self, ColumnChange};
 use crate::store::call::{Attempt, Call};
 use crate::store::{did, pjsip, route};

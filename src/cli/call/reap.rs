@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::ari::Ari;
-use crate::call;
 use crate::cli::Env;
 use crate::cli::output::Output;
 use crate::cli::uses::plural;
+use crate::model::call;
 use crate::server::{self, Server};
 use crate::store::call::REAPED;
 use crate::store::reap::{self, Open};

@@ -4,11 +4,11 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use super::super::Env;
-use super::super::input::{any_integer, number};
-use super::super::output::Output;
-use super::super::period::Period;
-use super::super::uses::plural;
+use crate::cli::Env;
+use crate::cli::input::{any_integer, number};
+use crate::cli::output::Output;
+use crate::cli::period::Period;
+use crate::cli::uses::plural;
 use crate::store::call::{self, Attempt};
 use crate::store::page::Page;
 use crate::store::reap::{self, Outcome};
@@ -26,7 +26,7 @@ Examples:
   capconduit call lost
   capconduit call settle node1-1795852653.42 --answered --billsec 95
   capconduit call settle --all --from yesterday --unanswered --dry-run")]
-pub(in super::super) struct Settle {
+pub(in crate::cli) struct Settle {
     /// Asterisk's uniqueids of the calls, as call lost shows them
     #[arg(value_name = "CALL", required_unless_present = "all", conflicts_with = "all")]
     calls: Vec<String>,
@@ -127,7 +127,7 @@ fn refused(name: &str, outcome: &Outcome) -> Error {
     let call = name.escape_debug();
     match outcome {
         Outcome::Recorded => Error::conflict(format!("call {call} has a record"))
-            .hint(format!("Nothing was changed. capconduit call show {} shows it.", super::super::names::shell(name))),
+            .hint(format!("Nothing was changed. capconduit call show {} shows it.", crate::cli::names::shell(name))),
         Outcome::Live | Outcome::Settled(_) => Error::new(Kind::Conflict, format!("call {call} may be up")).hint(
             "Nothing was changed. capconduit call reap, on its server, closes what is not up; a lease ends by itself.",
         ),

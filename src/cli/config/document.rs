@@ -6,9 +6,9 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use super::super::names::nearest;
-use super::rules;
-use crate::number::{Doubt, NoNumber, NumberRules};
+use crate::cli::config::rules;
+use crate::cli::names::nearest;
+use crate::model::number::{Doubt, NoNumber, NumberRules};
 use crate::store::config::{Column, Holds, Key, Noun, Schema, State, key_of};
 use crate::{Error, Result, text};
 
@@ -435,8 +435,8 @@ fn of_type(column: &Column, value: &mut Value) -> Result<(), String> {
 pub(super) fn default(noun: Noun, column: &Column, client: &str, has_auth: bool) -> Value {
     match (noun, column.name.as_str()) {
         (Noun::User, "status") => json!("active"),
-        (Noun::User, "password_hash") => json!(super::super::user::NO_PASSWORD),
-        (Noun::Endpoint, "context") => json!(super::super::pjsip::DEFAULT_CONTEXT),
+        (Noun::User, "password_hash") => json!(crate::cli::user::NO_PASSWORD),
+        (Noun::Endpoint, "context") => json!(crate::cli::pjsip::DEFAULT_CONTEXT),
         (Noun::Endpoint, "aors") => json!(client),
         (Noun::Endpoint, "outbound_auth") if has_auth => json!(client),
         _ => column.default.clone(),

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postgres::GenericClient;
 use serde_json::{Map, Value, json};
 
-use super::super::names::nearest;
-use super::document::{self, Document, Object, Problems, at, quoted};
-use super::rules;
+use crate::cli::config::document::{self, Document, Object, Problems, at, quoted};
+use crate::cli::config::rules;
+use crate::cli::names::nearest;
 use crate::confirm::Confirmed;
 use crate::store::config::{self, Column, Key, Link, Noun, Row, Schema, State};
 use crate::{Error, Result};

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::super::input::{clearable, fits, line, not_an_id, number};
-use super::super::{campaign, client, did, pjsip, setting, user};
-use super::document::quoted;
-use crate::realtime::options::{self, Object, SipOption};
-use crate::realtime::{Text, check_identifier};
+use crate::cli::config::document::quoted;
+use crate::cli::input::{clearable, fits, line, not_an_id, number};
+use crate::cli::{campaign, client, did, pjsip, setting, user};
+use crate::model::pjsip_options::{self, Object, SipOption};
+use crate::model::realtime::{Text, check_identifier};
 use crate::store::config::{Column, Holds, Noun};
 use crate::{Error, Result};
 
@@ -68,11 +68,11 @@ pub(super) fn check(noun: Noun, column: &Column, value: &Value) -> Result<()> {
 fn sip_option(noun: Noun, name: &str) -> Option<&'static SipOption> {
     let object = match noun {
         Noun::Endpoint => Object::Endpoint,
-        Noun::Aor if name == options::AOR_OUTBOUND_PROXY => Object::Endpoint,
+        Noun::Aor if name == pjsip_options::AOR_OUTBOUND_PROXY => Object::Endpoint,
         Noun::Aor => Object::Aor,
         _ => return None,
     };
-    options::of(object).find(|option| option.name == name)
+    pjsip_options::of(object).find(|option| option.name == name)
 }
 
 fn check_text(noun: Noun, column: &Column, text: &str) -> Result<()> {

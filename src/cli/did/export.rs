@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::super::output::Output;
-use super::super::{Env, file, sheet, user, uses};
-use super::COLUMNS;
+use crate::cli::did::COLUMNS;
+use crate::cli::output::Output;
+use crate::cli::{Env, file, sheet, user, uses};
 use crate::store::did::{self, Did};
 use crate::{Error, Result};
 
 /// `did export`
 #[derive(Debug, Args)]
-pub(in super::super) struct Export {
+pub(in crate::cli) struct Export {
     /// Where to write; - is standard output
     #[arg(default_value = "-")]
     file: PathBuf,

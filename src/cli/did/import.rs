@@ -6,20 +6,20 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::super::input::clearable;
-use super::super::names::unknown;
-use super::super::output::Output;
-use super::super::sheet::{Line, Sheet};
-use super::super::{Env, file};
-use super::{COLUMNS, RULES, STATUSES, Trust, normalized};
+use crate::cli::did::{COLUMNS, RULES, STATUSES, Trust, normalized};
+use crate::cli::input::clearable;
+use crate::cli::names::unknown;
+use crate::cli::output::Output;
+use crate::cli::sheet::{Line, Sheet};
+use crate::cli::{Env, file};
 use crate::config::Config;
-use crate::number::{Doubt, NumberRules};
+use crate::model::number::{Doubt, NumberRules};
 use crate::store::config::{self, Key, Link, Noun, Row, State};
 use crate::{Error, Result};
 
 /// `did import`
 #[derive(Debug, Args)]
-pub(in super::super) struct Import {
+pub(in crate::cli) struct Import {
     /// The CSV file; - is standard input. Its first line names the columns, in any order: number, user,
     /// status, description, campaigns (with ; between them, \; for a ; in a name). A column that is
     /// left out stays as it is; an empty description or list of campaigns is stored so

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use super::{LinkNow, Snapshot};
 use crate::Result;
+use crate::cli::status::{LinkNow, Snapshot};
 use crate::replace::replace;
 use crate::store::status::Link;
 

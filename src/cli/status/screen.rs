@@ -3,9 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{Asterisk, Calls, Database, LinkNow, Snapshot, SpoolState, is_exhausted, is_unreachable};
 use crate::cli::bars::Charset;
 use crate::cli::output;
+use crate::cli::status::{Asterisk, Calls, Database, LinkNow, Snapshot, SpoolState, is_exhausted, is_unreachable};
 use crate::store::status::Hour;
 
 /// How many notices are shown.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use postgres::GenericClient;
 
-use crate::number::{NumberRules, OutOfReach};
+use crate::model::number::{NumberRules, OutOfReach};
 use crate::store::did::{self, Stored};
 use crate::store::status::Filter;
 use crate::{Kind, Result};

@@ -1,8 +1,8 @@
 //! Active DIDs that are not sold. What somebody has switched off, or not finished, is worth a notice; a
 //! campaign that is active and has nobody to give its calls to needs attention.
 
-use super::Finding;
 use crate::cli::names::shell;
+use crate::cli::status::Finding;
 use crate::store::status::Unsold;
 
 /// Whether nobody has wanted it so.

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::{Text, contact_problem};
+use crate::model::realtime::{Text, contact_problem};
 use crate::{Error, Result};
 
 /// Which of a client's objects has the option.

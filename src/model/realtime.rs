@@ -2,9 +2,6 @@
 //! identifier may look like. Asterisk drops a whole object for one bad value, so these are refused
 //! before they are stored.
 
-pub mod codecs;
-pub mod options;
-
 use std::fmt;
 
 use serde::Serialize;
@@ -72,7 +69,7 @@ impl fmt::Display for Text {
 /// The sections of the pjsip.conf that comes with CapConduit.
 fn sections_of_pjsip_conf() -> impl Iterator<Item = &'static str> {
     let section = |line: &'static str| Some(line.strip_prefix('[')?.split_once(']')?.0);
-    include_str!("../asterisk/pjsip.conf").lines().filter_map(section)
+    include_str!("../../asterisk/pjsip.conf").lines().filter_map(section)
 }
 
 /// Whether Dial takes the identifier for one endpoint, and for nothing else.
@@ -144,7 +141,7 @@ pub fn missing_transport(contact: &str, named: Option<&str>, there: Option<&[(&s
     ))
 }
 
-fn contact_problem(contact: &str) -> Option<&'static str> {
+pub(crate) fn contact_problem(contact: &str) -> Option<&'static str> {
     let Some(rest) = contact.strip_prefix("sip:").or_else(|| contact.strip_prefix("sips:")) else {
         return Some("it must begin with sip: or sips:");
     };

@@ -36,7 +36,7 @@ pub fn tail(id: &str) -> String {
 
 use crate::text;
 
-use crate::number::E164;
+use crate::model::number::E164;
 
 /// What `cc_route` is asked. Texts are decoded and fit their columns.
 #[derive(Clone, Debug, Default)]

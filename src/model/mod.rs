@@ -1,0 +1,7 @@
+//! What things are and which rules they follow. Pure: nothing here reads, writes, asks or prints.
+
+pub mod call;
+pub mod codecs;
+pub mod number;
+pub mod pjsip_options;
+pub mod realtime;
