@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use postgres::config::Host;
 use serde::Serialize;
 
-use crate::replace::replace;
+use crate::system::file::replace;
 use crate::{Error, Result};
 
 /// Where Asterisk's configuration is on most systems.

@@ -11,10 +11,10 @@ use chrono::DateTime;
 
 use crate::agi::channel::Channel;
 use crate::agi::session::{AgiError, Session};
-use crate::clock::Reading;
 use crate::config::Config;
 use crate::model::call::{self, Attempt, Decision, RouteRequest};
 use crate::model::realtime::is_diallable;
+use crate::system::clock::Reading;
 use crate::{Error, Result, store, text};
 
 /// What is asked of the channel, in one exchange.

@@ -13,14 +13,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::agi::channel::Channel;
 use crate::agi::last_line;
 use crate::agi::session::{AgiError, Session};
-use crate::clock::Reading;
 use crate::config::{self, Config};
 use crate::delivery::{Sink, Undelivered, Work};
 use crate::model::call::{self, CallRecord, Ending};
 use crate::model::number::NumberRules;
 use crate::spool::{Entry, Spool};
 use crate::store::record::Logged;
-use crate::{Error, Result, store, syslog, text};
+use crate::system::clock::Reading;
+use crate::system::syslog;
+use crate::{Error, Result, store, text};
 
 /// How it names itself to the database and in logs.
 const PROGRAM: &str = "cdr_logger.agi";

@@ -19,7 +19,8 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::{Error, Result, systemd};
+use crate::system::systemd;
+use crate::{Error, Result};
 
 /// How often a server says that it goes on.
 const BEAT: Duration = Duration::from_secs(1);

@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use crate::check::console::{self, Answer};
 use crate::check::files::Installation;
-use crate::check::identity::{Access, Identity};
-use crate::check::process::Process;
 use crate::check::{Area, State};
 use crate::config::DEFAULT_ENV_FILE;
-use crate::env_file::EnvFile;
+use crate::config::env_file::EnvFile;
+use crate::system::process::Process;
+use crate::system::user::{Access, Identity};
 use crate::{Error, Result, store};
 
 /// Longer than the program's own limits.

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::asterisk::{self, File, Site};
-use crate::check::identity::{Access, Identity};
 use crate::check::{Area, some_of};
+use crate::system::user::{Access, Identity};
 use crate::{Error, Result};
 
 /// Where the installation is, and for whom.

@@ -13,8 +13,6 @@ pub mod clients;
 pub mod console;
 pub mod database;
 pub mod files;
-pub mod identity;
-pub mod process;
 pub mod server;
 pub mod spool;
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::check::console::Console;
 use crate::check::files::Installation;
-use crate::check::process::Process;
 use crate::check::{Area, answers, some_of};
+use crate::system::process::Process;
 use crate::{Error, Kind, Result, asterisk};
 
 /// What a call takes, measured: 10 or 11 files with both its channels up, and pipes while a program runs; two threads,

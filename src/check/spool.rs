@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::check::Area;
-use crate::check::identity::{Access, Identity};
 use crate::spool::Spool;
+use crate::system::user::{Access, Identity};
 use crate::text::shell;
 
 /// A record that has waited for longer is not being delivered.

@@ -14,7 +14,8 @@ use crate::agi::server::{self, Limits, MIN_WORKERS, Server};
 use crate::cli::Env;
 use crate::cli::output::Output;
 use crate::config::Config;
-use crate::{Error, Kind, Result, systemd};
+use crate::system::systemd;
+use crate::{Error, Kind, Result};
 
 /// Longer than a session that has begun can take with a database that answers, or does not.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use signal_hook::consts::SIGINT;
 
 use crate::cli::Env;
-use crate::cli::echo::Echo;
+use crate::system::terminal::Echo;
 use crate::{Error, Kind, Result, text};
 
 /// A value as an error message shows it.

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::check::identity::Identity;
 use crate::config::Config;
 use crate::confirm::{self, Confirmed, Whom};
+use crate::system::user::Identity;
 use crate::{Result, store};
 
 mod advice;
@@ -25,7 +25,6 @@ mod config;
 mod contacts;
 mod db;
 mod did;
-mod echo;
 mod file;
 mod input;
 mod listing;

@@ -1,8 +1,8 @@
 //! What a refusal of the database comes from: the login that was used, and the file that names it.
 
-use crate::check::identity::Identity;
 use crate::config::Config;
 use crate::store::connect::database_config;
+use crate::system::user::Identity;
 use crate::text::shell;
 use crate::{Error, Kind};
 

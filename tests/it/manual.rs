@@ -177,7 +177,7 @@ fn every_env_file_is_named() {
     let roles = source("src/cli/db/roles.rs");
     let is_file = |word: &&str| word.ends_with(".env") && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'.');
     let mut files: BTreeSet<&str> = quoted(&roles, '"').filter(is_file).collect();
-    let config = source("src/config.rs");
+    let config = source("src/config/mod.rs");
     files.extend(quoted(&config, '"').filter(is_file));
     files.insert("seller-");
     assert!(files.len() == 5, "{files:?}");

@@ -10,14 +10,14 @@ use crate::ari::Ari;
 use crate::asterisk::{self, Site};
 use crate::check::console::{self, Console};
 use crate::check::files::{self, Installation};
-use crate::check::identity::Identity;
-use crate::check::process::Process;
 use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
 use crate::cli::Env;
 use crate::cli::output::{self, Output};
 use crate::server::of_console;
 use crate::store::status::{self, Filter};
 use crate::store::{self, pjsip};
+use crate::system::process::Process;
+use crate::system::user::Identity;
 use crate::{Error, Kind, Result};
 
 /// `asterisk check`

@@ -15,7 +15,7 @@ use crate::cli::input::{known_password, new_password, typeable};
 use crate::cli::output::Output;
 use crate::cli::{Env, user};
 use crate::config::OWNER_ENV_FILE as OWNER_FILE;
-use crate::env_file::{EnvFile, Prepared};
+use crate::config::env_file::{EnvFile, Prepared};
 use crate::store::role::{self, Origin, Role};
 use crate::text::shell;
 use crate::{Error, Kind, Result, asterisk, store};

@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 
 use crate::Result;
 use crate::cli::status::{LinkNow, Snapshot};
-use crate::replace::replace;
 use crate::store::status::Link;
+use crate::system::file::replace;
 
 const LAST_SUCCESS: &str = "capconduit_last_success_timestamp_seconds";
 

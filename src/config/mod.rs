@@ -4,6 +4,8 @@
 //! CLI reads `/etc/capconduit/admin.env` before it, where it may. A file
 //! holds `NAME=value` lines; a value with `$`, `#` or spaces stands in single quotes.
 
+pub mod env_file;
+
 use std::collections::HashMap;
 use std::env;
 use std::os::unix::fs::PermissionsExt;

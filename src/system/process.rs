@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::check::identity::Identity;
+use crate::system::user::Identity;
 
 /// A process below /proc. What may not be read is None.
 #[derive(Debug, Default)]

@@ -20,14 +20,14 @@ fn asking() -> MutexGuard<'static, Option<(File, Termios)>> {
 
 /// As long as this is there, a signal that ends the program gives the terminal its echo back first.
 #[derive(Debug)]
-pub(super) struct Echo;
+pub(crate) struct Echo;
 
 impl Echo {
     /// Remembers the terminal as it is now.
     ///
     /// # Errors
     /// Signals cannot be waited for.
-    pub(super) fn kept() -> io::Result<Echo> {
+    pub(crate) fn kept() -> io::Result<Echo> {
         // for good: without somebody who listens the signals would do nothing from now on
         static LISTENING: OnceLock<()> = OnceLock::new();
         if LISTENING.get().is_none() {
