@@ -4,9 +4,9 @@
 use crate::api::{Answer, Api};
 use crate::config::Config;
 use crate::model::call::CallRecord;
+use crate::pg::Connection;
 use crate::store::record::Logged;
-use crate::store::{self, Connection};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, store};
 
 /// What the database is asked to do. Asking again is safe: each is done once.
 #[derive(Clone, Debug)]

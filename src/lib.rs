@@ -16,6 +16,7 @@ pub mod contact;
 pub mod delivery;
 pub mod error;
 pub mod model;
+pub mod pg;
 pub mod server;
 pub mod spool;
 pub mod store;

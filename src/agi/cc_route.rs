@@ -14,6 +14,7 @@ use crate::agi::session::{AgiError, Session};
 use crate::config::Config;
 use crate::model::call::{self, Attempt, Decision, RouteRequest};
 use crate::model::realtime::is_diallable;
+use crate::pg;
 use crate::system::clock::Reading;
 use crate::{Error, Result, store, text};
 
@@ -45,7 +46,7 @@ pub fn main() -> ExitCode {
     let config = Config::load();
     let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
         let decided = attend(&mut session, config.as_ref(), |config, request| {
-            store::with_deadline(config, PROGRAM, move |client| store::route::claim(client, &request))
+            pg::with_deadline(config, PROGRAM, move |client| store::route::claim(client, &request))
         })?;
         decided.or_else(|error| tell(&mut session, &error))
     });

@@ -17,11 +17,12 @@ use crate::config::{self, Config};
 use crate::delivery::{Sink, Undelivered, Work};
 use crate::model::call::{self, CallRecord, Ending};
 use crate::model::number::NumberRules;
+use crate::pg;
 use crate::spool::{Entry, Spool};
 use crate::store::record::Logged;
 use crate::system::clock::Reading;
 use crate::system::syslog;
-use crate::{Error, Result, store, text};
+use crate::{Error, Result, text};
 
 /// How it names itself to the database and in logs.
 const PROGRAM: &str = "cdr_logger.agi";
@@ -59,7 +60,7 @@ pub fn main() -> ExitCode {
     let config = Config::load().map(|config| config.for_records());
     let outcome = Session::start(std::io::stdin().lock(), std::io::stdout().lock()).and_then(|mut session| {
         attend(&mut session, config.as_ref(), |config, work| {
-            store::with_deadline(config, PROGRAM, move |client| work.run(client))
+            pg::with_deadline(config, PROGRAM, move |client| work.run(client))
         })
     });
     match outcome {

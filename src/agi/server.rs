@@ -25,8 +25,9 @@ use crate::agi::session::{AgiError, Session};
 use crate::agi::{cc_route, cdr_logger};
 use crate::config::Config;
 use crate::delivery::Sink;
-use crate::store::{self, Kept};
-use crate::{Error, Kind, Result};
+use crate::pg;
+use crate::pg::Kept;
+use crate::{Error, Kind, Result, store};
 
 /// How it names itself to the database and in logs.
 const PROGRAM: &str = "capconduit agi serve";
@@ -145,7 +146,7 @@ impl Desk {
 /// # Errors
 /// A setting that a call would stumble over.
 pub fn check(config: &Config) -> Result<()> {
-    store::database_config(config, PROGRAM)?;
+    pg::database_config(config, PROGRAM)?;
     config.connect_timeout()?;
     config.number_rules()?;
     Sink::of(config).map(|_| ())

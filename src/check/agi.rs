@@ -14,9 +14,10 @@ use crate::check::files::Installation;
 use crate::check::{Area, State};
 use crate::config::DEFAULT_ENV_FILE;
 use crate::config::env_file::EnvFile;
+use crate::pg;
 use crate::system::process::Process;
 use crate::system::user::{Access, Identity};
-use crate::{Error, Result, store};
+use crate::{Error, Result};
 
 /// Longer than the program's own limits.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,7 +78,7 @@ pub fn database_login(process: Option<&Process>) -> Result<Option<postgres::Conf
     if url.is_none() && process.is_some_and(|process| process.environment.is_none()) {
         return Err(Error::failed("Asterisk's environment cannot be read"));
     }
-    url.map(|url| store::config_of(Some(&url), "capconduit")).transpose()
+    url.map(|url| pg::config_of(Some(&url), "capconduit")).transpose()
 }
 
 /// The name of the database that their call records go to, where that is another.

@@ -8,10 +8,11 @@ use chrono::{DateTime, Utc};
 use postgres::Client;
 
 use crate::check::Area;
+use crate::pg;
 use crate::store::health::{self, Health};
 use crate::store::migrate::{self, State};
 use crate::store::needs::{self, Need, Weight};
-use crate::{Error, Kind, Result, store};
+use crate::{Error, Kind, Result};
 
 /// Calls are short transactions, but each of their programs has a connection of its own.
 const FEW_CONNECTIONS: i64 = 20;
@@ -173,7 +174,7 @@ pub fn pooler(
 fn records_pool(area: &mut Area, login: &postgres::Config, name: &str, timeout: Duration) {
     let mut records = login.clone();
     records.dbname(name);
-    let identity = |login: &postgres::Config| health::identity(&mut store::connect_to(login, timeout)?);
+    let identity = |login: &postgres::Config| health::identity(&mut pg::connect_to(login, timeout)?);
     let remedy =
         "CAPCONDUIT_RECORDS_DATABASE is a name in [databases] of pgbouncer.ini, with dbname= that of DATABASE_URL.";
     match identity(&records).and_then(|there| Ok((there, identity(login)?))) {
@@ -187,14 +188,14 @@ fn records_pool(area: &mut Area, login: &postgres::Config, name: &str, timeout: 
 
 fn pooling(mut login: postgres::Config, timeout: Duration) -> Result<Pooling> {
     login.application_name("capconduit").tcp_user_timeout(Duration::from_secs(10));
-    let mut one = store::connect_to(&login, timeout)?;
+    let mut one = pg::connect_to(&login, timeout)?;
     let behind = health::health(&mut one)?.map(|health| health.port);
     let pooled = behind != Some(login.get_ports().first().map_or(5432, |port| i32::from(*port)));
     let (sender, receiver) = mpsc::channel();
     // where sessions are pooled there may be no place for a second one: it would wait for the first
     thread::spawn(move || {
         let shared =
-            store::connect_to(&login, timeout).and_then(|mut other| health::share_a_process(&mut one, &mut other));
+            pg::connect_to(&login, timeout).and_then(|mut other| health::share_a_process(&mut one, &mut other));
         // nobody listens any more where the time is up
         let _ = sender.send(shared);
     });
@@ -229,7 +230,7 @@ pub fn realtime_login(area: &mut Area, login: &Result<postgres::Config>, active:
     if login.get_hosts().is_empty() {
         login.host_path("/var/run/postgresql");
     }
-    let seen: Result<i64> = store::connect_to(&login, timeout).and_then(|mut db| health::read_realtime_views(&mut db));
+    let seen: Result<i64> = pg::connect_to(&login, timeout).and_then(|mut db| health::read_realtime_views(&mut db));
     match (seen, active) {
         (Ok(seen), Some(active)) if seen != active => area.warning(
             "realtime login",

@@ -25,7 +25,7 @@ pub(super) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decisi
                     "{whole} ends in these digits: is it meant? CAPCONDUIT_NUMBER_RULES says how numbers without + become \
                      E.164"
                 ),
-                None if store::is_seller_s(db)? => {
+                None if store::seller::is_seller_s(db)? => {
                     format!(
                         "No DID of yours has this number; where it is no other seller's: capconduit did add {number} --user SELLER --campaign CAMPAIGN"
                     )

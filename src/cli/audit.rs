@@ -10,8 +10,8 @@ use crate::cli::listing::{Known, Listing};
 use crate::cli::names::nearest;
 use crate::cli::output::{self, Output};
 use crate::cli::period::Period;
+use crate::pg::{Field, Fields};
 use crate::store::audit::{self, Entry, Filter};
-use crate::store::{Field, Fields};
 use crate::{Error, Kind, Result, text};
 
 pub(super) const EXAMPLES: &str = "\

@@ -14,7 +14,8 @@ use crate::cli::names::unknown;
 use crate::cli::output::Output;
 use crate::cli::{Env, file, uses};
 use crate::confirm::Confirmed;
-use crate::store::config::{self, Noun, Schema};
+use crate::store;
+use crate::store::document::{Noun, Schema};
 use crate::{Error, Kind, Result};
 
 use document::{Problems, Reader};
@@ -77,8 +78,8 @@ pub(super) struct Export {
 impl Export {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let schema = config::schema(&mut db)?;
-        let state = config::read(&mut db, &schema)?;
+        let schema = store::document::schema(&mut db)?;
+        let state = store::document::read(&mut db, &schema)?;
         drop(db);
         let users = state.get(&Noun::User);
         for user in &self.user {
@@ -133,8 +134,8 @@ impl Wanted {
     fn plan(&self, env: &mut Env<'_>, db: &mut impl GenericClient) -> Result<(Plan, Schema)> {
         let document = document::parse(&self.text)?;
         let rules = env.config.number_rules()?;
-        let schema = config::schema(db)?;
-        let state = config::read(db, &schema)?;
+        let schema = store::document::schema(db)?;
+        let state = store::document::read(db, &schema)?;
         if self.text.len() > MANY * 100 {
             env.progress("comparing the document with the database ...");
         }
@@ -221,7 +222,7 @@ impl Apply {
         let mut agreed: Option<Agreed> = None;
         loop {
             let mut tx = env.begin(&mut db)?;
-            config::lock(&mut tx)?;
+            store::document::lock(&mut tx)?;
             let (plan, schema) = wanted.plan(env, &mut tx)?;
             if agreed.is_none() {
                 beside(env, &plan);

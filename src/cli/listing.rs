@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::cli::Env;
 use crate::cli::input::{integer, not_an_option, number};
 use crate::cli::output::{self, Output};
+use crate::pg::{Field, Fields};
 use crate::store::page::{self, By};
-use crate::store::{Field, Fields};
 use crate::{Error, Kind, Result};
 
 /// Options of every list.

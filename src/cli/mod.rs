@@ -9,6 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::confirm::{self, Confirmed, Whom};
+use crate::pg;
 use crate::system::user::Identity;
 use crate::{Result, store};
 
@@ -139,10 +140,10 @@ impl Env<'_> {
     /// A connection to the configured database.
     ///
     /// # Errors
-    /// See [`store::connect`] and [`store::refuse_inactive_seller`].
+    /// See [`pg::connect`] and [`store::seller::refuse_inactive_seller`].
     pub fn connect(&self) -> Result<postgres::Client> {
-        let mut db = store::connect(self.config, "capconduit")?;
-        store::refuse_inactive_seller(&mut db)?;
+        let mut db = pg::connect(self.config, "capconduit")?;
+        store::seller::refuse_inactive_seller(&mut db)?;
         Ok(db)
     }
 
@@ -296,7 +297,7 @@ fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 
             json: cli.json,
             command: command_line(args),
         };
-        cli.noun.run(&mut env).map_err(|error| store::name_login(&config, error))
+        cli.noun.run(&mut env).map_err(|error| pg::name_login(&config, error))
     });
     output::print(result, cli.json, stdout, stderr)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::cli::listing::Listing;
 use crate::cli::output::Output;
+use crate::pg::{Field, Fields};
 use crate::store::audit::Entry;
 use crate::store::call::{Attempt, Call};
 use crate::store::campaign::Campaign;
@@ -18,7 +19,6 @@ use crate::store::setting::Setting;
 use crate::store::status::{Hour, Link};
 use crate::store::user::User;
 use crate::store::verify::Difference;
-use crate::store::{Field, Fields};
 use crate::{Error, Kind, Result};
 
 /// A piece of an object; its fields stand in this order.

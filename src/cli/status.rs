@@ -30,6 +30,7 @@ use crate::cli::{Env, campaign, contacts, user};
 use crate::config::Config;
 use crate::contact::{self, State};
 use crate::model::realtime::is_diallable;
+use crate::pg;
 use crate::server::{self, Server};
 use crate::spool::Spool;
 use crate::store::report::{self, Key, Scope, Tally};
@@ -296,7 +297,7 @@ impl Status {
             if matches!(error.kind, Kind::Usage | Kind::NotFound | Kind::Invalid | Kind::Conflict) {
                 return Err(error);
             }
-            let error = store::name_login(config, error);
+            let error = pg::name_login(config, error);
             snapshot.database.error = Some(error.message.clone());
             snapshot.failure = Some(error);
         }
@@ -309,11 +310,11 @@ impl Status {
     fn read(&self, config: &Config, db: &mut Option<Client>, snapshot: &mut Snapshot) -> Result<Filter> {
         let db = match db {
             Some(client) => client,
-            None => db.insert(store::connect(config, "capconduit")?),
+            None => db.insert(pg::connect(config, "capconduit")?),
         };
         let begun = Instant::now();
         let server = store::status::server(db)?;
-        store::refuse_inactive_seller(db)?;
+        store::seller::refuse_inactive_seller(db)?;
         let latency = begun.elapsed().as_secs_f64() * 1000.0;
         snapshot.at = server.at;
         snapshot.database = Database {

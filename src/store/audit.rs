@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 use serde_json::Value;
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::page::Page;
 use crate::{Result, args, row};
 
@@ -95,7 +95,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
            AND ($8::text IS NULL OR position(lower($8) IN lower(a.command)) > 0)"
     );
     let sql = page.of(&select, "r.id DESC");
-    crate::store::all(&db.rows(
+    crate::pg::all(&db.rows(
         &sql,
         args![
             filter.from,
@@ -115,7 +115,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
 /// # Errors
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    crate::store::column(&db.rows(
+    crate::pg::column(&db.rows(
         "SELECT DISTINCT n FROM audit_log a, unnest(a.row_name || string_to_array(a.row_name, ' / ')) n
          WHERE n <> '' ORDER BY 1",
         args![],
@@ -155,7 +155,7 @@ pub fn next_change(
     column: &str,
     from: DateTime<Utc>,
 ) -> Result<Option<ColumnChange>> {
-    crate::store::one(db.row(
+    crate::pg::one(db.row(
         "SELECT a.at, coalesce(a.operator, a.login) AS by,
              coalesce(a.before ->> $3, '-') AS before, coalesce(a.after ->> $3, '-') AS after
          FROM audit_log a
@@ -170,5 +170,5 @@ pub fn next_change(
 /// # Errors
 /// The database's.
 pub fn find(db: &mut impl GenericClient, id: i64) -> Result<Option<Entry>> {
-    crate::store::one(db.row(&format!("{SELECT} WHERE a.id = $1"), args![id])?)
+    crate::pg::one(db.row(&format!("{SELECT} WHERE a.id = $1"), args![id])?)
 }

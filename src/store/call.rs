@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::page::Page;
 use crate::{Error, Result, args, row};
 
@@ -166,7 +166,7 @@ pub struct Filter {
 pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result<Vec<Call>> {
     let sql = page.of(&format!("{SELECT_CALL} {MATCHES}"), "r.timestamp_start DESC, r.id DESC");
     let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
-    crate::store::all(&db.rows(
+    crate::pg::all(&db.rows(
         &sql,
         args![filter.user_id, filter.campaign_id, filter.client_id, filter.number, statuses, filter.from, filter.to,],
     )?)
@@ -189,7 +189,7 @@ pub fn after(
          ORDER BY l.timestamp_start, l.id LIMIT $10"
     );
     let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
-    crate::store::all(&db.rows(
+    crate::pg::all(&db.rows(
         &sql,
         args![
             filter.user_id,
@@ -228,7 +228,7 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Call>> {
     let sql = format!(
         "{SELECT_CALL} WHERE l.asterisk_uniqueid = $1 OR l.id = $2 ORDER BY l.asterisk_uniqueid = $1 DESC NULLS LAST LIMIT 1"
     );
-    crate::store::one(db.row(&sql, args![name, id])?)
+    crate::pg::one(db.row(&sql, args![name, id])?)
 }
 
 /// The attempts of a call, in order.
@@ -237,7 +237,7 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Call>> {
 /// The database's.
 pub fn attempts(db: &mut impl GenericClient, uniqueid: &str) -> Result<Vec<Attempt>> {
     let sql = format!("{SELECT_ATTEMPT} WHERE a.asterisk_uniqueid = $1 ORDER BY a.attempt_number");
-    crate::store::all(&db.rows(&sql, args![uniqueid])?)
+    crate::pg::all(&db.rows(&sql, args![uniqueid])?)
 }
 
 /// The attempts in flight, oldest first.
@@ -246,7 +246,7 @@ pub fn attempts(db: &mut impl GenericClient, uniqueid: &str) -> Result<Vec<Attem
 /// The database's.
 pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
     let sql = format!("{SELECT_ATTEMPT} WHERE {IN_FLIGHT} ORDER BY a.claimed_at, a.id");
-    crate::store::all(&db.rows(&sql, args![])?)
+    crate::pg::all(&db.rows(&sql, args![])?)
 }
 
 /// The attempts that nobody but `call reap` has released, or nobody at all, of calls that have no record:
@@ -268,7 +268,7 @@ pub fn lost(
     );
     let sql = page.of(&select, "r.claimed_at DESC, r.id DESC");
     let reasons = REAPED.map(str::to_owned).to_vec();
-    crate::store::all(&db.rows(&sql, args![reasons, from, to])?)
+    crate::pg::all(&db.rows(&sql, args![reasons, from, to])?)
 }
 
 /// How many records name the thing that `column` refers to: its removal would take it out of them.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use crate::confirm::Confirmed;
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
 use crate::{Error, Result, args, row};
 
@@ -76,7 +76,7 @@ pub fn list(db: &mut impl GenericClient, user_id: Option<i32>, status: Option<&s
         "{} WHERE ($1::int IS NULL OR g.user_id = $1) AND ($2::text IS NULL OR g.status = $2) ORDER BY g.name, g.id",
         select()
     );
-    crate::store::all(&db.rows(&sql, args![user_id, status])?)
+    crate::pg::all(&db.rows(&sql, args![user_id, status])?)
 }
 
 /// The campaigns with this name, which several sellers may have; where there are none, the one with
@@ -87,7 +87,7 @@ pub fn list(db: &mut impl GenericClient, user_id: Option<i32>, status: Option<&s
 pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Result<Vec<Campaign>> {
     let sql =
         format!("{} WHERE (g.name = $1 OR g.id = $2) AND ($3::int IS NULL OR g.user_id = $3) ORDER BY g.id", select());
-    let mut found: Vec<Campaign> = crate::store::all(&db.rows(&sql, args![name, crate::store::as_id(name), user_id])?)?;
+    let mut found: Vec<Campaign> = crate::pg::all(&db.rows(&sql, args![name, crate::store::as_id(name), user_id])?)?;
     if found.iter().any(|c| c.name == name) {
         found.retain(|c| c.name == name);
     }
@@ -99,7 +99,7 @@ pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Re
 /// # Errors
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    crate::store::column(&db.rows("SELECT DISTINCT name FROM campaigns ORDER BY 1", args![])?)
+    crate::pg::column(&db.rows("SELECT DISTINCT name FROM campaigns ORDER BY 1", args![])?)
 }
 
 /// Adds a campaign with the database's defaults; returns the id.
@@ -156,8 +156,10 @@ pub fn add_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64>
 /// # Errors
 /// The database's.
 pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
-    if crate::store::only_own(db, "campaign_dids")? {
-        return crate::store::rows_removed(db.row("SELECT cc_remove_own('campaign_dids', $1, $2)", args![id, did_id])?);
+    if crate::store::seller::only_own(db, "campaign_dids")? {
+        return crate::store::seller::rows_removed(
+            db.row("SELECT cc_remove_own('campaign_dids', $1, $2)", args![id, did_id])?,
+        );
     }
     db.run("DELETE FROM campaign_dids WHERE campaign_id = $1 AND did_id = $2", args![id, did_id])
 }
@@ -184,5 +186,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    crate::store::remove(db, "campaigns", id)
+    crate::store::seller::remove(db, "campaigns", id)
 }

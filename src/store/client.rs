@@ -5,7 +5,7 @@ use postgres::GenericClient;
 
 use crate::confirm::Confirmed;
 use crate::model::realtime::Text;
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Error, Result, args, row};
 
 row! {
@@ -86,7 +86,7 @@ pub struct Usage {
 pub fn list(db: &mut impl GenericClient, status: Option<&str>) -> Result<Vec<Client>> {
     let select = select(db)?;
     let sql = format!("{select} WHERE ($1::text IS NULL OR c.status = $1) ORDER BY c.client_identifier");
-    crate::store::all(&db.rows(&sql, args![status])?)
+    crate::pg::all(&db.rows(&sql, args![status])?)
 }
 
 /// The client with this identifier, else with this id.
@@ -97,7 +97,7 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Client>> {
     let select = select(db)?;
     let sql =
         format!("{select} WHERE c.client_identifier = $1 OR c.id = $2 ORDER BY c.client_identifier = $1 DESC LIMIT 1");
-    crate::store::one(db.row(&sql, args![name, crate::store::as_id(name)])?)
+    crate::pg::one(db.row(&sql, args![name, crate::store::as_id(name)])?)
 }
 
 /// Id and identifier of the client with this identifier, else with this id: what every login may read.
@@ -116,7 +116,7 @@ pub fn reference(db: &mut impl GenericClient, name: &str) -> Result<Option<(i32,
 /// # Errors
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    crate::store::column(&db.rows("SELECT client_identifier FROM clients ORDER BY 1", args![])?)
+    crate::pg::column(&db.rows("SELECT client_identifier FROM clients ORDER BY 1", args![])?)
 }
 
 /// Adds a client with the database's defaults; returns the id.
@@ -162,7 +162,7 @@ pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
         args![id],
     )?;
     Ok(Usage {
-        campaigns: crate::store::column(&campaigns)?,
+        campaigns: crate::pg::column(&campaigns)?,
         live_calls: crate::store::call::in_flight_of(db, "client_id", id)?,
         records: crate::store::call::records_of(db, "client_id", id)?,
     })

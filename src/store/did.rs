@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use crate::confirm::Confirmed;
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::status::Filter;
 use crate::{Error, Result, args, row};
 
@@ -66,7 +66,7 @@ pub fn list(
            AND ($3::text IS NULL OR d.status = $3)
          ORDER BY d.number"
     );
-    crate::store::all(&db.rows(&sql, args![user_id, campaign_id, status])?)
+    crate::pg::all(&db.rows(&sql, args![user_id, campaign_id, status])?)
 }
 
 /// The DID with this number, else with this id. `number` is the normal form of what was asked for,
@@ -79,7 +79,7 @@ pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Re
         "{SELECT} WHERE d.number IN ($1, $2) OR d.id = $3
          ORDER BY d.number = $1 DESC NULLS LAST, d.number = $2 DESC LIMIT 1"
     );
-    crate::store::one(db.row(&sql, args![number, name, crate::store::as_id(name)])?)
+    crate::pg::one(db.row(&sql, args![number, name, crate::store::as_id(name)])?)
 }
 
 /// All numbers.
@@ -87,7 +87,7 @@ pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Re
 /// # Errors
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    crate::store::column(&db.rows("SELECT number FROM dids ORDER BY 1", args![])?)
+    crate::pg::column(&db.rows("SELECT number FROM dids ORDER BY 1", args![])?)
 }
 
 /// A stored number with the digits of `number`, but not `number` itself: v3.0 kept some without +.
@@ -126,7 +126,7 @@ pub fn stored(db: &mut impl GenericClient, filter: Filter, all: bool) -> Result<
            AND ($1::int IS NULL OR d.user_id = $1)
            AND ($2::int IS NULL OR EXISTS (SELECT FROM campaign_dids k WHERE k.did_id = d.id AND k.campaign_id = $2))
          ORDER BY d.id";
-    crate::store::all(&db.rows(sql, args![filter.user_id, filter.campaign_id, all])?)
+    crate::pg::all(&db.rows(sql, args![filter.user_id, filter.campaign_id, all])?)
 }
 
 /// The only stored number that ends in the digits of `number`, which may lack its country: None where
@@ -188,7 +188,7 @@ pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u6
 /// # Errors
 /// The database's.
 pub fn foreign_campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<String>> {
-    crate::store::column(&db.rows(
+    crate::pg::column(&db.rows(
         "SELECT g.name FROM dids d JOIN campaign_dids k ON k.did_id = d.id JOIN campaigns g ON g.id = k.campaign_id
          WHERE d.id = $1 AND g.user_id <> d.user_id ORDER BY g.id",
         args![id],
@@ -217,5 +217,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    crate::store::remove(db, "dids", id)
+    crate::store::seller::remove(db, "dids", id)
 }

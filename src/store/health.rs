@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Result, args, row};
 
 row! {
@@ -25,7 +25,7 @@ row! {
 /// # Errors
 /// The database's.
 pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
-    crate::store::one(db.row(
+    crate::pg::one(db.row(
         "SELECT clock_timestamp() AS now, current_setting('port')::int AS port,
                 current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                     AS max_connections,

@@ -9,7 +9,8 @@ use postgres::{Client, GenericClient};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::store::{Query, needs};
+use crate::pg::Query;
+use crate::store::needs;
 use crate::{Error, Result, args};
 
 /// One SQL file that makes up the schema.

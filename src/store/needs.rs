@@ -3,7 +3,7 @@
 
 use postgres::{GenericClient, Row};
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Error, Kind, Result, args};
 
 /// The oldest server whose functions are all that the statements here use (`date_bin`).

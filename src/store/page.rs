@@ -3,7 +3,7 @@
 //! The order is the one that the command line gives a list that it holds (`cli::listing`): what is nothing
 //! comes last, either way; text goes by its letters whatever the case of A to Z, then by its bytes.
 
-use crate::store::Field;
+use crate::pg::Field;
 
 /// A field to order by.
 #[derive(Clone, Copy, Debug)]

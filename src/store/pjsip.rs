@@ -14,7 +14,7 @@ use crate::confirm::Confirmed;
 use crate::contact::Contact;
 use crate::model::pjsip_options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
 use crate::model::realtime::Text;
-use crate::store::{Field, Fields, Query};
+use crate::pg::{Field, Fields, Query};
 use crate::{Error, Result, args, row};
 
 impl<'a> FromSql<'a> for Text {
@@ -225,7 +225,7 @@ where
     let options: Vec<String> =
         T::option_names().map(|name| format!("t.\"{name}\"::text AS \"option_{name}\"")).collect();
     let sql = format!("SELECT t.*, {} FROM {table} t WHERE $1::int IS NULL OR t.client_id = $1", options.join(", "));
-    crate::store::all(&db.rows(&sql, args![client_id])?)
+    crate::pg::all(&db.rows(&sql, args![client_id])?)
 }
 
 /// The SIP side of a client.
@@ -351,7 +351,7 @@ row! {
 /// # Errors
 /// The database's.
 pub fn qualifications(db: &mut impl GenericClient) -> Result<Vec<Qualification>> {
-    crate::store::all(&db.rows(
+    crate::pg::all(&db.rows(
         "SELECT a.id, coalesce(a.qualify_frequency, 0) AS qualify_frequency,
                 greatest(a.config_updated_at, c.updated_at) AS changed_at
          FROM pjsip_aors a JOIN clients c ON c.id = a.client_id",
@@ -370,7 +370,7 @@ pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<P
     )?;
     let mut endpoints: Vec<WithOptions<Endpoint>> = with_options(db, "pjsip_endpoints", client_id)?;
     let mut aors: Vec<WithOptions<Aor>> = with_options(db, "pjsip_aors", client_id)?;
-    let mut auths: Vec<Auth> = crate::store::all(&db.rows(
+    let mut auths: Vec<Auth> = crate::pg::all(&db.rows(
         "SELECT id, client_id, auth_type, username, coalesce(password, '') <> '' AS password_set, realm,
                 config_updated_at
          FROM pjsip_auths WHERE $1::int IS NULL OR client_id = $1",
@@ -455,7 +455,7 @@ pub fn refuse_conflicts(tx: &mut impl GenericClient, client_id: Option<i32>) -> 
          ORDER BY id LIMIT 5",
         args![client_id],
     )?;
-    let found: Vec<String> = crate::store::column(&rows)?;
+    let found: Vec<String> = crate::pg::column(&rows)?;
     if found.is_empty() {
         return Ok(());
     }
@@ -484,7 +484,7 @@ row! {
 /// # Errors
 /// The database's.
 pub fn names_of_nothing(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<OfNothing>> {
-    crate::store::all(&db.rows(
+    crate::pg::all(&db.rows(
         "SELECT e.id::text AS endpoint, n.what, n.name FROM pjsip_endpoints e, LATERAL (
              SELECT 'aors' AS what, trim(a.name) AS name FROM unnest(string_to_array(e.aors, ',')) a (name)
              WHERE trim(a.name) <> '' AND NOT EXISTS (SELECT FROM pjsip_aors p WHERE p.id = trim(a.name))
@@ -572,9 +572,9 @@ fn set_options(
     }
     let mut assignments = Vec::new();
     let values: Vec<String> = options.iter().map(|(_, value)| value.encoded()).collect();
-    let mut args: Vec<(&(dyn ToSql + Sync), Type)> = vec![crate::store::arg(&client_id)];
+    let mut args: Vec<(&(dyn ToSql + Sync), Type)> = vec![crate::pg::arg(&client_id)];
     for ((option, _), value) in options.iter().zip(&values) {
-        args.push(crate::store::arg(value));
+        args.push(crate::pg::arg(value));
         let cast = match option.rule {
             pjsip_options::Rule::Integer(..) => "::integer",
             pjsip_options::Rule::Seconds(_) => "::double precision",

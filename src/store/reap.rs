@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::call::REAPED;
 use crate::{Error, Result, args, row};
 
@@ -35,7 +35,7 @@ row! {
 /// # Errors
 /// The database's.
 pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
-    crate::store::all(&db.rows(
+    crate::pg::all(&db.rows(
         "SELECT a.id, a.asterisk_uniqueid, a.system_name, c.client_identifier, a.claimed_at, a.lease_expires_at,
                 floor(extract(epoch FROM a.lease_expires_at - now()))::bigint AS lease_left_seconds
          FROM call_attempts a LEFT JOIN clients c ON c.id = a.client_id

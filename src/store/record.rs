@@ -1,7 +1,7 @@
 //! Writing the call record: the function of `sql/routines/call_log.sql`.
 
 use crate::model::call::CallRecord;
-use crate::store::Connection;
+use crate::pg::Connection;
 use crate::{Error, Kind, Result, args};
 
 /// How many arguments cc_log_call had before `p_call_start`, and before `p_passed_over`.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use postgres::{GenericClient, Row};
 use serde_json::{Map, Value};
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Result, args};
 
 /// How calls ended, counted.

@@ -8,7 +8,7 @@ use postgres::GenericClient;
 use sha2::{Digest, Sha256};
 
 use crate::confirm::Confirmed;
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Error, Result, args, row};
 
 row! {
@@ -32,7 +32,7 @@ row! {
 /// # Errors
 /// The database's.
 pub fn recorded(db: &mut impl GenericClient) -> Result<Vec<Role>> {
-    crate::store::all(&db.rows(
+    crate::pg::all(&db.rows(
         "SELECT r.role_name, r.purpose, r.user_id, u.username,
                 EXISTS (SELECT FROM pg_roles p WHERE p.rolname = r.role_name) AS is_there
          FROM database_roles r LEFT JOIN users u ON u.id = r.user_id
@@ -282,7 +282,7 @@ pub fn close_schema(tx: &mut impl GenericClient) -> Result<Option<String>> {
 /// # Errors
 /// The database's.
 pub fn open_tables(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    crate::store::column(&db.rows(
+    crate::pg::column(&db.rows(
         "SELECT quote_ident(c.relname)
          FROM pg_class c LEFT JOIN pg_attribute t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'v', 'p')

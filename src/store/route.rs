@@ -4,7 +4,7 @@ use postgres::GenericClient;
 
 use crate::model::call::{Attempt, Decision, RouteRequest};
 use crate::model::number::E164;
-use crate::store::{Connection, Query};
+use crate::pg::{Connection, Query};
 use crate::{Error, Kind, Result, args};
 
 /// How many arguments cc_route had before `p_start`, and before `p_known_attempt`.

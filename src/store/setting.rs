@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use crate::confirm::Confirmed;
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
 use crate::{Error, Result, args, row};
 
@@ -96,7 +96,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter) -> Result<Vec<Setting>
          ORDER BY g.name, g.id, s.forwarding_priority, c.client_identifier",
         select()
     );
-    crate::store::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id, filter.client_id])?)
+    crate::pg::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id, filter.client_id])?)
 }
 
 /// The setting with this id.
@@ -104,7 +104,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter) -> Result<Vec<Setting>
 /// # Errors
 /// The database's.
 pub fn by_id(db: &mut impl GenericClient, id: i32) -> Result<Option<Setting>> {
-    crate::store::one(db.row(&format!("{} WHERE s.id = $1", select()), args![id])?)
+    crate::pg::one(db.row(&format!("{} WHERE s.id = $1", select()), args![id])?)
 }
 
 /// The setting of a campaign and a client.
@@ -112,7 +112,7 @@ pub fn by_id(db: &mut impl GenericClient, id: i32) -> Result<Option<Setting>> {
 /// # Errors
 /// The database's.
 pub fn find(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Result<Option<Setting>> {
-    crate::store::one(
+    crate::pg::one(
         db.row(&format!("{} WHERE s.campaign_id = $1 AND s.client_id = $2", select()), args![campaign_id, client_id])?,
     )
 }
@@ -177,5 +177,5 @@ pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
 /// # Errors
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    crate::store::remove(db, "campaign_client_settings", id)
+    crate::store::seller::remove(db, "campaign_client_settings", id)
 }

@@ -5,7 +5,7 @@ use postgres::GenericClient;
 use serde::Serialize;
 
 use crate::model::call::{kept_id, tail};
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::call::{IN_FLIGHT, REAPED};
 use crate::{Error, Kind, Result, args, row, server};
 
@@ -31,7 +31,7 @@ pub fn server(db: &mut impl GenericClient) -> Result<Server> {
                 CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS role, now() AS at",
         args![],
     )?;
-    crate::store::one(row)?.ok_or_else(|| Error::failed("database: no answer"))
+    crate::pg::one(row)?.ok_or_else(|| Error::failed("database: no answer"))
 }
 
 row! {
@@ -94,7 +94,7 @@ pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
              WHERE ($1::int IS NULL OR g.user_id = $1) AND ($2::int IS NULL OR g.id = $2)
              ORDER BY g.name, g.id, s.forwarding_priority, c.client_identifier"
         );
-        crate::store::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id])?)
+        crate::pg::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id])?)
     };
     match list("u.username", "u.status", "JOIN users u ON u.id = g.user_id") {
         // a seller's login may see campaigns and not the table of users
@@ -253,7 +253,7 @@ pub fn unsold(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Unsold>
                     min(number) AS number
              FROM unsold GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY campaign_name, campaign_id, username"
         );
-        crate::store::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id])?)
+        crate::pg::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id])?)
     };
     let has_contact = "c.client_identifier ~ '^[A-Za-z0-9_-]{1,40}$' AND EXISTS (
         SELECT FROM pjsip_endpoints e
@@ -295,7 +295,7 @@ pub fn hours(db: &mut impl GenericClient, zone: &str, filter: Filter) -> Result<
                     GROUP BY 1) n ON n.hour = t
          ORDER BY t"
     );
-    crate::store::all(&db.rows(&sql, args![zone, filter.user_id, filter.campaign_id])?)
+    crate::pg::all(&db.rows(&sql, args![zone, filter.user_id, filter.campaign_id])?)
 }
 
 /// Whether the schema is this program's; None where this login may not know.

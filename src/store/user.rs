@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use crate::confirm::Confirmed;
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Error, Result, args, row};
 
 row! {
@@ -74,7 +74,7 @@ pub fn list(db: &mut impl GenericClient, role: Option<&str>, status: Option<&str
     let sql = format!(
         "{SELECT} WHERE ($1::text IS NULL OR role = $1) AND ($2::text IS NULL OR status = $2) ORDER BY username"
     );
-    crate::store::all(&db.rows(&sql, args![role, status])?)
+    crate::pg::all(&db.rows(&sql, args![role, status])?)
 }
 
 /// The user with this name, else with this id.
@@ -83,7 +83,7 @@ pub fn list(db: &mut impl GenericClient, role: Option<&str>, status: Option<&str
 /// The database's.
 pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<User>> {
     let sql = format!("{SELECT} WHERE username = $1 OR id = $2 ORDER BY username = $1 DESC LIMIT 1");
-    crate::store::one(db.row(&sql, args![name, crate::store::as_id(name)])?)
+    crate::pg::one(db.row(&sql, args![name, crate::store::as_id(name)])?)
 }
 
 /// All usernames.
@@ -91,7 +91,7 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<User>> {
 /// # Errors
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
-    crate::store::column(&db.rows("SELECT username FROM users ORDER BY 1", args![])?)
+    crate::pg::column(&db.rows("SELECT username FROM users ORDER BY 1", args![])?)
 }
 
 /// Who has this e-mail address.
@@ -99,7 +99,7 @@ pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
 /// # Errors
 /// The database's.
 pub fn with_email(db: &mut impl GenericClient, email: &str) -> Result<Option<User>> {
-    crate::store::one(db.row(&format!("{SELECT} WHERE email = $1"), args![email])?)
+    crate::pg::one(db.row(&format!("{SELECT} WHERE email = $1"), args![email])?)
 }
 
 /// A user's hash, which a seller's login may not read.
@@ -160,8 +160,8 @@ pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
     let dids = db.rows("SELECT number FROM dids WHERE user_id = $1 ORDER BY number", args![id])?;
     let campaigns = db.rows("SELECT name FROM campaigns WHERE user_id = $1 ORDER BY name", args![id])?;
     Ok(Usage {
-        dids: crate::store::column(&dids)?,
-        campaigns: crate::store::column(&campaigns)?,
+        dids: crate::pg::column(&dids)?,
+        campaigns: crate::pg::column(&campaigns)?,
         live_calls: crate::store::call::in_flight_of(db, "user_id", id)?,
         records: crate::store::call::records_of(db, "user_id", id)?,
     })

@@ -2,7 +2,7 @@
 
 use postgres::{Client, IsolationLevel, Transaction};
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Result, args, row};
 
 row! {
@@ -221,7 +221,7 @@ pub fn verify(
             "SELECT '{}' AS \"check\", '{}' AS \"table\", f.*, false AS repaired FROM ({}) f",
             check.name, check.table, check.sql
         );
-        let mut found: Vec<Difference> = crate::store::all(&tx.rows(&sql, args![])?)?;
+        let mut found: Vec<Difference> = crate::pg::all(&tx.rows(&sql, args![])?)?;
         let ids: Vec<String> = found.iter().filter(|d| d.repairable).map(|d| d.id.clone()).collect();
         if repair && !ids.is_empty() {
             for statement in check.repair {

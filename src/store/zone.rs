@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
 use postgres::GenericClient;
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Error, Kind, Result, args};
 
 /// A point in time as people name it.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use capconduit::model::call::{Attempt, CallRecord, Decision, RouteRequest};
 use capconduit::model::number::E164;
+use capconduit::pg::{self, Connection};
 use capconduit::{args, store};
 use chrono::{TimeDelta, Utc};
-use store::Connection;
 
 use crate::figures::{Row, Samples, Table, clock};
 use crate::harness::postgres::Database;
@@ -147,8 +147,8 @@ pub(crate) struct Worker {
 impl Worker {
     /// Its calls are named for it and the time.
     pub(crate) fn new(database: &Database, session: usize) -> Worker {
-        let settings = store::parse_url(&database.url).expect("a URL");
-        let client = store::open_to(&settings, Duration::from_secs(5)).expect("the database answers");
+        let settings = pg::parse_url(&database.url).expect("a URL");
+        let client = pg::open_to(&settings, Duration::from_secs(5)).expect("the database answers");
         let prefix = format!("{}-{session}", Utc::now().timestamp_micros());
         Worker { client, prefix, next: 0, random: session.wrapping_mul(7919) }
     }

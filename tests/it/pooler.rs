@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use capconduit::{args, store};
+use capconduit::{args, pg};
 
 use crate::harness::agi;
 use crate::harness::pgbouncer::PgBouncer;
@@ -90,16 +90,16 @@ fn both_programs_work_through_pgbouncer() {
 }
 
 /// A connection as `capconduit agi serve` keeps them.
-fn kept(database: &Database) -> store::Connection {
-    store::open_to(&store::parse_url(&database.url).expect("a URL"), Duration::from_secs(20)).expect("it answers")
+fn kept(database: &Database) -> pg::Connection {
+    pg::open_to(&pg::parse_url(&database.url).expect("a URL"), Duration::from_secs(20)).expect("it answers")
 }
 
-fn double(connection: &mut store::Connection, n: i32) -> i64 {
+fn double(connection: &mut pg::Connection, n: i32) -> i64 {
     let row = connection.row("SELECT * FROM double($1)", args![n]).expect("an answer").expect("a row");
     row.try_get("doubled").expect("a number")
 }
 
-fn prepared(connection: &mut store::Connection) -> i64 {
+fn prepared(connection: &mut pg::Connection) -> i64 {
     let row = connection.row("SELECT count(*) AS n FROM pg_prepared_statements WHERE name <> ''", args![]);
     row.expect("an answer").expect("a row").try_get("n").expect("a number")
 }

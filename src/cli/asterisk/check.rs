@@ -13,9 +13,10 @@ use crate::check::files::{self, Installation};
 use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
 use crate::cli::Env;
 use crate::cli::output::{self, Output};
+use crate::pg;
 use crate::server::of_console;
+use crate::store::pjsip;
 use crate::store::status::{self, Filter};
-use crate::store::{self, pjsip};
 use crate::system::process::Process;
 use crate::system::user::Identity;
 use crate::{Error, Kind, Result};
@@ -160,7 +161,7 @@ fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Optio
         Err(e) => {
             let mut clients = Area::new("clients");
             clients.not_looked_at("definitions", "the database does not answer");
-            return (database::unreachable(&store::name_login(env.config, e)), clients, None, true);
+            return (database::unreachable(&pg::name_login(env.config, e)), clients, None, true);
         }
     };
     let mut area = database::check(&mut db);

@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::asterisk::{self, Change, Installed, Site};
 use crate::cli::Env;
 use crate::cli::output::Output;
-use crate::{Error, Result, store};
+use crate::pg;
+use crate::{Error, Result};
 
 /// `asterisk install`
 #[derive(Debug, Args)]
@@ -54,7 +55,7 @@ pub(in crate::cli) struct Install {
 
 impl Install {
     pub(super) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let database = store::asterisk_config(env.config)?;
+        let database = pg::asterisk_config(env.config)?;
         let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
         let programs_dir = program.parent().unwrap_or(&program);
         let site = Site {

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::cli::call::Filters;
 use crate::cli::output::{self, Output, Stream};
 use crate::cli::{Env, file, sheet, uses};
-use crate::store::Fields;
+use crate::pg::Fields;
 use crate::store::call::{self, Call, Filter};
 
 /// `call export`

@@ -11,9 +11,9 @@ use crate::cli::output::Output;
 use crate::cli::sheet::{Line, Sheet};
 use crate::cli::uses::plural;
 use crate::cli::{Env, file};
-use crate::store::Fields;
+use crate::pg::Fields;
 use crate::store::call::Call;
-use crate::store::history::History;
+use crate::store::import::History;
 use crate::{Error, Result};
 
 /// `call import`

@@ -15,8 +15,9 @@ use crate::cli::output::Output;
 use crate::cli::uses::plural;
 use crate::config::Config;
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
+use crate::pg;
 use crate::spool::{Entry, Spool, Spooled};
-use crate::{Error, Kind, Result, store};
+use crate::{Error, Kind, Result};
 
 /// After this many records in a row that could not be delivered, the rest would wait in vain as well.
 const GIVE_UP_AFTER: u32 = 3;
@@ -125,7 +126,7 @@ struct Run<'a> {
     config: &'a Config,
     spool: &'a Spool,
     sink: Sink,
-    client: Option<store::Connection>,
+    client: Option<pg::Connection>,
     summary: Summary,
     /// Failures since the last success, and the last of them.
     in_a_row: u32,
@@ -195,7 +196,7 @@ impl<'a> Run<'a> {
             let mut connection = match client.take().filter(|c| !c.is_broken()) {
                 Some(connection) => connection,
                 // what is wrong with the configuration is not wrong with the record
-                None => store::open(config, "capconduit").map_err(|e| Error { kind: Kind::Unreachable, ..e })?,
+                None => pg::open(config, "capconduit").map_err(|e| Error { kind: Kind::Unreachable, ..e })?,
             };
             let result = work.run(&mut connection);
             *client = Some(connection);

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::config::rules;
 use crate::cli::names::nearest;
 use crate::model::number::{Doubt, NoNumber, NumberRules};
-use crate::store::config::{Column, Holds, Key, Noun, Schema, State, key_of};
+use crate::store::document::{Column, Holds, Key, Noun, Schema, State, key_of};
 use crate::{Error, Result, text};
 
 /// What the document calls itself.

@@ -9,7 +9,8 @@ use crate::cli::config::document::{self, Document, Object, Problems, at, quoted}
 use crate::cli::config::rules;
 use crate::cli::names::nearest;
 use crate::confirm::Confirmed;
-use crate::store::config::{self, Column, Key, Link, Noun, Row, Schema, State};
+use crate::store;
+use crate::store::document::{Column, Key, Link, Noun, Row, Schema, State};
 use crate::{Error, Result};
 
 /// What is done to an object.
@@ -68,7 +69,7 @@ impl Change {
             Action::Add => format!("+ {what}"),
             Action::Remove => format!("- {what}"),
             Action::Change => {
-                let fields = self.to.iter().map(|(name, to)| match config::is_secret(name) {
+                let fields = self.to.iter().map(|(name, to)| match store::document::is_secret(name) {
                     true => format!("{name} changed"),
                     false => format!("{name} {} -> {}", shown(name, self.from.get(name)), shown(name, Some(to))),
                 });
@@ -85,7 +86,7 @@ impl Change {
         };
         let shown = |name: &str, value: Option<&Value>| match value {
             None | Some(Value::Null) => Value::Null,
-            Some(_) if config::is_secret(name) => json!("(secret)"),
+            Some(_) if store::document::is_secret(name) => json!("(secret)"),
             Some(value) => value.clone(),
         };
         let mut changes = Map::new();
@@ -156,7 +157,7 @@ impl Plan {
     pub(super) fn refuse_in_flight(&self, db: &mut impl GenericClient) -> Result<()> {
         let mut busy = Vec::new();
         for noun in Noun::ALL {
-            let calls = config::in_flight(db, noun, &self.ids(noun))?;
+            let calls = store::document::in_flight(db, noun, &self.ids(noun))?;
             let removed = self.changes.iter().filter(|c| c.action == Action::Remove && c.noun == noun);
             busy.extend(removed.filter_map(|change| {
                 let calls = calls.get(&change.id?)?;
@@ -182,14 +183,14 @@ impl Plan {
         if let Some(confirmed) = removal {
             // the SIP side is its client's
             for noun in Noun::ALL.into_iter().filter(|noun| !noun.is_escaped()) {
-                config::lock_rows(tx, noun, &self.ids(noun))?;
+                store::document::lock_rows(tx, noun, &self.ids(noun))?;
             }
             for noun in Noun::ALL.into_iter().rev().filter(|noun| *noun != Noun::User) {
-                config::remove(tx, noun, &self.ids(noun), confirmed)?;
+                store::document::remove(tx, noun, &self.ids(noun), confirmed)?;
             }
         }
-        config::unlink(tx, &self.unlink)?;
-        config::free_emails(tx, &self.free_emails)?;
+        store::document::unlink(tx, &self.unlink)?;
+        store::document::free_emails(tx, &self.free_emails)?;
         for noun in Noun::ALL {
             let of = |action| self.changes.iter().filter(move |c: &&Change| c.noun == noun && c.action == action);
             let new: Vec<_> = of(Action::Add).map(|change| change.to.clone()).collect();
@@ -197,13 +198,13 @@ impl Plan {
             if new.len() + changed.len() >= MANY {
                 progress(&format!("{}s: {} to add, {} to change ...", noun.name(), new.len(), changed.len()));
             }
-            config::add(tx, schema, noun, new)?;
-            config::change(tx, schema, noun, changed)?;
+            store::document::add(tx, schema, noun, new)?;
+            store::document::change(tx, schema, noun, changed)?;
         }
-        config::link(tx, &self.link)?;
+        store::document::link(tx, &self.link)?;
         if let Some(confirmed) = removal {
             // last: what was theirs may have got another owner
-            config::remove(tx, Noun::User, &self.ids(Noun::User), confirmed)?;
+            store::document::remove(tx, Noun::User, &self.ids(Noun::User), confirmed)?;
         }
         Ok(())
     }

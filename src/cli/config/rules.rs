@@ -7,7 +7,7 @@ use crate::cli::input::{clearable, fits, line, not_an_id, number};
 use crate::cli::{campaign, client, did, pjsip, setting, user};
 use crate::model::pjsip_options::{self, Object, SipOption};
 use crate::model::realtime::{Text, check_identifier};
-use crate::store::config::{Column, Holds, Noun};
+use crate::store::document::{Column, Holds, Noun};
 use crate::{Error, Result};
 
 /// A new object's names.

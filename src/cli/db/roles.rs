@@ -16,9 +16,10 @@ use crate::cli::output::Output;
 use crate::cli::{Env, user};
 use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::config::env_file::{EnvFile, Prepared};
+use crate::pg;
 use crate::store::role::{self, Origin, Role};
 use crate::text::shell;
-use crate::{Error, Kind, Result, asterisk, store};
+use crate::{Error, Kind, Result, asterisk};
 
 const DEFAULT_PREFIX: &str = "capconduit";
 /// The one that Asterisk's user reads, too.
@@ -401,7 +402,7 @@ impl Roles {
 
     /// Where the new logins are to connect to.
     fn address(&self, env: &Env<'_>, server_port: &str) -> Result<Address> {
-        let connection = store::database_config(env.config, "capconduit")?;
+        let connection = pg::database_config(env.config, "capconduit")?;
         let target = connection.get_target_session_attrs();
         if let Some(host) = &self.host {
             let valid = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
@@ -583,7 +584,7 @@ fn ask(env: &mut Env<'_>, login: &Login) -> Result<String> {
         Error::new(Kind::Usage, format!("no password was given for {role}")).hint("Nothing was changed.")
     })?;
     typeable("the password", &password)?;
-    if login.state == State::There && !store::accepts(env.config, role, &password)? {
+    if login.state == State::There && !pg::accepts(env.config, role, &password)? {
         return Err(Error::new(Kind::Permission, format!("the server refuses this password of {role}"))
             .hint("Nothing was changed. --rotate gives the role a new one."));
     }
@@ -605,7 +606,7 @@ fn generated() -> Result<String> {
 
 /// Whether a URL is of this role and has its password.
 fn names(url: &str, role: &str) -> bool {
-    store::parse_url(url).is_ok_and(|c| c.get_user() == Some(role) && c.get_password().is_some())
+    pg::parse_url(url).is_ok_and(|c| c.get_user() == Some(role) && c.get_password().is_some())
 }
 
 /// The URL with another password; None where it is written in a way that does not show where that stands.
@@ -614,13 +615,13 @@ fn with_password(url: &str, password: &str) -> Option<String> {
     let (login, place) = rest.split_once('@')?;
     let (user, _) = login.split_once(':')?;
     let changed = format!("{scheme}://{user}:{}@{place}", encoded(password));
-    let (old, new) = (store::parse_url(url).ok()?, store::parse_url(&changed).ok()?);
+    let (old, new) = (pg::parse_url(url).ok()?, pg::parse_url(&changed).ok()?);
     let same = new.get_password() == Some(password.as_bytes()) && new.get_hosts() == old.get_hosts();
     same.then_some(changed)
 }
 
 fn database_of(url: &str) -> Option<String> {
-    store::parse_url(url).ok()?.get_dbname().map(str::to_owned)
+    pg::parse_url(url).ok()?.get_dbname().map(str::to_owned)
 }
 
 /// A part of a URL.
@@ -695,7 +696,7 @@ mod tests {
     fn urls_are_read_back() {
         let address = Address { hosts: "a:1,b:2".into(), target: TargetSessionAttrs::ReadWrite };
         let url = address.url("cc_agi", "p@ß:/ w", "c c");
-        let config = store::parse_url(&url).expect("valid");
+        let config = pg::parse_url(&url).expect("valid");
         assert_eq!(config.get_password(), Some("p@ß:/ w".as_bytes()));
         assert_eq!((config.get_dbname(), config.get_ports()), (Some("c c"), &[1, 2][..]));
         let changed = with_password(&url, "x@y").expect("it has one");

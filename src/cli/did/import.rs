@@ -14,7 +14,7 @@ use crate::cli::sheet::{Line, Sheet};
 use crate::cli::{Env, file};
 use crate::config::Config;
 use crate::model::number::{Doubt, NumberRules};
-use crate::store::config::{self, Key, Link, Noun, Row, State};
+use crate::store::document::{self, Key, Link, Noun, Row, State};
 use crate::{Error, Result};
 
 /// `did import`
@@ -138,9 +138,9 @@ impl Import {
         let mut sheet = Sheet::new(text.as_bytes(), &COLUMNS, &["number"])?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
-        config::lock(&mut tx)?;
-        let schema = config::schema(&mut tx)?;
-        let state = config::read(&mut tx, &schema)?;
+        document::lock(&mut tx)?;
+        let schema = document::schema(&mut tx)?;
+        let state = document::read(&mut tx, &schema)?;
         let feeds = feeds(&state);
         let mut work = Work::default();
         if let Some(user) = &self.user {
@@ -172,14 +172,14 @@ impl Import {
         if self.dry_run {
             return Output::done(format!("{message}; nothing was changed (--dry-run)."), &counts);
         }
-        config::unlink(&mut tx, &work.unlink)?;
-        config::add(&mut tx, &schema, Noun::Did, work.new)?;
-        config::change(&mut tx, &schema, Noun::Did, work.changed)?;
-        config::link(&mut tx, &work.link)?;
+        document::unlink(&mut tx, &work.unlink)?;
+        document::add(&mut tx, &schema, Noun::Did, work.new)?;
+        document::change(&mut tx, &schema, Noun::Did, work.changed)?;
+        document::link(&mut tx, &work.link)?;
         let touched: BTreeSet<Key> =
             work.link.iter().chain(&work.unlink).map(|(user, name, _)| vec![user.clone(), name.clone()]).collect();
         let touched = touched.iter().filter_map(|key| Some((state.get(&Noun::Campaign)?.get(key)?.id, Map::new())));
-        config::change(&mut tx, &schema, Noun::Campaign, touched.collect())?;
+        document::change(&mut tx, &schema, Noun::Campaign, touched.collect())?;
         tx.commit()?;
         Output::done(format!("{message}."), &counts)
     }

@@ -9,8 +9,8 @@ use postgres::config::Host;
 use postgres::{Client, NoTls};
 
 use crate::config::Config;
-use crate::store::url::parse_url;
-use crate::store::wire::Connection;
+use crate::pg::url::parse_url;
+use crate::pg::wire::Connection;
 use crate::{Error, Kind, Result};
 
 /// How long a program that a call waits for lets a statement take. The functions it calls wait for
@@ -120,7 +120,7 @@ fn first<T: Send + 'static>(
 }
 
 fn no_answer(timeout: Duration) -> Error {
-    crate::store::unreachable(&format!("no answer within {} s", timeout.as_secs_f32()))
+    crate::pg::error::unreachable(&format!("no answer within {} s", timeout.as_secs_f32()))
 }
 
 /// The error with where the database was looked for, where that is what matters.

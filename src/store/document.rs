@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::confirm::Confirmed;
 use crate::model::realtime::Text;
-use crate::store::Query;
+use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
 use crate::{Error, Result, args};
 

@@ -23,7 +23,7 @@ use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
-use crate::store::Said;
+use crate::pg::error::Said;
 use crate::{Error, Result};
 
 /// The largest message that is taken: one row of a call's functions is a few hundred bytes.
@@ -117,7 +117,7 @@ impl Failure {
     /// As everybody is told.
     fn told(self, doing: &str) -> Error {
         match self {
-            Failure::Io(e) => crate::store::unreachable(&format!("{doing}{e}")),
+            Failure::Io(e) => crate::pg::error::unreachable(&format!("{doing}{e}")),
             Failure::Said { error, .. } => error,
             Failure::Other(message) => Error::failed(format!("database: {message}")),
         }
@@ -179,7 +179,7 @@ impl Connection {
     ///
     /// # Errors
     /// As [`Connection::row`].
-    pub(super) fn function_row(
+    pub(crate) fn function_row(
         &mut self,
         function: &str,
         args: &[(&(dyn ToSql + Sync), Type)],

@@ -1,7 +1,7 @@
 //! What a refusal of the database comes from: the login that was used, and the file that names it.
 
 use crate::config::Config;
-use crate::store::connect::database_config;
+use crate::pg::connect::database_config;
 use crate::system::user::Identity;
 use crate::text::shell;
 use crate::{Error, Kind};

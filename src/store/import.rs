@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use postgres::GenericClient;
 use serde_json::{Map, Value};
 
-use crate::store::Query;
+use crate::pg::Query;
 use crate::{Error, Result, args};
 
 /// An import that is going on, in one transaction.

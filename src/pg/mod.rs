@@ -1,0 +1,23 @@
+//! PostgreSQL: reaching a server within a bounded time, statements, rows, errors.
+//!
+//! Statements go out unnamed with their types ([`Query`]): that is one round trip, and works through
+//! PgBouncer in transaction mode, where named prepared statements and session state do not. (`wire` prepares
+//! what is asked again on one connection, where it has found out that nothing stands between.)
+
+mod connect;
+mod error;
+mod login;
+mod query;
+mod row;
+mod url;
+mod wire;
+
+pub use connect::{
+    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, open, open_to, with_deadline,
+};
+pub use login::name_login;
+pub use query::{Query, SqlArg, arg};
+pub(crate) use query::{all, column, one};
+pub use row::{Field, Fields};
+pub use url::parse_url;
+pub use wire::Connection;

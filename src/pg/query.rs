@@ -1,0 +1,87 @@
+//! Statements with typed arguments, and the rows they return.
+
+use chrono::{DateTime, Utc};
+use postgres::types::{ToSql, Type};
+use postgres::{GenericClient, Row};
+
+use crate::{Error, Result};
+
+/// A Rust type and the PostgreSQL type that it is sent as.
+pub trait SqlArg: ToSql + Sync + Sized {
+    /// The type named in the Parse message.
+    const TYPE: Type;
+}
+
+macro_rules! sql_arg {
+    ($($rust:ty => $sql:ident),* $(,)?) => {
+        $(impl SqlArg for $rust { const TYPE: Type = Type::$sql; })*
+    };
+}
+sql_arg! {
+    bool => BOOL, i32 => INT4, i64 => INT8, String => TEXT, &str => TEXT, DateTime<Utc> => TIMESTAMPTZ,
+    Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY, Vec<String> => TEXT_ARRAY,
+}
+impl<T: SqlArg> SqlArg for Option<T> {
+    const TYPE: Type = T::TYPE;
+}
+
+/// An argument with its type, for [`args!`].
+pub fn arg<T: SqlArg>(value: &T) -> (&(dyn ToSql + Sync), Type) {
+    (value, T::TYPE)
+}
+
+/// `args![a, b]`: the arguments of a [`Query`] method, typed by their Rust types.
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { &[$($crate::pg::arg(&$value)),*] };
+}
+
+/// Statements with typed arguments on a client or a transaction.
+pub trait Query {
+    /// All rows.
+    ///
+    /// # Errors
+    /// What the database says, by its SQLSTATE.
+    fn rows(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>>;
+
+    /// The only row, or None.
+    ///
+    /// # Errors
+    /// What the database says; more than one row.
+    fn row(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Option<Row>>;
+
+    /// How many rows the statement changed.
+    ///
+    /// # Errors
+    /// What the database says, by its SQLSTATE.
+    fn run(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<u64>;
+}
+
+impl<C: GenericClient> Query for C {
+    fn rows(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
+        Ok(self.query_typed(sql, args)?)
+    }
+
+    fn row(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Option<Row>> {
+        Ok(self.query_typed_opt(sql, args)?)
+    }
+
+    fn run(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<u64> {
+        Ok(self.execute_typed(sql, args)?)
+    }
+}
+
+/// All rows as what they stand for.
+pub(crate) fn all<T: for<'r> TryFrom<&'r Row, Error = Error>>(rows: &[Row]) -> Result<Vec<T>> {
+    rows.iter().map(T::try_from).collect()
+}
+
+/// The only row as what it stands for.
+pub(crate) fn one<T: for<'r> TryFrom<&'r Row, Error = Error>>(row: Option<Row>) -> Result<Option<T>> {
+    row.as_ref().map(T::try_from).transpose()
+}
+
+/// The first column of all rows.
+pub(crate) fn column<T: for<'r> postgres::types::FromSql<'r>>(rows: &[Row]) -> Result<Vec<T>> {
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}

@@ -1,0 +1,59 @@
+//! Logins of sellers: whether this is one, and how a seller removes what is his own.
+
+use postgres::{GenericClient, Row};
+
+use crate::pg::Query;
+use crate::{Error, Kind, Result, args};
+
+/// Removes the row with this id.
+pub(super) fn remove(db: &mut impl GenericClient, table: &str, id: i32) -> Result<u64> {
+    if only_own(db, table)? {
+        return rows_removed(db.row("SELECT cc_remove_own($1, $2)", args![table, id])?);
+    }
+    db.run(&format!("DELETE FROM {table} WHERE id = $1"), args![id])
+}
+
+/// Whether the login may not DELETE, but remove what is its own with `cc_remove_own`: a seller's.
+pub(super) fn only_own(db: &mut impl GenericClient, table: &str) -> Result<bool> {
+    let row = db.row(
+        "SELECT 1 WHERE NOT has_table_privilege($1, 'DELETE')
+           AND has_function_privilege('cc_remove_own(text, integer, integer)', 'EXECUTE')",
+        args![table],
+    )?;
+    Ok(row.is_some())
+}
+
+/// Whether the login is a seller's, who sees what is his own only.
+///
+/// # Errors
+/// The database's.
+pub fn is_seller_s(db: &mut impl GenericClient) -> Result<bool> {
+    // also in a database that has no such things yet, where nobody is
+    let row = db.row(
+        "SELECT 1 WHERE has_function_privilege(to_regprocedure('cc_remove_own(text, integer, integer)'), 'EXECUTE')
+           AND NOT has_table_privilege(to_regclass('dids'), 'DELETE')",
+        args![],
+    )?;
+    Ok(row.is_some())
+}
+
+/// Refuses the login of a seller who is not active: to him everything would look empty.
+///
+/// # Errors
+/// [`Kind::Permission`]
+pub fn refuse_inactive_seller(db: &mut impl GenericClient) -> Result<()> {
+    if is_seller_s(db)? && db.row("SELECT 1 FROM users LIMIT 1", args![])?.is_none() {
+        return Err(Error::new(
+            Kind::Permission,
+            "database: permission denied: the seller of this login is not active",
+        )
+        .hint("He sees and changes nothing. The administrator can change that: capconduit user enable SELLER"));
+    }
+    Ok(())
+}
+
+/// What `cc_remove_own` says.
+pub(super) fn rows_removed(row: Option<Row>) -> Result<u64> {
+    let rows: i64 = row.ok_or_else(|| Error::failed("database: no answer"))?.try_get(0)?;
+    Ok(rows.unsigned_abs())
+}
