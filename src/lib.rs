@@ -6,18 +6,15 @@
 
 pub mod agi;
 pub mod api;
-pub mod ari;
 pub mod asterisk;
 pub mod check;
 pub mod cli;
 pub mod config;
 pub mod confirm;
-pub mod contact;
 pub mod delivery;
 pub mod error;
 pub mod model;
 pub mod pg;
-pub mod server;
 pub mod spool;
 pub mod store;
 pub mod system;

@@ -14,9 +14,8 @@ use crate::agi::session::{AgiError, Session};
 use crate::config::Config;
 use crate::model::call::{self, Attempt, Decision, RouteRequest};
 use crate::model::realtime::is_diallable;
-use crate::pg;
 use crate::system::clock::Reading;
-use crate::{Error, Result, store, text};
+use crate::{Error, Result, pg, store, text};
 
 /// What is asked of the channel, in one exchange.
 const WANTED: [(&str, &str); 8] = [

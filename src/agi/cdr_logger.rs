@@ -17,12 +17,11 @@ use crate::config::{self, Config};
 use crate::delivery::{Sink, Undelivered, Work};
 use crate::model::call::{self, CallRecord, Ending};
 use crate::model::number::NumberRules;
-use crate::pg;
 use crate::spool::{Entry, Spool};
 use crate::store::record::Logged;
 use crate::system::clock::Reading;
 use crate::system::syslog;
-use crate::{Error, Result, text};
+use crate::{Error, Result, pg, text};
 
 /// How it names itself to the database and in logs.
 const PROGRAM: &str = "cdr_logger.agi";

@@ -25,8 +25,7 @@ use crate::agi::session::{AgiError, Session};
 use crate::agi::{cc_route, cdr_logger};
 use crate::config::Config;
 use crate::delivery::Sink;
-use crate::pg;
-use crate::pg::Kept;
+use crate::pg::{self, Kept};
 use crate::{Error, Kind, Result, store};
 
 /// How it names itself to the database and in logs.

@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::check::console::{self, Answer};
 use crate::check::files::Installation;
 use crate::check::{Area, State};
 use crate::config::DEFAULT_ENV_FILE;
 use crate::config::env_file::EnvFile;
-use crate::pg;
 use crate::system::process::Process;
+use crate::system::run::{Answer, run};
 use crate::system::user::{Access, Identity};
-use crate::{Error, Result};
+use crate::{Error, Result, pg};
 
 /// Longer than the program's own limits.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -154,7 +153,7 @@ fn start(program: &Path, own: Option<&Identity>, user: Option<&Identity>) -> Res
 
 fn ask(area: &mut Area, command: &mut Command, runs_as: &str) {
     let begun = Instant::now();
-    match console::run(command, said().as_bytes(), TIMEOUT) {
+    match run(command, said().as_bytes(), TIMEOUT) {
         Ok(answer) => {
             let (state, message) = decision(&answer);
             let message = format!("{message} (cc-route.agi as {runs_as}, {} ms)", begun.elapsed().as_millis());

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::check::console::Console;
-use crate::check::{Area, answers, some_of};
+use crate::asterisk::live::answers;
+use crate::asterisk::live::console::Console;
+use crate::check::{Area, some_of};
 use crate::model::realtime::{self, Text};
 use crate::store::pjsip::{CHALLENGED, Pjsip};
 use crate::{Result, asterisk};
@@ -269,7 +270,7 @@ fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
 mod tests {
     use super::*;
     use crate::check::State;
-    use crate::contact::Contact;
+    use crate::model::live::Contact;
 
     #[test]
     fn an_inactive_client_that_asterisk_still_has_is_named() {

@@ -8,11 +8,10 @@ use chrono::{DateTime, Utc};
 use postgres::Client;
 
 use crate::check::Area;
-use crate::pg;
 use crate::store::health::{self, Health};
 use crate::store::migrate::{self, State};
 use crate::store::needs::{self, Need, Weight};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, pg};
 
 /// Calls are short transactions, but each of their programs has a connection of its own.
 const FEW_CONNECTIONS: i64 = 20;

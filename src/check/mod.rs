@@ -8,9 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub mod agi;
-pub mod answers;
 pub mod clients;
-pub mod console;
 pub mod database;
 pub mod files;
 pub mod server;

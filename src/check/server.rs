@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::check::console::Console;
+use crate::asterisk::live::answers;
+use crate::asterisk::live::console::Console;
 use crate::check::files::Installation;
-use crate::check::{Area, answers, some_of};
+use crate::check::{Area, some_of};
 use crate::system::process::Process;
 use crate::{Error, Kind, Result, asterisk};
 

@@ -4,11 +4,12 @@
 use postgres::GenericClient;
 use serde_json::Value;
 
-use crate::ari::Ari;
+use crate::asterisk::live;
+use crate::asterisk::live::ari::Ari;
 use crate::cli::names::shell;
 use crate::config::Config;
 use crate::store::status::Filter;
-use crate::{Result, server, store};
+use crate::{Result, store};
 
 /// For a decision of `cc_explain` about this DID; None where the call proceeds.
 pub(super) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<Option<String>> {
@@ -85,7 +86,7 @@ fn lost(config: &Config, db: &mut impl GenericClient, decision: &Value) -> Optio
     let campaign_id = decision["campaign_id"].as_i64().and_then(|id| i32::try_from(id).ok());
     let filter = Filter { campaign_id, user_id: None };
     // advice may be without what cannot be asked
-    let server = server::ask(Ari::of(config).ok()?.as_ref()).ok()??;
+    let server = live::ask(Ari::of(config).ok()?.as_ref()).ok()??;
     match store::status::of_before(db, &server, filter).ok()? {
         0 => None,
         lost => Some(format!("{lost} of before Asterisk's start still hold their places: capconduit call reap")),

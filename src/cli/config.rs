@@ -14,9 +14,8 @@ use crate::cli::names::unknown;
 use crate::cli::output::Output;
 use crate::cli::{Env, file, uses};
 use crate::confirm::Confirmed;
-use crate::store;
 use crate::store::document::{Noun, Schema};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, store};
 
 use document::{Problems, Reader};
 use plan::{MANY, Plan, Planner};

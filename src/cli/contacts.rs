@@ -4,14 +4,15 @@ use postgres::GenericClient;
 use serde_json::Value;
 
 use crate::Result;
+use crate::asterisk::live::contacts::{self, Answer, Contacts};
 use crate::cli::names::shell;
 use crate::config::Config;
-use crate::contact::{self, Answer, Contacts, State};
+use crate::model::live::State;
 use crate::store::pjsip;
 
 /// Asks Asterisk about all clients.
 pub(super) fn ask(config: &Config, db: &mut impl GenericClient) -> Contacts {
-    of(contact::ask(config), db)
+    of(contacts::ask(config), db)
 }
 
 /// What an answer says of all clients.

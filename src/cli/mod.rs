@@ -9,9 +9,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::confirm::{self, Confirmed, Whom};
-use crate::pg;
 use crate::system::user::Identity;
-use crate::{Result, store};
+use crate::{Result, pg, store};
 
 mod advice;
 mod agi;

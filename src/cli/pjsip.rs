@@ -8,14 +8,15 @@ use std::net::Ipv6Addr;
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use postgres::GenericClient;
 
-use crate::check::answers;
-use crate::check::console::Console;
+use crate::asterisk::live::answers;
+use crate::asterisk::live::console::Console;
+use crate::asterisk::live::contacts::Contacts;
 use crate::cli::input::{fits, integer, line, new_password, not_an_option, nothing_to_change, number, typeable};
 use crate::cli::listing::{Known, Listing};
 use crate::cli::names::shell;
 use crate::cli::output::{self, Output};
 use crate::cli::{Env, client, contacts};
-use crate::contact::{Contacts, State};
+use crate::model::live::State;
 use crate::model::pjsip_options::{self, Object};
 use crate::model::realtime::{Text, check_contact, missing_transport};
 use crate::store::pjsip::{

@@ -17,7 +17,8 @@ use postgres::Client;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::ari::Ari;
+use crate::asterisk::live;
+use crate::asterisk::live::ari::Ari;
 use crate::check::some_of;
 use crate::cli::bars::Charset;
 use crate::cli::input::not_an_option;
@@ -28,16 +29,14 @@ use crate::cli::uses::plural;
 use crate::cli::watch::Frames;
 use crate::cli::{Env, campaign, contacts, user};
 use crate::config::Config;
-use crate::contact::{self, State};
+use crate::model::live::{Server, State};
 use crate::model::realtime::is_diallable;
-use crate::pg;
-use crate::server::{self, Server};
 use crate::spool::Spool;
+use crate::store;
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment, Reading};
-use crate::store::{self};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, pg};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -280,8 +279,8 @@ impl Status {
         let ari = Ari::of(config)?;
         // one that is away does not delay the other
         let asked = thread::scope(|scope| {
-            let asterisk = scope.spawn(move || server::ask(ari.as_ref()));
-            let contacts = scope.spawn(|| contact::ask(config));
+            let asterisk = scope.spawn(move || live::ask(ari.as_ref()));
+            let contacts = scope.spawn(|| live::contacts::ask(config));
             let read = self.read(config, db, &mut snapshot);
             let server = asterisk.join().unwrap_or(Ok(None));
             snapshot.asterisk = Asterisk::of(&server);
@@ -505,7 +504,7 @@ impl Snapshot {
         &mut self,
         db: &mut Client,
         server: Option<Server>,
-        answer: Option<contact::Answer>,
+        answer: Option<live::contacts::Answer>,
         filter: Filter,
     ) -> Result<()> {
         let contacts = contacts::of(answer, db);

@@ -2,6 +2,7 @@
 
 pub mod call;
 pub mod codecs;
+pub mod live;
 pub mod number;
 pub mod pjsip_options;
 pub mod realtime;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::confirm::Confirmed;
-use crate::contact::Contact;
+use crate::model::live::Contact;
 use crate::model::pjsip_options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
 use crate::model::realtime::Text;
 use crate::pg::{Field, Fields, Query};

@@ -5,9 +5,10 @@ use postgres::GenericClient;
 use serde::Serialize;
 
 use crate::model::call::{kept_id, tail};
+use crate::model::live;
 use crate::pg::Query;
 use crate::store::call::{IN_FLIGHT, REAPED};
-use crate::{Error, Kind, Result, args, row, server};
+use crate::{Error, Kind, Result, args, row};
 
 row! {
     /// The database server.
@@ -175,7 +176,7 @@ pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
 ///
 /// # Errors
 /// The database's.
-pub fn of_before(db: &mut impl GenericClient, server: &server::Server, filter: Filter) -> Result<i64> {
+pub fn of_before(db: &mut impl GenericClient, server: &live::Server, filter: Filter) -> Result<i64> {
     let tails: Vec<String> = server.channels.iter().map(|id| tail(id)).collect();
     // Where the clocks differ, a new call seems old: by then its channel is among those that were asked for.
     let sql = format!(

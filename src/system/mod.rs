@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod file;
 pub mod process;
+pub mod run;
 pub mod syslog;
 pub mod systemd;
 pub mod terminal;

@@ -6,20 +6,19 @@ use std::path::PathBuf;
 use chrono::Utc;
 use clap::Args;
 
-use crate::ari::Ari;
+use crate::asterisk::live::ari::Ari;
+use crate::asterisk::live::console::{self, Console};
+use crate::asterisk::live::of_console;
 use crate::asterisk::{self, Site};
-use crate::check::console::{self, Console};
 use crate::check::files::{self, Installation};
 use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
 use crate::cli::Env;
 use crate::cli::output::{self, Output};
-use crate::pg;
-use crate::server::of_console;
 use crate::store::pjsip;
 use crate::store::status::{self, Filter};
 use crate::system::process::Process;
 use crate::system::user::Identity;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, pg};
 
 /// `asterisk check`
 #[derive(Debug, Args)]

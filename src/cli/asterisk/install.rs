@@ -10,8 +10,7 @@ use serde_json::json;
 use crate::asterisk::{self, Change, Installed, Site};
 use crate::cli::Env;
 use crate::cli::output::Output;
-use crate::pg;
-use crate::{Error, Result};
+use crate::{Error, Result, pg};
 
 /// `asterisk install`
 #[derive(Debug, Args)]

@@ -6,12 +6,13 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::Result;
-use crate::ari::Ari;
+use crate::asterisk::live;
+use crate::asterisk::live::ari::Ari;
 use crate::cli::Env;
 use crate::cli::output::Output;
 use crate::cli::uses::plural;
 use crate::model::call;
-use crate::server::{self, Server};
+use crate::model::live::Server;
 use crate::store::call::REAPED;
 use crate::store::reap::{self, Open};
 
@@ -54,7 +55,7 @@ impl Reap {
         // logger has run, so one that is alive when the attempts are read is among the channels, unless
         // it is released by then.
         let open = reap::open(&mut db)?;
-        let (server, failure) = match server::ask(Ari::of(env.config)?.as_ref()) {
+        let (server, failure) = match live::ask(Ari::of(env.config)?.as_ref()) {
             Ok(server) => (server, None),
             Err(error) => (None, Some(error)),
         };

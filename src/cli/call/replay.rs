@@ -15,9 +15,8 @@ use crate::cli::output::Output;
 use crate::cli::uses::plural;
 use crate::config::Config;
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
-use crate::pg;
 use crate::spool::{Entry, Spool, Spooled};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, pg};
 
 /// After this many records in a row that could not be delivered, the rest would wait in vain as well.
 const GIVE_UP_AFTER: u32 = 3;

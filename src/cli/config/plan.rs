@@ -9,9 +9,8 @@ use crate::cli::config::document::{self, Document, Object, Problems, at, quoted}
 use crate::cli::config::rules;
 use crate::cli::names::nearest;
 use crate::confirm::Confirmed;
-use crate::store;
 use crate::store::document::{Column, Key, Link, Noun, Row, Schema, State};
-use crate::{Error, Result};
+use crate::{Error, Result, store};
 
 /// What is done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,10 +16,9 @@ use crate::cli::output::Output;
 use crate::cli::{Env, user};
 use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::config::env_file::{EnvFile, Prepared};
-use crate::pg;
 use crate::store::role::{self, Origin, Role};
 use crate::text::shell;
-use crate::{Error, Kind, Result, asterisk};
+use crate::{Error, Kind, Result, asterisk, pg};
 
 const DEFAULT_PREFIX: &str = "capconduit";
 /// The one that Asterisk's user reads, too.

@@ -1,30 +1,22 @@
 //! What the Asterisk of this host says of itself: its name, when it was started, which channels it has. ARI
 //! is asked where it is configured, else the console.
 
+pub mod answers;
+pub mod ari;
+pub mod console;
+pub mod contacts;
+
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 
-use crate::ari::Ari;
-use crate::check::answers;
-use crate::check::console::Console;
+use crate::asterisk::live::ari::Ari;
+use crate::asterisk::live::console::Console;
+use crate::model::live::Server;
 use crate::{Error, Kind, Result};
 
 /// How long the console may take for one question.
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A server as it is now.
-#[derive(Debug)]
-pub struct Server {
-    /// `systemname` of asterisk.conf; empty where it is not set.
-    pub system_name: String,
-    /// Its version: `22.5.2`.
-    pub version: String,
-    /// When it was started, by its own clock.
-    pub started_at: DateTime<Utc>,
-    /// The unique ids of its channels.
-    pub channels: Vec<String>,
-}
 
 /// The server that ARI leads to; else the one on this host. None: there is nobody to ask, or this user may not.
 ///

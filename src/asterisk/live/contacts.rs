@@ -2,16 +2,15 @@
 //! never fails a command: what nobody says is not known.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 
-use crate::ari::Ari;
-use crate::check::answers;
-use crate::check::console::Console;
+use crate::asterisk::live::answers;
+use crate::asterisk::live::ari::Ari;
+use crate::asterisk::live::console::Console;
 use crate::config::Config;
+use crate::model::live::{Contact, State};
 use crate::store::pjsip::Qualification;
 
 /// How long a question may take: nobody waits for more than what it adds to the answer.
@@ -19,44 +18,6 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long after it has asked a contact Asterisk is sure to know whether it answers.
 const SETTLING: chrono::Duration = chrono::Duration::seconds(10);
-
-/// What Asterisk says of a contact; of several, the best, since one is enough for a call.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Nothing was asked.
-    #[default]
-    NotAsked,
-    /// It was asked, and does not say.
-    Unknown,
-    /// It does not answer OPTIONS: no call is placed with it.
-    Unreachable,
-    /// Nothing is asked of it: it is called, whether it is there or not.
-    NotQualified,
-    /// It answers OPTIONS.
-    Reachable,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            State::NotAsked => "not_asked",
-            State::Unknown => "unknown",
-            State::Unreachable => "unreachable",
-            State::NotQualified => "not_qualified",
-            State::Reachable => "reachable",
-        })
-    }
-}
-
-/// The contact of a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Contact {
-    /// Whether it answers.
-    pub contact_state: State,
-    /// How many milliseconds its last answer took, where Asterisk says so.
-    pub contact_rtt_ms: Option<f64>,
-}
 
 /// What an Asterisk has answered.
 #[derive(Debug)]

@@ -4,6 +4,8 @@
 //! Installing is idempotent. A file that differs is never overwritten unless asked, and then a copy
 //! is kept. Everything is checked before anything is written.
 
+pub mod live;
+
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -24,7 +26,7 @@ const DEFAULT_AGI_DIR: &str = "/usr/share/asterisk/agi-bin";
 
 macro_rules! template {
     ($name:literal) => {
-        ($name, include_str!(concat!("../asterisk/", $name)))
+        ($name, include_str!(concat!("../../asterisk/", $name)))
     };
 }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::config::Config;
-use crate::server::Server;
+use crate::model::live::Server;
 use crate::{Error, Kind, Result};
 
 /// How long one question may take.
