@@ -5,7 +5,6 @@
 //! speaks SQL.
 
 pub mod agi;
-pub mod api;
 pub mod asterisk;
 pub mod check;
 pub mod cli;
@@ -15,7 +14,6 @@ pub mod delivery;
 pub mod error;
 pub mod model;
 pub mod pg;
-pub mod spool;
 pub mod store;
 pub mod system;
 pub mod text;

@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 
 use crate::agi::cdr_logger;
 use crate::agi::channel::Channel;
+use crate::delivery::spool::Entry;
 use crate::model::call::CallRecord;
 use crate::model::number::NumberRules;
-use crate::spool::Entry;
 use crate::text;
 
 /// What stands before each record.

@@ -3,9 +3,8 @@
 pub mod cc_route;
 pub mod cdr_logger;
 pub mod channel;
-pub mod guard;
 pub mod last_line;
-pub mod server;
+pub mod serve;
 pub mod session;
 
 use std::io::Write;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::check::Area;
-use crate::spool::Spool;
+use crate::delivery::spool::Spool;
 use crate::system::user::{Access, Identity};
 use crate::text::shell;
 

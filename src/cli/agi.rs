@@ -9,8 +9,8 @@ use serde_json::json;
 use signal_hook::consts::SIGHUP;
 use signal_hook::iterator::Signals;
 
-use crate::agi::guard::{self, Line};
-use crate::agi::server::{self, Limits, MIN_WORKERS, Server};
+use crate::agi::serve::guard::{self, Line};
+use crate::agi::serve::server::{self, Limits, MIN_WORKERS, Server};
 use crate::cli::Env;
 use crate::cli::output::Output;
 use crate::config::Config;

@@ -29,13 +29,13 @@ use crate::cli::uses::plural;
 use crate::cli::watch::Frames;
 use crate::cli::{Env, campaign, contacts, user};
 use crate::config::Config;
+use crate::delivery::spool::Spool;
 use crate::model::live::{Server, State};
 use crate::model::realtime::is_diallable;
-use crate::spool::Spool;
-use crate::store;
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment, Reading};
+use crate::store::{self};
 use crate::{Error, Kind, Result, pg};
 
 const EXAMPLES: &str = "\

@@ -14,8 +14,8 @@ use crate::cli::Env;
 use crate::cli::output::Output;
 use crate::cli::uses::plural;
 use crate::config::Config;
+use crate::delivery::spool::{Entry, Spool, Spooled};
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
-use crate::spool::{Entry, Spool, Spooled};
 use crate::{Error, Kind, Result, pg};
 
 /// After this many records in a row that could not be delivered, the rest would wait in vain as well.

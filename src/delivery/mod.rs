@@ -1,8 +1,11 @@
 //! Delivering a call record: to PostgreSQL, or to the HTTP back end with the claim released here.
 //! The same steps at hangup and for `call replay`.
 
-use crate::api::{Answer, Api};
+pub mod back_end;
+pub mod spool;
+
 use crate::config::Config;
+use crate::delivery::back_end::{Answer, Api};
 use crate::model::call::CallRecord;
 use crate::pg::Connection;
 use crate::store::record::Logged;
