@@ -2,48 +2,28 @@
 //! prints nothing. [`output`] is the only printer.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Config;
-use crate::confirm::{self, Confirmed, Whom};
-use crate::system::user::Identity;
-use crate::{Result, pg, store};
-
-mod advice;
-mod agi;
-mod asterisk;
-mod audit;
-mod bars;
-mod call;
-mod campaign;
-mod client;
-mod completion;
-mod config;
-mod contacts;
-mod db;
-mod did;
-mod file;
-mod input;
-mod listing;
-mod names;
+mod args;
+pub mod commands;
+mod env;
+mod find;
 pub mod output;
-mod period;
-mod pjsip;
-mod report;
-mod route;
-pub mod schema;
-mod setting;
-mod sheet;
-mod status;
-mod user;
-mod uses;
-mod watch;
-mod wording;
+mod remove;
 
-use output::Output;
+use crate::cli::args::synonyms;
+use crate::cli::commands::{
+    agi, asterisk, audit, call, campaign, client, completion, config, db, did, pjsip, report, route, schema, setting,
+    status, user,
+};
+use crate::cli::env::Env;
+use crate::cli::output::Output;
+use crate::config::Config;
+use crate::text::shell;
+use crate::{Result, pg};
 
 /// Route pay-per-call phone calls to call centres through Asterisk, never over a cap.
 #[derive(Debug, Parser)]
@@ -117,81 +97,6 @@ enum Noun {
     Completion(completion::Completion),
 }
 
-/// What a verb may use of the outside world.
-pub struct Env<'a> {
-    /// Settings from the environment and the env file.
-    pub config: &'a Config,
-    /// For progress lines and questions; results go through [`Output`].
-    pub stderr: &'a mut dyn Write,
-    /// For passwords and confirmations.
-    pub stdin: &'a mut dyn Read,
-    /// Whether there is a person to ask.
-    pub interactive: bool,
-    /// `--yes`
-    pub yes: bool,
-    /// `--json`
-    pub json: bool,
-    /// This command as a shell would take it: what the audit says of a change.
-    pub command: String,
-}
-
-impl Env<'_> {
-    /// A connection to the configured database.
-    ///
-    /// # Errors
-    /// See [`pg::connect`] and [`store::seller::refuse_inactive_seller`].
-    pub fn connect(&self) -> Result<postgres::Client> {
-        let mut db = pg::connect(self.config, "capconduit")?;
-        store::seller::refuse_inactive_seller(&mut db)?;
-        Ok(db)
-    }
-
-    /// Begins a change. The database's audit learns of the command and of who gave it; both are settings
-    /// of this transaction only, which is what PgBouncer can carry.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn begin<'c>(&self, db: &'c mut postgres::Client) -> Result<postgres::Transaction<'c>> {
-        let mut tx = db.transaction()?;
-        self.introduce(&mut tx)?;
-        Ok(tx)
-    }
-
-    /// What [`Env::begin`] tells the database, for a transaction that is begun elsewhere.
-    ///
-    /// # Errors
-    /// The database's.
-    pub fn introduce(&self, tx: &mut impl postgres::GenericClient) -> Result<()> {
-        store::audit::introduce(tx, &self.command, &operator())
-    }
-
-    /// Asks before something is removed. `what` is a question: `Remove client "acme"?`
-    ///
-    /// # Errors
-    /// See [`confirm::ask`].
-    pub fn confirm(&mut self, what: &str) -> Result<Confirmed> {
-        let whom = Whom { yes: self.yes, interactive: self.interactive, stdin: self.stdin, stderr: self.stderr };
-        confirm::ask(what, whom)
-    }
-
-    /// One progress line on standard error, for a person; with `--json` nobody reads it.
-    pub fn progress(&mut self, line: &str) {
-        if !self.json {
-            // losing a progress line is no reason to stop
-            let _ = writeln!(self.stderr, "{line}");
-        }
-    }
-}
-
-/// Who runs this program, as the system knows: behind sudo the person, not root.
-fn operator() -> String {
-    let of = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
-    // cron and containers set neither
-    let of_process = || Identity::of_process(&std::fs::read_to_string("/proc/self/status").ok()?);
-    let named = of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME"));
-    named.or_else(|| of_process().map(|user| user.name)).unwrap_or_default()
-}
-
 /// An argument without the end of a line: that is what `$(... --csv | tail -1)` leaves of CSV's own.
 fn without_line_end(arg: OsString) -> OsString {
     match arg.to_str().and_then(|arg| arg.strip_suffix('\r')) {
@@ -202,7 +107,7 @@ fn without_line_end(arg: OsString) -> OsString {
 
 /// The command line without the program's folder, quoted as a shell needs it.
 fn command_line(args: &[OsString]) -> String {
-    let words = args.iter().skip(1).map(|arg| names::shell(&arg.to_string_lossy()).into_owned());
+    let words = args.iter().skip(1).map(|arg| shell(&arg.to_string_lossy()).into_owned());
     std::iter::once("capconduit".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
 }
 
@@ -272,12 +177,12 @@ fn start_logging() {
 fn run(args: &[OsString], stdout: &mut dyn Write, stderr: &mut dyn Write) -> u8 {
     // clap fails before it knows of --json
     let json = args.iter().any(|a| a == "--json");
-    let parsed = wording::with_synonyms(Cli::command()).try_get_matches_from(args);
+    let parsed = synonyms::with_synonyms(Cli::command()).try_get_matches_from(args);
     let cli = match parsed.and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
         Err(e) => {
             let words: Vec<String> = args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
-            let e = wording::advise(e, &wording::with_synonyms(Cli::command()), &words);
+            let e = synonyms::advise(e, &synonyms::with_synonyms(Cli::command()), &words);
             return output::usage(&e, json, stdout, stderr);
         }
     };
@@ -307,6 +212,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        wording::with_synonyms(Cli::command()).debug_assert();
+        synonyms::with_synonyms(Cli::command()).debug_assert();
     }
 }

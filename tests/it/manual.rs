@@ -174,7 +174,7 @@ fn every_variable_of_the_dialplan_is_named() {
 /// The files that hold passwords, from where they are written.
 #[test]
 fn every_env_file_is_named() {
-    let roles = source("src/cli/db/roles.rs");
+    let roles = source("src/cli/commands/db/roles.rs");
     let is_file = |word: &&str| word.ends_with(".env") && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'.');
     let mut files: BTreeSet<&str> = quoted(&roles, '"').filter(is_file).collect();
     let config = source("src/config/mod.rs");

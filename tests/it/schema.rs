@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::Write;
 use std::process::Stdio;
 
-use capconduit::cli::schema::{self, Documented};
+use capconduit::cli::commands::schema::{self, Documented};
 use serde_json::Value;
 
 use crate::harness::postgres::{Database, Postgres};

@@ -2,7 +2,7 @@
 //! prints (`capconduit schema`). A new noun, verb or option needs no change here.
 
 use capconduit::Kind;
-use capconduit::cli::schema::{self, Documented};
+use capconduit::cli::commands::schema::{self, Documented};
 use clap::{Arg, Command};
 
 use super::roff::{Page, bold, escape, italic};

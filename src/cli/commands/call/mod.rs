@@ -1,0 +1,315 @@
+//! `capconduit call`: records, attempts, and what is up now.
+
+mod advice;
+mod explain;
+mod export;
+mod import;
+mod reap;
+mod replay;
+mod settle;
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+use serde::Serialize;
+
+use crate::cli::args::listing::Listing;
+use crate::cli::args::period::Period;
+use crate::cli::commands::{campaign, client, user};
+use crate::cli::env::Env;
+use crate::cli::find::unknown;
+use crate::cli::output::{Output, Tables};
+use crate::config::Config;
+use crate::model::call::STATUSES;
+use crate::store::call::{self, Attempt, Call, Filter};
+use crate::{Error, Kind, Result, store};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  capconduit call list --campaign 'Alice Priority' --from 2026-07-01 --to 2026-07-31
+  capconduit call list --status ANSWERED,BUSY --limit 200 --offset 200 --json
+  capconduit call list --status 'REJECTED*'
+  capconduit call show 1721555999.42
+  capconduit call explain 1721555999.42
+  capconduit call active
+  capconduit call lost --from -7d
+  capconduit call settle 1721555999.42 --answered --billsec 95
+  capconduit call export --user alice --from 2026-07-01 july.csv
+  capconduit call import history.csv
+
+Times are UTC: 2026-07-01, '2026-07-01 12:00', today, yesterday, -2h, -7d.
+With --tz, those of --from and --to are that zone's.";
+
+/// The verbs of `call`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List call records: the newest 50, or the first of --sort, or --limit of them
+    List(Box<List>),
+    /// Show a call record with its attempts
+    Show(Show),
+    /// Tell what became of a call, and why
+    Explain(explain::Explain),
+    /// List the attempts in flight: what counts against the caps now
+    Active(Active),
+    /// List the attempts of calls that died with their Asterisk, or were left without a record: the
+    /// newest 50, or the first of --sort, or --limit of them
+    Lost(Lost),
+    /// Write call records as CSV, oldest first
+    Export(Box<export::Export>),
+    /// Add call records from CSV, each once, without counting them
+    Import(import::Import),
+    /// Deliver the call records that had to be spooled
+    Replay(replay::Replay),
+    /// Close the attempts that a dead Asterisk left behind
+    Reap(reap::Reap),
+    /// Say what became of lost calls: answered, and to be counted, or not
+    Settle(Box<settle::Settle>),
+}
+
+impl Verb {
+    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Explain(verb) => verb.run(env),
+            Verb::Active(verb) => verb.run(env),
+            Verb::Lost(verb) => verb.run(env),
+            Verb::Export(verb) => verb.run(env),
+            Verb::Import(verb) => verb.run(env),
+            Verb::Replay(verb) => verb.run(env),
+            Verb::Reap(verb) => verb.run(env),
+            Verb::Settle(verb) => verb.run(env),
+        }
+    }
+}
+
+/// Which records.
+#[derive(Debug, Args)]
+struct Filters {
+    /// Only of this campaign
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
+    /// Only to this number
+    #[arg(long, value_name = "NUMBER")]
+    did: Option<String>,
+    /// Only those that this client had last
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    /// Only of this seller
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only with this call status, or one of these: ANSWERED, NOANSWER, BUSY, FAILED, ABANDONED,
+    /// REJECTED_CC, REJECTED_TOTAL, REJECTED_NO_CLIENTS, REJECTED_DID_NOT_FOUND,
+    /// REJECTED_DID_INACTIVE, REJECTED_OWNER_INACTIVE, REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID;
+    /// REJECTED* stands for all that begin so
+    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    status: Vec<String>,
+    #[command(flatten)]
+    period: Period,
+}
+
+impl Filters {
+    /// Checks what needs no database, then looks up what is named.
+    fn resolve(self, env: &Env<'_>) -> Result<(postgres::Client, Filter)> {
+        check_statuses(&self.status)?;
+        self.period.check()?;
+        let mut db = env.connect()?;
+        let (from, to) = self.period.bounds(&mut db)?;
+        let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
+        let filter = Filter {
+            user_id: user::id_of(&mut db, self.user.as_deref())?,
+            campaign_id,
+            client_id: client::id_of(&mut db, self.client.as_deref())?,
+            number: self.did.map(|did| called_number(&mut db, env.config, did)).transpose()?,
+            statuses: self.status,
+            from,
+            to,
+        };
+        Ok((db, filter))
+    }
+}
+
+/// `call list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    filters: Filters,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
+        let page = self.listing.page::<Call>(&[])?;
+        let (mut db, filter) = self.filters.resolve(env)?;
+        let calls = page.cut(call::list(&mut db, &filter, page.asked())?, env);
+        self.listing.of(
+            &calls,
+            &[
+                "id",
+                "timestamp_start",
+                "incoming_did_number",
+                "caller_id_num",
+                "campaign_name",
+                "client_identifier",
+                "call_status",
+                "duration_seconds",
+                "billsec_seconds",
+            ],
+            "No calls.",
+        )
+    }
+}
+
+/// A status that no call can have finds nothing: it is a slip.
+fn check_statuses(statuses: &[String]) -> Result<()> {
+    for status in statuses {
+        let typed = status.to_uppercase();
+        let is_known = match typed.strip_suffix('*') {
+            Some(begin) => STATUSES.iter().any(|known| known.starts_with(begin)),
+            // v3.0 wrote reasons of its own
+            None => STATUSES.contains(&typed.as_str()) || typed.starts_with("REJECTED_"),
+        };
+        if !is_known {
+            let known: Vec<String> = STATUSES.iter().map(|&known| known.to_owned()).collect();
+            let mut error = unknown("call status", status, &known);
+            if typed.len() > 2 && "REJECTED".starts_with(typed.as_str()) {
+                error.hint = Some("REJECTED* stands for all calls that were rejected".to_owned());
+            }
+            error.kind = Kind::Invalid;
+            error.message = format!("\"{}\" is not a call status", status.escape_debug());
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// The number as records have it. It need not be a DID, any more or at all: calls to it are recorded
+/// all the same.
+pub(crate) fn called_number(db: &mut impl GenericClient, config: &Config, did: String) -> Result<String> {
+    let number = config.number_rules()?.normalize(&did).map(|number| number.as_str().to_owned());
+    let known = store::did::find(db, number.as_deref(), &did)?;
+    Ok(known.map(|did| did.number).or(number).unwrap_or(did))
+}
+
+/// All that is known of a call, by its uniqueid or its record's id: a call that is up has no record, a
+/// rejected one may have no attempts.
+fn known(db: &mut impl GenericClient, name: &str) -> Result<(Option<Call>, Vec<Attempt>)> {
+    let call = call::find(db, name)?;
+    let uniqueid = call.as_ref().map_or(Some(name), |call| call.asterisk_uniqueid.as_deref());
+    let attempts = uniqueid.map_or_else(|| Ok(Vec::new()), |uniqueid| call::attempts(db, uniqueid))?;
+    if call.is_none() && attempts.is_empty() {
+        return Err(Error::not_found("call", name));
+    }
+    Ok((call, attempts))
+}
+
+/// `call show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Asterisk's uniqueid of the call, or the record's id
+    call: String,
+}
+
+/// What differs from attempt to attempt.
+const ATTEMPTS: Tables = &[(
+    "attempts",
+    &[
+        "attempt_number",
+        "client_identifier",
+        "system_name",
+        "claimed_at",
+        "lease_expires_at",
+        "released_at",
+        "release_reason",
+        "dial_status",
+        "hangup_cause_code",
+        "passed_over",
+    ],
+)];
+
+/// A call and what was tried.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    call: Call,
+    attempts: Vec<Attempt>,
+}
+
+/// A call that is still up: it has no record yet.
+#[derive(Serialize)]
+struct Unrecorded<'a> {
+    id: Option<i64>,
+    call_status: Option<&'a str>,
+    asterisk_uniqueid: &'a str,
+    attempts: Vec<Attempt>,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let (call, attempts) = known(&mut env.connect()?, &self.call)?;
+        if let Some(call) = call {
+            return Output::detail(&Whole { call, attempts }, ATTEMPTS);
+        }
+        Output::detail(&Unrecorded { id: None, call_status: None, asterisk_uniqueid: &self.call, attempts }, ATTEMPTS)
+    }
+}
+
+/// `call active`
+#[derive(Debug, Args)]
+pub(crate) struct Active {
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Active {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        self.listing.of(
+            &call::active(&mut env.connect()?)?,
+            &[
+                "campaign_name",
+                "client_identifier",
+                "incoming_did_number",
+                "caller_id_num",
+                "claimed_at",
+                "lease_expires_at",
+                "attempt_number",
+                "asterisk_uniqueid",
+            ],
+            "No calls are in flight.",
+        )
+    }
+}
+
+/// `call lost`
+#[derive(Debug, Args)]
+pub(crate) struct Lost {
+    #[command(flatten)]
+    period: Period,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl Lost {
+    fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
+        let page = self.listing.page::<Attempt>(&[])?;
+        self.period.check()?;
+        let mut db = env.connect()?;
+        let (from, to) = self.period.bounds(&mut db)?;
+        let attempts = page.cut(call::lost(&mut db, from, to, page.asked())?, env);
+        self.listing.of(
+            &attempts,
+            &[
+                "claimed_at",
+                "incoming_did_number",
+                "caller_id_num",
+                "campaign_name",
+                "client_identifier",
+                "system_name",
+                "released_at",
+                "release_reason",
+                "asterisk_uniqueid",
+            ],
+            "No calls were lost.",
+        )
+    }
+}

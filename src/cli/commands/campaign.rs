@@ -1,0 +1,408 @@
+//! `capconduit campaign`: what DIDs feed, and how their calls are shared out.
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+use serde::Serialize;
+
+use crate::cli::args::input::{integer, line, not_an_id, nothing_to_change, number};
+use crate::cli::args::listing::Listing;
+use crate::cli::commands::{client, did, user};
+use crate::cli::env::Env;
+use crate::cli::find::{exists, unknown};
+use crate::cli::output::Output;
+use crate::cli::remove::{self, Uses};
+use crate::config::Config;
+use crate::store::campaign::{self, Campaign, Changes};
+use crate::store::setting::{self, Setting};
+use crate::store::user::User;
+use crate::{Error, Result};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  capconduit campaign add 'Alice Priority' --user alice --did +18005550101
+  capconduit campaign set 'Alice Priority' --routing-strategy weighted --add-did +18005550102
+  capconduit campaign set 'Alice Priority' --status paused
+
+Two sellers may have campaigns of the same name: --user or the id says which is meant.";
+
+pub(crate) const STATUSES: [&str; 3] = ["active", "inactive", "paused"];
+pub(crate) const STRATEGIES: [&str; 3] = ["priority", "round_robin", "weighted"];
+
+/// The verbs of `campaign`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List campaigns
+    List(List),
+    /// Show a campaign with its DIDs and settings
+    Show(Show),
+    /// Add a campaign
+    Add(Box<Add>),
+    /// Change a campaign
+    Set(Box<Set>),
+    /// Let a campaign get calls
+    Enable(Switch),
+    /// Let a campaign get no calls for a while
+    Pause(Switch),
+    /// Let a campaign get no calls
+    Disable(Switch),
+    /// Remove a campaign with its settings
+    Remove(Remove),
+}
+
+impl Verb {
+    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Add(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run(env),
+            Verb::Enable(verb) => verb.run("active", env),
+            Verb::Pause(verb) => verb.run("paused", env),
+            Verb::Disable(verb) => verb.run("inactive", env),
+            Verb::Remove(verb) => verb.run(env),
+        }
+    }
+}
+
+/// The campaign of this name or id; `user` says whose, where several sellers have one.
+pub(crate) fn find(db: &mut impl GenericClient, name: &str, user: Option<&str>) -> Result<Campaign> {
+    let user_id = user::id_of(db, user)?;
+    let mut found = campaign::find(db, name, user_id)?;
+    match (found.pop(), found.is_empty()) {
+        (Some(campaign), true) => Ok(campaign),
+        (Some(last), false) => {
+            found.push(last);
+            let whose: Vec<String> = found.iter().map(|c| format!("{}'s (id {})", c.username, c.id)).collect();
+            Err(Error::invalid(format!("campaign \"{name}\" is ambiguous: {}", whose.join(", ")))
+                .hint("Say which with --user, or give its id instead of its name."))
+        }
+        (None, _) => match user {
+            None => Err(unknown("campaign", name, &campaign::names(db)?)),
+            Some(user) => Err(Error::new(crate::Kind::NotFound, format!("user \"{user}\" has no campaign \"{name}\""))),
+        },
+    }
+}
+
+/// The id of the campaign that an option names.
+pub(crate) fn id_of(db: &mut impl GenericClient, name: Option<&str>, user: Option<&str>) -> Result<Option<i32>> {
+    name.map(|name| Ok(find(db, name, user)?.id)).transpose()
+}
+
+/// The seller's own campaign of this name or id.
+pub(crate) fn of_owner(db: &mut impl GenericClient, name: &str, owner: &User) -> Result<Campaign> {
+    if let Some(own) = campaign::find(db, name, Some(owner.id))?.pop() {
+        return Ok(own);
+    }
+    let other = find(db, name, None)?;
+    Err(Error::conflict(format!("campaign \"{}\" is {}'s, not {}'s", other.name, other.username, owner.username))
+        .hint("Nothing was changed. A DID feeds campaigns of its own seller only."))
+}
+
+/// Names a campaign on the command line.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// Campaign name or id
+    campaign: String,
+    /// The seller, where several have a campaign of this name
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+impl Named {
+    fn find(&self, db: &mut impl GenericClient) -> Result<Campaign> {
+        find(db, &self.campaign, self.user.as_deref())
+    }
+}
+
+/// `campaign list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only this seller's
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only this status
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let user_id = user::id_of(&mut db, self.user.as_deref())?;
+        let campaigns = campaign::list(&mut db, user_id, self.status.as_deref())?;
+        self.listing.of(
+            &campaigns,
+            &["id", "name", "username", "status", "routing_strategy", "dial_timeout_seconds", "live_calls", "dids"],
+            "No campaigns.",
+        )
+    }
+}
+
+/// A campaign and what it gives to whom.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    campaign: Campaign,
+    settings: Vec<Setting>,
+}
+
+fn whole(db: &mut impl GenericClient, campaign: Campaign) -> Result<Whole> {
+    let settings = setting::list(db, &setting::Filter { campaign_id: Some(campaign.id), ..Default::default() })?;
+    Ok(Whole { campaign, settings })
+}
+
+/// `campaign show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let campaign = self.named.find(&mut db)?;
+        Output::detail(
+            &whole(&mut db, campaign)?,
+            &[(
+                "settings",
+                &[
+                    "id",
+                    "client_identifier",
+                    "status",
+                    "forwarding_priority",
+                    "weight",
+                    "live_calls",
+                    "max_concurrency",
+                    "current_total_calls",
+                    "total_calls_allowed",
+                ],
+            )],
+        )
+    }
+}
+
+/// What a campaign has besides name and owner.
+#[derive(Debug, Default, Args)]
+struct CampaignFields {
+    /// How calls are shared out; default priority
+    #[arg(long, value_parser = STRATEGIES)]
+    routing_strategy: Option<String>,
+    /// How long a client may ring before the next one is tried: 1 to 3600; default 30
+    #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
+    dial_timeout_seconds: Option<i64>,
+    /// How long a call may last: 1 to 86400; default 14400
+    #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
+    max_call_seconds: Option<i64>,
+    /// Only an active campaign gets calls
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    /// Free text; empty clears it
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+impl CampaignFields {
+    fn changes(self) -> Result<Changes> {
+        Ok(Changes {
+            name: None,
+            status: self.status,
+            routing_strategy: self.routing_strategy,
+            // longer than any carrier lets a call ring
+            dial_timeout_seconds: number("dial_timeout_seconds", self.dial_timeout_seconds, 1..=3600)?,
+            max_call_seconds: number("max_call_seconds", self.max_call_seconds, 1..=86_400)?,
+            description: self.description,
+        })
+    }
+}
+
+/// Links a DID of the same seller; a link that is there stays.
+fn add_did(db: &mut impl GenericClient, config: &Config, campaign: &Campaign, number: &str) -> Result<()> {
+    let did = did::find(db, config, number)?;
+    if did.user_id != campaign.user_id {
+        return Err(Error::conflict(format!(
+            "DID \"{}\" is {}'s, campaign \"{}\" is {}'s",
+            did.number, did.username, campaign.name, campaign.username
+        ))
+        .hint("Nothing was changed. A DID feeds campaigns of its own seller only."));
+    }
+    campaign::add_did(db, campaign.id, did.id)?;
+    Ok(())
+}
+
+/// `campaign add`
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Campaign name, unique for the seller; not digits only
+    name: String,
+    /// The seller who owns it
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// A DID of the seller that feeds it; may be given several times
+    #[arg(long, value_name = "NUMBER")]
+    did: Vec<String>,
+    /// A client that gets its calls, and how many at once: acme:5; may be given several times
+    #[arg(long = "client", value_name = "CLIENT:MAX", value_parser = client_and_cap)]
+    clients: Vec<(String, i64)>,
+    #[command(flatten)]
+    fields: CampaignFields,
+}
+
+/// Reads `acme:5`.
+fn client_and_cap(text: &str) -> Result<(String, i64), String> {
+    let (client, cap) = text.rsplit_once(':').ok_or("it must say how many calls at once: acme:5")?;
+    Ok((client.to_owned(), integer::<1>(cap)?))
+}
+
+impl Add {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        line("name", &*self.name, 100)?;
+        not_an_id("name", &self.name)?;
+        let changes = self.fields.changes()?;
+        let mut db = env.connect()?;
+        let mut tx = env.begin(&mut db)?;
+        let owner = user::find(&mut tx, &self.user)?;
+        if campaign::find(&mut tx, &self.name, Some(owner.id))?.iter().any(|there| there.name == self.name) {
+            return Err(exists("campaign", &self.name));
+        }
+        let id = campaign::add(&mut tx, owner.id, &self.name)?;
+        campaign::set(&mut tx, id, &changes)?;
+        let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
+        for number in &self.did {
+            add_did(&mut tx, env.config, &campaign, number)?;
+        }
+        for (name, cap) in &self.clients {
+            let (client_id, identifier) = client::reference(&mut tx, name)?;
+            if setting::find(&mut tx, campaign.id, client_id)?.is_some() {
+                return Err(
+                    Error::conflict(format!("client \"{}\" is given twice", identifier)).hint("Nothing was changed.")
+                );
+            }
+            let cap = number("max_concurrency", *cap, 1..=i32::MAX)?.unwrap_or(1);
+            setting::add(&mut tx, campaign.id, client_id, cap)?;
+        }
+        let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
+        let campaign = whole(&mut tx, campaign)?;
+        tx.commit()?;
+        Output::done(format!("Campaign \"{}\" of {} added.", self.name, owner.username), &campaign)
+    }
+}
+
+/// `campaign set`
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    #[command(flatten)]
+    named: Named,
+    /// Another name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    fields: CampaignFields,
+    /// A DID of the seller that is to feed it; may be given several times
+    #[arg(long, value_name = "NUMBER")]
+    add_did: Vec<String>,
+    /// A DID that is to feed it no more; may be given several times
+    #[arg(long, value_name = "NUMBER")]
+    remove_did: Vec<String>,
+}
+
+impl Set {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        line("name", self.name.as_deref(), 100)?;
+        let changes = Changes { name: self.name, ..self.fields.changes()? };
+        if changes == Changes::default() && self.add_did.is_empty() && self.remove_did.is_empty() {
+            return Err(nothing_to_change("campaign"));
+        }
+        let mut db = env.connect()?;
+        let mut tx = env.begin(&mut db)?;
+        let campaign = self.named.find(&mut tx)?;
+        if let Some(name) = changes.name.as_deref().filter(|name| *name != campaign.name) {
+            not_an_id("name", name)?;
+            if campaign::find(&mut tx, name, Some(campaign.user_id))?.iter().any(|there| there.name == name) {
+                return Err(Error::conflict(format!("{} has a campaign \"{name}\" already", campaign.username))
+                    .hint("Nothing was changed."));
+            }
+        }
+        for number in &self.remove_did {
+            let did = did::find(&mut tx, env.config, number)?;
+            if campaign::remove_did(&mut tx, campaign.id, did.id)? == 0 {
+                return Err(Error::new(
+                    crate::Kind::NotFound,
+                    format!("DID \"{}\" does not feed campaign \"{}\"", did.number, campaign.name),
+                )
+                .hint("Nothing was changed."));
+            }
+        }
+        for number in &self.add_did {
+            add_did(&mut tx, env.config, &campaign, number)?;
+        }
+        campaign::set(&mut tx, campaign.id, &changes)?;
+        let name = changes.name.unwrap_or(campaign.name);
+        let campaign = find(&mut tx, &name, Some(&campaign.username))?;
+        let campaign = whole(&mut tx, campaign)?;
+        tx.commit()?;
+        Output::done(format!("Campaign \"{name}\" changed."), &campaign)
+    }
+}
+
+/// `campaign enable`, `campaign pause`, `campaign disable`
+#[derive(Debug, Args)]
+pub(crate) struct Switch {
+    #[command(flatten)]
+    named: Named,
+}
+
+impl Switch {
+    fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
+        let fields = CampaignFields { status: Some(status.to_owned()), ..CampaignFields::default() };
+        let set = Set { named: self.named, name: None, fields, add_did: Vec::new(), remove_did: Vec::new() };
+        Ok(set.run(env)?.saying(|campaign| format!("Campaign {} is {status}.", campaign["name"])))
+    }
+}
+
+/// `campaign remove`
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    named: Named,
+    /// Remove it even with calls in flight; call records then name no campaign
+    #[arg(long)]
+    force: bool,
+}
+
+impl Remove {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let campaign = self.named.find(&mut db)?;
+        let campaign = whole(&mut db, campaign)?;
+        let Campaign { id, name, username, .. } = &campaign.campaign;
+        let thing = format!("campaign \"{name}\" of {username}");
+        let in_use = uses_of(&mut db, *id)?;
+        self.refuse(&thing, *id, &in_use)?;
+        let clients: Vec<String> = campaign.settings.iter().map(|s| s.client_identifier.clone()).collect();
+        let settings = remove::counted("client", &clients).map(|clients| format!("its settings of {clients}"));
+        let confirmed = env.confirm(&in_use.and(settings).question(&thing, "campaign"))?;
+        let mut tx = env.begin(&mut db)?;
+        self.refuse(&thing, *id, &uses_of(&mut tx, *id)?)?;
+        campaign::remove(&mut tx, *id, &confirmed)?;
+        tx.commit()?;
+        Output::done(format!("Campaign \"{name}\" of {username} removed."), &campaign)
+    }
+
+    fn refuse(&self, thing: &str, id: i32, in_use: &Uses) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        let how = format!(
+            "To stop its calls and keep its call records whole, capconduit campaign disable {id}. \
+             --force removes it all the same."
+        );
+        in_use.refuse(thing, &how)
+    }
+}
+
+fn uses_of(db: &mut impl GenericClient, id: i32) -> Result<Uses> {
+    Ok(Uses::new([], campaign::live_calls(db, id)?, campaign::records(db, id)?))
+}

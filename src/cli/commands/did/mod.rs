@@ -1,0 +1,346 @@
+//! `capconduit did`: the phone numbers that sellers own.
+
+mod export;
+mod import;
+
+use clap::{Args, Subcommand};
+use postgres::GenericClient;
+
+use crate::cli::args::input::{clearable, nothing_to_change};
+use crate::cli::args::listing::Listing;
+use crate::cli::commands::{campaign, user};
+use crate::cli::env::Env;
+use crate::cli::find::{exists, shell, unknown};
+use crate::cli::output::Output;
+use crate::cli::remove::{self, Uses};
+use crate::config::Config;
+use crate::model::number::{Doubt, E164};
+use crate::store::did::{self, Changes, Did};
+use crate::{Error, Kind, Result, store};
+
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  capconduit did add +18005550101 --user alice --campaign 'Alice Priority'
+  capconduit did list --user alice
+  capconduit did set +18005550101 --status inactive
+  capconduit did import numbers.csv --user alice --dry-run
+
+A number is stored in E.164 form; it may be typed in any form that CAPCONDUIT_NUMBER_RULES makes one of.";
+
+pub(crate) const STATUSES: [&str; 2] = ["active", "inactive"];
+/// Of CSV files.
+const COLUMNS: [&str; 5] = ["number", "user", "status", "description", "campaigns"];
+
+/// The verbs of `did`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List DIDs
+    List(List),
+    /// Show a DID
+    Show(Show),
+    /// Add a DID
+    Add(Add),
+    /// Change a DID
+    Set(Set),
+    /// Let calls to a DID be routed
+    Enable(Switch),
+    /// Let calls to a DID be rejected
+    Disable(Switch),
+    /// Remove a DID
+    Remove(Remove),
+    /// Write DIDs as CSV
+    Export(export::Export),
+    /// Add and change DIDs as a CSV file says: all of them, or none
+    Import(import::Import),
+}
+
+impl Verb {
+    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        match self {
+            Verb::List(verb) => verb.run(env),
+            Verb::Show(verb) => verb.run(env),
+            Verb::Add(verb) => verb.run(env),
+            Verb::Set(verb) => verb.run(env),
+            Verb::Enable(verb) => verb.run("active", env),
+            Verb::Disable(verb) => verb.run("inactive", env),
+            Verb::Remove(verb) => verb.run(env),
+            Verb::Export(verb) => verb.run(env),
+            Verb::Import(verb) => verb.run(env),
+        }
+    }
+}
+
+/// The DID of this number, in any form that a carrier may send, or id.
+pub(crate) fn find(db: &mut impl GenericClient, config: &Config, name: &str) -> Result<Did> {
+    let number = config.number_rules()?.normalize(name);
+    match did::find(db, number.as_ref().map(E164::as_str), name)? {
+        Some(did) => Ok(did),
+        None => Err(unknown("DID", number.as_ref().map_or(name, E164::as_str), &did::names(db)?)),
+    }
+}
+
+/// The number as it is stored.
+fn normalized(config: &Config, number: &str) -> Result<E164> {
+    config.number_rules()?.read(number).map_err(|why| {
+        Error::invalid(format!("number \"{}\" is not a phone number: {why}", number.escape_debug()))
+            .hint("Write + and country code, then the number: +18005550101 (2 to 15 digits).")
+    })
+}
+
+/// How numbers are taken whose country nobody has said.
+#[derive(Clone, Copy, Debug, Default, Args)]
+struct Trust {
+    /// Store numbers without + as CAPCONDUIT_NUMBER_RULES read them, also where nothing says their country
+    #[arg(long)]
+    trust_rules: bool,
+}
+
+impl Trust {
+    /// Refuses a number whose country nobody has said, and tells people of one that may not be what they
+    /// meant.
+    fn check(self, env: &mut Env<'_>, raw: &str, number: &E164) -> Result<()> {
+        match env.config.number_rules()?.doubt(raw) {
+            Some(doubt @ Doubt::Country) if !self.trust_rules => {
+                let raw = raw.escape_debug();
+                Err(Error::invalid(format!("number \"{raw}\" would be stored as {number}: {doubt}"))
+                    .hint(format!("Nothing was changed. {RULES} If {number} is meant: --trust-rules.")))
+            }
+            Some(doubt @ Doubt::Short) => {
+                env.progress(&format!("warning: \"{}\" is stored as {number}: {doubt}.", raw.escape_debug()));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const RULES: &str = "Write + and country code, or let CAPCONDUIT_NUMBER_RULES add the country, as with =+1.";
+
+/// `did list`
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only this seller's
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Only those that feed this campaign
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Option<String>,
+    /// Only this status
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let user_id = user::id_of(&mut db, self.user.as_deref())?;
+        let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
+        let dids = did::list(&mut db, user_id, campaign_id, self.status.as_deref())?;
+        self.listing.of(&dids, &["id", "number", "username", "status", "campaigns", "description"], "No DIDs.")
+    }
+}
+
+/// `did show`
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// Number or id
+    did: String,
+}
+
+impl Show {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let did = find(&mut env.connect()?, env.config, &self.did)?;
+        if let Some(why) = env.config.number_rules()?.out_of_reach(&did.number) {
+            env.progress(&format!("note: no call reaches it: {why}"));
+        }
+        Output::item(&did)
+    }
+}
+
+/// What a DID has besides number and owner.
+#[derive(Debug, Default, Args)]
+struct DidFields {
+    /// Calls to an inactive DID are rejected
+    #[arg(long, value_parser = STATUSES)]
+    status: Option<String>,
+    /// Free text; empty clears it
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+impl DidFields {
+    fn changes(self) -> Result<Changes> {
+        clearable("description", self.description.as_deref(), 255)?;
+        Ok(Changes { status: self.status, description: self.description, ..Changes::default() })
+    }
+}
+
+/// A number that is there although the login does not see it, or has come in this moment.
+fn taken(number: &E164, error: Error) -> Error {
+    match error.kind {
+        Kind::Conflict => Error::conflict(format!("DID \"{number}\" exists already")).hint(
+            "Nothing was changed. Where you do not see it, it is another seller's, and the administrator's to give away.",
+        ),
+        _ => error,
+    }
+}
+
+/// `did add`
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// Phone number
+    number: String,
+    /// The seller who owns it
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// A campaign of the seller that it feeds; may be given several times
+    #[arg(long, value_name = "CAMPAIGN")]
+    campaign: Vec<String>,
+    #[command(flatten)]
+    fields: DidFields,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+impl Add {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let number = normalized(env.config, &self.number)?;
+        let changes = self.fields.changes()?;
+        let mut db = env.connect()?;
+        let mut tx = env.begin(&mut db)?;
+        let owner = user::find(&mut tx, &self.user)?;
+        if let Some(there) = did::find(&mut tx, None, number.as_str())? {
+            return Err(exists("DID", &there.number));
+        }
+        self.trust.check(env, &self.number, &number)?;
+        let id = did::add(&mut tx, number.as_str(), owner.id).map_err(|e| taken(&number, e))?;
+        did::set(&mut tx, id, &changes)?;
+        for name in &self.campaign {
+            let campaign = campaign::of_owner(&mut tx, name, &owner)?;
+            store::campaign::add_did(&mut tx, campaign.id, id)?;
+            store::campaign::set(&mut tx, campaign.id, &store::campaign::Changes::default())?;
+        }
+        let did = find(&mut tx, env.config, number.as_str())?;
+        tx.commit()?;
+        Output::done(format!("DID \"{number}\" added."), &did)
+    }
+}
+
+/// `did set`
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// Number or id
+    did: String,
+    /// Another number
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<String>,
+    /// Another owner; the DID must not feed campaigns of the old one
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    #[command(flatten)]
+    fields: DidFields,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+impl Set {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let number = self.number.as_deref().map(|number| normalized(env.config, number)).transpose()?;
+        let mut changes = Changes { number: number.as_ref().map(|n| n.as_str().to_owned()), ..self.fields.changes()? };
+        if changes == Changes::default() && self.user.is_none() {
+            return Err(nothing_to_change("did"));
+        }
+        let mut db = env.connect()?;
+        let mut tx = env.begin(&mut db)?;
+        let did = find(&mut tx, env.config, &self.did)?;
+        changes.user_id = user::id_of(&mut tx, self.user.as_deref())?;
+        if let Some(number) = &number
+            && let Some(there) = did::find(&mut tx, None, number.as_str())?
+            && there.id != did.id
+        {
+            return Err(Error::conflict(format!("DID \"{number}\" exists already")).hint("Nothing was changed."));
+        }
+        if let (Some(raw), Some(number)) = (&self.number, &number)
+            && number.as_str() != did.number
+        {
+            self.trust.check(env, raw, number)?;
+        }
+        let set = did::set(&mut tx, did.id, &changes);
+        set.map_err(|e| number.as_ref().map_or(e.clone(), |number| taken(number, e)))?;
+        // looked at after the change: its row lock keeps campaign set --add-did out until the end
+        let foreign = did::foreign_campaigns(&mut tx, did.id)?;
+        if let Some(campaigns) = remove::counted("campaign", &foreign) {
+            let (seller, number) = (shell(&did.username), shell(&did.number));
+            let removed = foreign
+                .iter()
+                .map(|name| format!("capconduit campaign set {} --user {seller} --remove-did {number}", shell(name)));
+            return Err(Error::conflict(format!("DID \"{}\" feeds {campaigns} of {}", did.number, did.username))
+                .hint(format!("Nothing was changed. First: {}", removed.collect::<Vec<_>>().join("; "))));
+        }
+        let name = number.as_ref().map_or(did.number.as_str(), E164::as_str);
+        let did = find(&mut tx, env.config, name)?;
+        tx.commit()?;
+        Output::done(format!("DID \"{}\" changed.", did.number), &did)
+    }
+}
+
+/// `did enable`, `did disable`
+#[derive(Debug, Args)]
+pub(crate) struct Switch {
+    /// Number or id
+    did: String,
+}
+
+impl Switch {
+    fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
+        let fields = DidFields { status: Some(status.to_owned()), ..DidFields::default() };
+        let set = Set { did: self.did, number: None, user: None, fields, trust: Trust::default() };
+        Ok(set.run(env)?.saying(|did| format!("DID {} is {status}.", did["number"])))
+    }
+}
+
+/// `did remove`
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// Number or id
+    did: String,
+    /// Take it out of its campaigns too, even with calls in flight; call records then refer to no DID
+    #[arg(long)]
+    force: bool,
+}
+
+impl Remove {
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut db = env.connect()?;
+        let did = find(&mut db, env.config, &self.did)?;
+        let thing = format!("DID \"{}\"", did.number);
+        let in_use = uses_of(&mut db, &did)?;
+        self.refuse(&thing, &did, &in_use)?;
+        let confirmed = env.confirm(&in_use.question(&thing, "DID"))?;
+        let mut tx = env.begin(&mut db)?;
+        let did = find(&mut tx, env.config, &did.number)?;
+        self.refuse(&thing, &did, &uses_of(&mut tx, &did)?)?;
+        did::remove(&mut tx, did.id, &confirmed)?;
+        tx.commit()?;
+        Output::done(format!("{thing} removed."), &did)
+    }
+
+    fn refuse(&self, thing: &str, did: &Did, in_use: &Uses) -> Result<()> {
+        if self.force {
+            return Ok(());
+        }
+        let how = format!(
+            "To stop its calls and keep its call records whole, capconduit did disable {}. \
+             --force takes it out of its campaigns too.",
+            shell(&did.number)
+        );
+        in_use.refuse(thing, &how)
+    }
+}
+
+fn uses_of(db: &mut impl GenericClient, did: &Did) -> Result<Uses> {
+    let campaigns = remove::counted("campaign", &did.campaigns);
+    Ok(Uses::new([campaigns], did::live_calls(db, did.id)?, did::records(db, did.id)?))
+}

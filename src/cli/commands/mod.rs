@@ -1,0 +1,20 @@
+//! The commands: a file for a noun, a folder where its verbs are long. A verb is a struct of its flags whose
+//! `run` returns what is to be shown and prints nothing.
+
+pub(crate) mod agi;
+pub(crate) mod asterisk;
+pub(crate) mod audit;
+pub(crate) mod call;
+pub(crate) mod campaign;
+pub(crate) mod client;
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod db;
+pub(crate) mod did;
+pub(crate) mod pjsip;
+pub(crate) mod report;
+pub(crate) mod route;
+pub mod schema;
+pub(crate) mod setting;
+pub(crate) mod status;
+pub(crate) mod user;

@@ -1,0 +1,190 @@
+//! What a rejection comes from and the command that would end it: said by `route explain` of a call that
+//! is still to come, and by `call explain` of one that was.
+
+use postgres::GenericClient;
+use serde_json::Value;
+
+use crate::asterisk::live;
+use crate::asterisk::live::ari::Ari;
+use crate::cli::find::shell;
+use crate::config::Config;
+use crate::store::status::Filter;
+use crate::{Result, store};
+
+/// For a decision of `cc_explain` about this DID; None where the call proceeds.
+pub(crate) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<Option<String>> {
+    let Some(reason) = decision["reason"].as_str() else { return Ok(None) };
+    let number = shell(did);
+    Ok(Some(match (reason, decision["call_status"].as_str().unwrap_or_default()) {
+        ("did_not_found", _) => match store::did::written_otherwise(db, did)? {
+            Some(other) => format!(
+                "The DID is stored as {other}, which calls do not arrive on: capconduit did set {} --number {number}",
+                shell(&other)
+            ),
+            None => match store::did::ending_in(db, did)? {
+                Some(whole) => format!(
+                    "{whole} ends in these digits: is it meant? CAPCONDUIT_NUMBER_RULES says how numbers without + become \
+                     E.164"
+                ),
+                None if store::seller::is_seller_s(db)? => {
+                    format!(
+                        "No DID of yours has this number; where it is no other seller's: capconduit did add {number} --user SELLER --campaign CAMPAIGN"
+                    )
+                }
+                None => {
+                    format!("No DID has this number: capconduit did add {number} --user SELLER --campaign CAMPAIGN")
+                }
+            },
+        },
+        ("did_inactive", _) => format!("The DID is inactive: capconduit did enable {number}"),
+        ("owner_inactive", _) => {
+            let owner = store::did::find(db, None, did)?.map(|did| did.username).unwrap_or_default();
+            format!("Its seller {owner} is not active: capconduit user enable {}", shell(&owner))
+        }
+        ("no_active_campaign_for_did", _) => no_active_campaign(db, did, decision)?,
+        ("no_active_clients_in_campaign", _) => {
+            let first = first(decision, &["client_inactive", "setting_inactive"]);
+            let command = match first {
+                Some(candidate) => ending(db, decision, candidate)?.unwrap_or_default(),
+                None => {
+                    let (campaign, seller) = campaign(db, decision)?;
+                    format!("capconduit setting add {campaign} CLIENT{seller} --max-concurrency 1")
+                }
+            };
+            format!("No client of the campaign is active: see the reason of each, then {command}")
+        }
+        (_, "REJECTED_CC") => {
+            let more = more(db, decision, "concurrency_cap", None)?.unwrap_or_default();
+            let ends = match lost(config, db, decision) {
+                Some(command) => format!("{command}; the rest ends as calls end. For one more:"),
+                None => "it frees itself as calls end, or, for one more:".to_owned(),
+            };
+            format!("Every client that could take it has as many calls as max_concurrency allows: {ends} {more}")
+        }
+        (_, "REJECTED_TOTAL") => {
+            let more = more(db, decision, "total_cap", None)?.unwrap_or_default();
+            let anew = more.split(" --total").next().unwrap_or_default();
+            // calls in flight count towards a total
+            let lost = lost(config, db, decision).map(|command| format!(" {command}.")).unwrap_or_default();
+            format!(
+                "Every client that could take it has had its calls.{lost} To count from 0 again: {anew} --reset-total-calls. \
+                 For one more: {more}"
+            )
+        }
+        _ => {
+            let what = "No client of the campaign can take it: see the reason of each";
+            match first(decision, &["no_endpoint", "no_contact", "client_inactive", "setting_inactive"]) {
+                Some(candidate) => format!("{what}, then {}", ending(db, decision, candidate)?.unwrap_or_default()),
+                None => format!("{what}."),
+            }
+        }
+    }))
+}
+
+/// What frees the places of calls that were lost with their Asterisk, where there are any.
+fn lost(config: &Config, db: &mut impl GenericClient, decision: &Value) -> Option<String> {
+    let campaign_id = decision["campaign_id"].as_i64().and_then(|id| i32::try_from(id).ok());
+    let filter = Filter { campaign_id, user_id: None };
+    // advice may be without what cannot be asked
+    let server = live::ask(Ari::of(config).ok()?.as_ref()).ok()??;
+    match store::status::of_before(db, &server, filter).ok()? {
+        0 => None,
+        lost => Some(format!("{lost} of before Asterisk's start still hold their places: capconduit call reap")),
+    }
+}
+
+fn no_active_campaign(db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<String> {
+    let number = shell(did);
+    let fed = store::did::campaign_statuses(db, did)?;
+    if let Some((id, name, _)) = fed.first() {
+        let list: Vec<String> = fed.iter().map(|(_, name, status)| format!("\"{name}\" is {status}")).collect();
+        let (campaign, seller) = named(db, name, i64::from(*id))?;
+        let enable = format!("capconduit campaign enable {campaign}{seller}");
+        return Ok(format!("No campaign that it feeds is active: {}. {enable}", list.join(", ")));
+    }
+    let owner = decision["user_id"].as_i64().and_then(|id| i32::try_from(id).ok());
+    let own = store::campaign::list(db, owner, None)?;
+    let command = match own.iter().find(|campaign| campaign.status == "active").or(own.first()) {
+        Some(first) => {
+            let (campaign, seller) = named(db, &first.name, i64::from(first.id))?;
+            format!("capconduit campaign set {campaign}{seller} --add-did {number}")
+        }
+        None => {
+            let owner = store::did::find(db, None, did)?.map(|did| did.username).unwrap_or_default();
+            format!("capconduit campaign add NAME --user {} --did {number}", shell(&owner))
+        }
+    };
+    let which = if own.len() > 1 { ". To let it feed one of its seller's" } else { "" };
+    Ok(format!("It feeds no campaign{which}: {command}"))
+}
+
+/// A campaign's name as a command takes it, and what tells it from those of other sellers.
+fn named(db: &mut impl GenericClient, name: &str, id: i64) -> Result<(String, String)> {
+    let of_this_name = store::campaign::find(db, name, None)?;
+    let this = of_this_name.iter().find(|campaign| i64::from(campaign.id) == id);
+    let seller = match this.filter(|_| of_this_name.len() > 1) {
+        Some(campaign) => format!(" --user {}", shell(&campaign.username)),
+        None => String::new(),
+    };
+    Ok((shell(name).into_owned(), seller))
+}
+
+/// That of a decision.
+fn campaign(db: &mut impl GenericClient, decision: &Value) -> Result<(String, String)> {
+    let name = decision["campaign_name"].as_str().unwrap_or_default();
+    named(db, name, decision["campaign_id"].as_i64().unwrap_or_default())
+}
+
+/// The first candidate that is out for one of these reasons, the first reason before the others: one that
+/// is left with nothing else in its way goes first.
+fn first<'d>(decision: &'d Value, reasons: &[&str]) -> Option<&'d Value> {
+    let of = |reason: &&str| decision["candidates"].as_array()?.iter().find(|c| c["reason"] == **reason);
+    reasons.iter().find_map(of)
+}
+
+/// The command that ends what keeps a candidate out.
+fn ending(db: &mut impl GenericClient, decision: &Value, candidate: &Value) -> Result<Option<String>> {
+    let client = shell(candidate["client_identifier"].as_str().unwrap_or_default());
+    Ok(Some(match candidate["reason"].as_str().unwrap_or_default() {
+        "setting_inactive" => {
+            let (campaign, seller) = campaign(db, decision)?;
+            format!("capconduit setting enable {campaign} {client}{seller}")
+        }
+        "client_inactive" => format!("capconduit client enable {client}"),
+        "no_endpoint" => format!("capconduit pjsip add {client} --contact sip:HOST"),
+        "no_contact" => format!("capconduit pjsip set {client} --contact sip:HOST"),
+        _ => return Ok(None),
+    }))
+}
+
+/// The command that gives a client one call more than the cap that `reason` names. Of the clients of a
+/// rejected call, whose `passed_over` is given, one that was at it then; else the first.
+pub(crate) fn more(
+    db: &mut impl GenericClient,
+    decision: &Value,
+    reason: &str,
+    passed_over: Option<&str>,
+) -> Result<Option<String>> {
+    let candidates = decision["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let name = |candidate: &Value| candidate["client_identifier"].as_str().unwrap_or_default().to_owned();
+    let was_full = |candidate: &&Value| {
+        passed_over
+            .is_some_and(|links| links.split(", ").any(|l| l.starts_with(&format!("{} {reason}", name(candidate)))))
+    };
+    let is_full = |candidate: &&Value| candidate["reason"] == reason;
+    let Some(candidate) =
+        candidates.iter().find(was_full).or_else(|| candidates.iter().find(is_full)).or_else(|| candidates.first())
+    else {
+        return Ok(None);
+    };
+    let figure = |name: &str| candidate[name].as_i64();
+    let option = match reason {
+        "concurrency_cap" => format!("--max-concurrency {}", figure("max_concurrency").unwrap_or_default() + 1),
+        _ => {
+            let had = figure("current_total_calls").unwrap_or_default() + figure("live_calls").unwrap_or_default();
+            format!("--total-calls-allowed {}", figure("total_calls_allowed").unwrap_or_default().max(had) + 1)
+        }
+    };
+    let (campaign, seller) = campaign(db, decision)?;
+    Ok(Some(format!("capconduit setting set {campaign} {}{seller} {option}", shell(&name(candidate)))))
+}
