@@ -17,5 +17,6 @@ pub mod pg;
 pub mod store;
 pub mod system;
 pub mod text;
+pub mod words;
 
 pub use error::{Error, Kind, Result};

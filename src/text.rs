@@ -21,16 +21,6 @@ pub fn ascii(text: &str) -> Option<String> {
     (!text.is_ascii()).then(|| text.chars().map(every).collect())
 }
 
-/// A word as a shell command holds it: quoted where the shell would take it for more than a word.
-#[must_use]
-pub fn shell(word: &str) -> Cow<'_, str> {
-    let plain = |c: char| c.is_alphanumeric() || "_-+.,:/@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return Cow::Borrowed(word);
-    }
-    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
-}
-
 /// The first `max` characters: the unit in which PostgreSQL counts a `varchar(n)`.
 #[must_use]
 pub fn truncate(text: &str, max: usize) -> &str {

@@ -9,8 +9,8 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::agi::cdr_logger;
 use crate::agi::channel::Channel;
+use crate::agi::record::{WANTED, record};
 use crate::delivery::spool::Entry;
 use crate::model::call::CallRecord;
 use crate::model::number::NumberRules;
@@ -82,12 +82,12 @@ fn of_fields(fields: &str, rules: &NumberRules, now: DateTime<Utc>) -> Result<En
         let text = text::decode(&text::percent_decode(bytes(name)));
         Some(text::truncate(&text, max).to_owned()).filter(|text| !text.is_empty())
     };
-    let channel = Channel::of(&cdr_logger::WANTED, get);
+    let channel = Channel::of(&WANTED, get);
     if channel.get("uniqueid").is_empty() || DateTime::parse_from_rfc3339(channel.get("end")).is_err() {
         return Err("its record names no call or no end".into());
     }
     let caller = (caller("caller_number", 50), caller("caller_name", 100));
-    Ok(recovered(cdr_logger::record(channel.get("uniqueid").to_owned(), caller, &channel, rules, None), now))
+    Ok(recovered(record(channel.get("uniqueid").to_owned(), caller, &channel, rules, None), now))
 }
 
 fn recovered(record: CallRecord, now: DateTime<Utc>) -> Entry {
@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_dialplan_writes_all_that_the_logger_asks_for() {
         let steps = steps();
-        for (name, expression) in cdr_logger::WANTED {
+        for (name, expression) in WANTED {
             let encoded = format!("${{URIENCODE(${{{expression}}})}}");
             let written =
                 steps.contains(&format!("={name}={encoded}")) || steps.contains(&format!("&{name}={encoded}"));

@@ -4,6 +4,7 @@ pub mod cc_route;
 pub mod cdr_logger;
 pub mod channel;
 pub mod last_line;
+mod record;
 pub mod serve;
 pub mod session;
 

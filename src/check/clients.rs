@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::asterisk::live::answers;
 use crate::asterisk::live::console::Console;
-use crate::check::{Area, some_of};
+use crate::check::Area;
 use crate::model::realtime::{self, Text};
 use crate::store::pjsip::{CHALLENGED, Pjsip};
+use crate::words::some_of;
 use crate::{Result, asterisk};
 
 /// What Asterisk says of the clients.

@@ -54,11 +54,11 @@ fn schema(area: &mut Area, db: &mut Client) {
         .map(|step| step.name.as_str())
         .collect();
     if !behind.is_empty() {
-        let why = format!("the schema is behind this program: {}", crate::check::some_of(&behind));
+        let why = format!("the schema is behind this program: {}", crate::words::some_of(&behind));
         area.error("schema", why, "capconduit db migrate");
     }
     if !foreign.is_empty() {
-        let why = format!("the schema is another release's: {}", crate::check::some_of(&foreign));
+        let why = format!("the schema is another release's: {}", crate::words::some_of(&foreign));
         area.error("schema", why, "Use the capconduit release that belongs to this database.");
     }
     if behind.is_empty() && foreign.is_empty() {

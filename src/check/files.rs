@@ -6,8 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::asterisk::{self, File, Site};
-use crate::check::{Area, some_of};
+use crate::check::Area;
 use crate::system::user::{Access, Identity};
+use crate::words::some_of;
 use crate::{Error, Result};
 
 /// Where the installation is, and for whom.

@@ -111,13 +111,3 @@ impl Area {
         self.add(State::Error, check, message.into(), Some(remedy.into()));
     }
 }
-
-/// `a, b, c and 4 more`: names without end would hide what else is found.
-pub(crate) fn some_of<S: AsRef<str>>(names: &[S]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
-}

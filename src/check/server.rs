@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::asterisk::live::answers;
 use crate::asterisk::live::console::Console;
+use crate::check::Area;
 use crate::check::files::Installation;
-use crate::check::{Area, some_of};
 use crate::system::process::Process;
+use crate::words::some_of;
 use crate::{Error, Kind, Result, asterisk};
 
 /// What a call takes, measured: 10 or 11 files with both its channels up, and pipes while a program runs; two threads,

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::check::Area;
 use crate::delivery::spool::Spool;
 use crate::system::user::{Access, Identity};
-use crate::text::shell;
+use crate::words::shell;
 
 /// A record that has waited for longer is not being delivered.
 const LONG: TimeDelta = TimeDelta::minutes(15);

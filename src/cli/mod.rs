@@ -22,7 +22,7 @@ use crate::cli::commands::{
 use crate::cli::env::Env;
 use crate::cli::output::Output;
 use crate::config::Config;
-use crate::text::shell;
+use crate::words::shell;
 use crate::{Result, pg};
 
 /// Route pay-per-call phone calls to call centres through Asterisk, never over a cap.
@@ -130,7 +130,7 @@ impl Noun {
             Noun::Asterisk(verb) => verb.run(env),
             Noun::Agi(verb) => verb.run(env),
             Noun::Schema(schema) => schema.run(),
-            Noun::Completion(completion) => Ok(completion.run()),
+            Noun::Completion(completion) => Ok(completion.run(command())),
         }
     }
 

@@ -1,26 +1,7 @@
 //! What uses a thing that is to be removed: refused, or asked about.
 
+use crate::words::plural;
 use crate::{Error, Result};
-
-/// `1 call`, `2 calls`
-pub(crate) fn plural(count: impl TryInto<i64>, singular: &str) -> String {
-    let count = count.try_into().unwrap_or(i64::MAX);
-    if count == 1 { format!("1 {singular}") } else { format!("{count} {singular}s") }
-}
-
-/// `2 campaigns ("A", "B")`; None where there are none.
-pub(crate) fn counted(singular: &str, names: &[String]) -> Option<String> {
-    const SHOWN: usize = 5;
-    let mut list = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        list = format!("{list} and {} more", names.len() - SHOWN);
-    }
-    match names.len() {
-        0 => None,
-        1 => Some(format!("1 {singular} ({list})")),
-        n => Some(format!("{n} {singular}s ({list})")),
-    }
-}
 
 /// `3 calls in flight`; None where there are none.
 fn in_flight(calls: i64) -> Option<String> {
@@ -78,14 +59,6 @@ impl Uses {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn long_lists_are_cut() {
-        let names = |n: usize| (1..=n).map(|i| i.to_string()).collect::<Vec<_>>();
-        assert_eq!(counted("DID", &names(0)), None);
-        assert_eq!(counted("DID", &names(1)).as_deref(), Some("1 DID (\"1\")"));
-        assert_eq!(counted("DID", &names(7)).as_deref(), Some("7 DIDs (\"1\", \"2\", \"3\", \"4\", \"5\" and 2 more)"));
-    }
 
     #[test]
     fn what_is_in_use_is_named() {

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::pg::connect::database_config;
 use crate::system::user::Identity;
-use crate::text::shell;
+use crate::words::shell;
 use crate::{Error, Kind};
 
 /// The error with the login and the database that it is about, and what to do, where the database has

@@ -11,13 +11,8 @@ use signal_hook::consts::SIGINT;
 
 use crate::cli::env::Env;
 use crate::system::terminal::Echo;
-use crate::{Error, Kind, Result, text};
-
-/// A value as an error message shows it.
-fn quoted(value: &str) -> String {
-    let short = text::truncate(value, 60);
-    format!("\"{}{}\"", short.escape_debug(), if short.len() < value.len() { "..." } else { "" })
-}
+use crate::words::quoted;
+use crate::{Error, Kind, Result};
 
 /// A text that must stand in its column: one line that fits `max` characters, not empty.
 pub(crate) fn line<'a>(column: &str, value: impl Into<Option<&'a str>>, max: usize) -> Result<()> {

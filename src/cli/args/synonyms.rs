@@ -112,7 +112,7 @@ fn other_option(error: &mut Error, command: &Command, args: &[String]) {
             let named: String = match (*noun, other.get_name()) {
                 // these two are named alike
                 ("client", "pjsip") | ("pjsip", "client") => {
-                    positional.map(|word| format!(" {}", crate::cli::find::shell(word))).collect()
+                    positional.map(|word| format!(" {}", crate::words::shell(word))).collect()
                 }
                 _ => String::new(),
             };

@@ -6,15 +6,14 @@ use serde::Serialize;
 
 use crate::cli::args::input::{integer, line, not_an_id, nothing_to_change, number};
 use crate::cli::args::listing::Listing;
-use crate::cli::commands::{client, did, user};
 use crate::cli::env::Env;
-use crate::cli::find::{exists, unknown};
+use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::{self, Uses};
+use crate::cli::remove::Uses;
 use crate::config::Config;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};
-use crate::store::user::User;
+use crate::words;
 use crate::{Error, Result};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -64,40 +63,6 @@ impl Verb {
     }
 }
 
-/// The campaign of this name or id; `user` says whose, where several sellers have one.
-pub(crate) fn find(db: &mut impl GenericClient, name: &str, user: Option<&str>) -> Result<Campaign> {
-    let user_id = user::id_of(db, user)?;
-    let mut found = campaign::find(db, name, user_id)?;
-    match (found.pop(), found.is_empty()) {
-        (Some(campaign), true) => Ok(campaign),
-        (Some(last), false) => {
-            found.push(last);
-            let whose: Vec<String> = found.iter().map(|c| format!("{}'s (id {})", c.username, c.id)).collect();
-            Err(Error::invalid(format!("campaign \"{name}\" is ambiguous: {}", whose.join(", ")))
-                .hint("Say which with --user, or give its id instead of its name."))
-        }
-        (None, _) => match user {
-            None => Err(unknown("campaign", name, &campaign::names(db)?)),
-            Some(user) => Err(Error::new(crate::Kind::NotFound, format!("user \"{user}\" has no campaign \"{name}\""))),
-        },
-    }
-}
-
-/// The id of the campaign that an option names.
-pub(crate) fn id_of(db: &mut impl GenericClient, name: Option<&str>, user: Option<&str>) -> Result<Option<i32>> {
-    name.map(|name| Ok(find(db, name, user)?.id)).transpose()
-}
-
-/// The seller's own campaign of this name or id.
-pub(crate) fn of_owner(db: &mut impl GenericClient, name: &str, owner: &User) -> Result<Campaign> {
-    if let Some(own) = campaign::find(db, name, Some(owner.id))?.pop() {
-        return Ok(own);
-    }
-    let other = find(db, name, None)?;
-    Err(Error::conflict(format!("campaign \"{}\" is {}'s, not {}'s", other.name, other.username, owner.username))
-        .hint("Nothing was changed. A DID feeds campaigns of its own seller only."))
-}
-
 /// Names a campaign on the command line.
 #[derive(Debug, Args)]
 pub(crate) struct Named {
@@ -110,7 +75,7 @@ pub(crate) struct Named {
 
 impl Named {
     fn find(&self, db: &mut impl GenericClient) -> Result<Campaign> {
-        find(db, &self.campaign, self.user.as_deref())
+        find::campaign(db, &self.campaign, self.user.as_deref())
     }
 }
 
@@ -130,7 +95,7 @@ pub(crate) struct List {
 impl List {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let user_id = user::id_of(&mut db, self.user.as_deref())?;
+        let user_id = find::user_id(&mut db, self.user.as_deref())?;
         let campaigns = campaign::list(&mut db, user_id, self.status.as_deref())?;
         self.listing.of(
             &campaigns,
@@ -220,7 +185,7 @@ impl CampaignFields {
 
 /// Links a DID of the same seller; a link that is there stays.
 fn add_did(db: &mut impl GenericClient, config: &Config, campaign: &Campaign, number: &str) -> Result<()> {
-    let did = did::find(db, config, number)?;
+    let did = find::did(db, config, number)?;
     if did.user_id != campaign.user_id {
         return Err(Error::conflict(format!(
             "DID \"{}\" is {}'s, campaign \"{}\" is {}'s",
@@ -263,18 +228,18 @@ impl Add {
         let changes = self.fields.changes()?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
-        let owner = user::find(&mut tx, &self.user)?;
+        let owner = find::user(&mut tx, &self.user)?;
         if campaign::find(&mut tx, &self.name, Some(owner.id))?.iter().any(|there| there.name == self.name) {
             return Err(exists("campaign", &self.name));
         }
         let id = campaign::add(&mut tx, owner.id, &self.name)?;
         campaign::set(&mut tx, id, &changes)?;
-        let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
+        let campaign = find::campaign(&mut tx, &self.name, Some(&owner.username))?;
         for number in &self.did {
             add_did(&mut tx, env.config, &campaign, number)?;
         }
         for (name, cap) in &self.clients {
-            let (client_id, identifier) = client::reference(&mut tx, name)?;
+            let (client_id, identifier) = find::client_reference(&mut tx, name)?;
             if setting::find(&mut tx, campaign.id, client_id)?.is_some() {
                 return Err(
                     Error::conflict(format!("client \"{}\" is given twice", identifier)).hint("Nothing was changed.")
@@ -283,7 +248,7 @@ impl Add {
             let cap = number("max_concurrency", *cap, 1..=i32::MAX)?.unwrap_or(1);
             setting::add(&mut tx, campaign.id, client_id, cap)?;
         }
-        let campaign = find(&mut tx, &self.name, Some(&owner.username))?;
+        let campaign = find::campaign(&mut tx, &self.name, Some(&owner.username))?;
         let campaign = whole(&mut tx, campaign)?;
         tx.commit()?;
         Output::done(format!("Campaign \"{}\" of {} added.", self.name, owner.username), &campaign)
@@ -326,7 +291,7 @@ impl Set {
             }
         }
         for number in &self.remove_did {
-            let did = did::find(&mut tx, env.config, number)?;
+            let did = find::did(&mut tx, env.config, number)?;
             if campaign::remove_did(&mut tx, campaign.id, did.id)? == 0 {
                 return Err(Error::new(
                     crate::Kind::NotFound,
@@ -340,7 +305,7 @@ impl Set {
         }
         campaign::set(&mut tx, campaign.id, &changes)?;
         let name = changes.name.unwrap_or(campaign.name);
-        let campaign = find(&mut tx, &name, Some(&campaign.username))?;
+        let campaign = find::campaign(&mut tx, &name, Some(&campaign.username))?;
         let campaign = whole(&mut tx, campaign)?;
         tx.commit()?;
         Output::done(format!("Campaign \"{name}\" changed."), &campaign)
@@ -382,7 +347,7 @@ impl Remove {
         let in_use = uses_of(&mut db, *id)?;
         self.refuse(&thing, *id, &in_use)?;
         let clients: Vec<String> = campaign.settings.iter().map(|s| s.client_identifier.clone()).collect();
-        let settings = remove::counted("client", &clients).map(|clients| format!("its settings of {clients}"));
+        let settings = words::counted("client", &clients).map(|clients| format!("its settings of {clients}"));
         let confirmed = env.confirm(&in_use.and(settings).question(&thing, "campaign"))?;
         let mut tx = env.begin(&mut db)?;
         self.refuse(&thing, *id, &uses_of(&mut tx, *id)?)?;

@@ -11,14 +11,15 @@ use crate::cli::commands::pjsip::{
     AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks,
     note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
 };
-use crate::cli::commands::user;
 use crate::cli::env::Env;
-use crate::cli::find::{exists, refuse_other_case, shell, unknown};
+use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
-use crate::cli::remove::{self, Uses};
+use crate::cli::remove::Uses;
 use crate::model::realtime::{Text, check_identifier};
 use crate::store::client::{self, Changes, Client};
 use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint, WithOptions};
+use crate::words;
+use crate::words::shell;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -67,27 +68,6 @@ impl Verb {
     }
 }
 
-/// The client of this identifier or id.
-pub(crate) fn find(db: &mut impl GenericClient, name: &str) -> Result<Client> {
-    match client::find(db, name)? {
-        Some(client) => Ok(client),
-        None => Err(unknown("client", name, &client::names(db)?)),
-    }
-}
-
-/// Id and identifier of the client of this identifier or id.
-pub(crate) fn reference(db: &mut impl GenericClient, name: &str) -> Result<(i32, String)> {
-    match client::reference(db, name)? {
-        Some(client) => Ok(client),
-        None => Err(unknown("client", name, &client::names(db)?)),
-    }
-}
-
-/// The id of the client that an option names.
-pub(crate) fn id_of(db: &mut impl GenericClient, name: Option<&str>) -> Result<Option<i32>> {
-    name.map(|name| Ok(reference(db, name)?.0)).transpose()
-}
-
 /// A client and its SIP side.
 #[derive(Serialize)]
 struct Whole {
@@ -99,7 +79,7 @@ struct Whole {
 }
 
 fn whole(db: &mut impl GenericClient, name: &str) -> Result<Whole> {
-    let client = find(db, name)?;
+    let client = find::client(db, name)?;
     if !client::are_whole(db)? {
         return Ok(Whole { client, endpoint: None, aor: None, auth: None });
     }
@@ -176,7 +156,7 @@ impl ClientFields {
         let created_by = match self.created_by.as_deref() {
             None => None,
             Some("") => Some(None),
-            Some(user) => Some(Some(user::find(db, user)?.id)),
+            Some(user) => Some(Some(find::user(db, user)?.id)),
         };
         Ok(Changes { name, department: self.department, status: self.status, notes: self.notes, created_by })
     }
@@ -274,7 +254,7 @@ impl Set {
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let changes = self.fields.changes(&mut tx, self.name)?;
-        let client = find(&mut tx, &self.client)?;
+        let client = find::client(&mut tx, &self.client)?;
         let id = client.client_identifier.as_str();
         let next = if contact.is_some() { requalifying(id) } else { String::new() };
         if contact.is_some() {
@@ -352,6 +332,6 @@ impl Remove {
 
 fn uses_of(db: &mut impl GenericClient, client_id: i32) -> Result<Uses> {
     let usage = client::usage(db, client_id)?;
-    let settings = remove::counted("campaign", &usage.campaigns).map(|campaigns| format!("settings in {campaigns}"));
+    let settings = words::counted("campaign", &usage.campaigns).map(|campaigns| format!("settings in {campaigns}"));
     Ok(Uses::new([settings], usage.live_calls, usage.records))
 }

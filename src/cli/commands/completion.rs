@@ -1,6 +1,6 @@
 //! `capconduit completion`: what the Tab key knows of this program.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::generate;
 use clap_complete::shells::{Bash, Fish, Zsh};
 
@@ -26,8 +26,7 @@ enum Shell {
 }
 
 impl Completion {
-    pub(crate) fn run(self) -> Output {
-        let mut command = crate::cli::command();
+    pub(crate) fn run(self, mut command: Command) -> Output {
         let name = command.get_name().to_owned();
         let mut script = Vec::new();
         match self.shell {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use crate::cli::args::input::not_an_option;
 use crate::cli::args::listing::{Known, Listing};
 use crate::cli::args::period::moment;
-use crate::cli::commands::{call, campaign, client, user};
 use crate::cli::env::Env;
+use crate::cli::find;
 use crate::cli::output::bars::Charset;
 use crate::cli::output::{self, Output};
 use crate::store::report::{self, Key, Scope, Tally};
@@ -150,15 +150,15 @@ impl Report {
         let to = self.to.as_deref().map_or(Ok(Moment::Now), |text| moment("to", text, true))?;
         let mut db = env.connect()?;
         let zone = zone::named(&mut db, &self.tz)?;
-        let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
+        let campaign_id = find::campaign_id(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let scope = Scope {
             from: zone::instant(&mut db, &zone, from, Reading::Earliest)?,
             to: zone::instant(&mut db, &zone, to, Reading::Latest)?,
             zone,
-            user_id: user::id_of(&mut db, self.user.as_deref())?,
+            user_id: find::user_id(&mut db, self.user.as_deref())?,
             campaign_id,
-            client_id: client::id_of(&mut db, self.client.as_deref())?,
-            number: self.did.as_ref().map(|did| call::called_number(&mut db, env.config, did.clone())).transpose()?,
+            client_id: find::client_id(&mut db, self.client.as_deref())?,
+            number: self.did.as_ref().map(|did| find::called_number(&mut db, env.config, did.clone())).transpose()?,
         };
         self.check(&scope)?;
         let (groups, total) = report::report(&mut db, &self.by, &scope)?;

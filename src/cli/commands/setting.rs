@@ -5,13 +5,14 @@ use postgres::GenericClient;
 
 use crate::cli::args::input::{any_integer, integer, nothing_to_change, number};
 use crate::cli::args::listing::Listing;
-use crate::cli::commands::{campaign, client, user};
 use crate::cli::env::Env;
-use crate::cli::find::{exists, shell};
+use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::{Uses, plural};
+use crate::cli::remove::Uses;
 use crate::store::campaign::Campaign;
 use crate::store::setting::{self, Changes, Filter, Setting};
+use crate::words::plural;
+use crate::words::shell;
 use crate::{Error, Kind, Result, store};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -96,7 +97,7 @@ impl Named {
 
     /// A campaign alone: its clients are named.
     fn without_client(&self, verb: &str, db: &mut impl GenericClient) -> Result<Error> {
-        let campaign_id = campaign::find(db, &self.campaign, self.user.as_deref()).ok().map(|campaign| campaign.id);
+        let campaign_id = find::campaign(db, &self.campaign, self.user.as_deref()).ok().map(|campaign| campaign.id);
         let settings = match campaign_id {
             Some(_) => setting::list(db, &Filter { campaign_id, ..Filter::default() })?,
             None => Vec::new(),
@@ -126,11 +127,11 @@ fn pair(
     client: &str,
     user: Option<&str>,
 ) -> Result<(Campaign, (i32, String))> {
-    let found = campaign::find(db, campaign, user);
+    let found = find::campaign(db, campaign, user);
     if let Err(error) = &found
         && error.kind == Kind::NotFound
         && let Some((_, identifier)) = store::client::reference(db, campaign)?
-        && campaign::find(db, client, user).is_ok()
+        && find::campaign(db, client, user).is_ok()
     {
         return Err(Error { hint: None, ..error.clone() }.hint(format!(
             "\"{identifier}\" is a client: the campaign comes first. capconduit setting {verb} {} {}",
@@ -138,7 +139,7 @@ fn pair(
             shell(&identifier)
         )));
     }
-    Ok((found?, client::reference(db, client)?))
+    Ok((found?, find::client_reference(db, client)?))
 }
 
 /// `setting list`
@@ -162,9 +163,9 @@ impl List {
         let mut db = env.connect()?;
         let user = self.user.as_deref();
         let filter = Filter {
-            user_id: user::id_of(&mut db, user)?,
-            campaign_id: campaign::id_of(&mut db, self.campaign.as_deref(), user)?,
-            client_id: client::id_of(&mut db, self.client.as_deref())?,
+            user_id: find::user_id(&mut db, user)?,
+            campaign_id: find::campaign_id(&mut db, self.campaign.as_deref(), user)?,
+            client_id: find::client_id(&mut db, self.client.as_deref())?,
         };
         let settings = setting::list(&mut db, &filter)?;
         self.listing.of(

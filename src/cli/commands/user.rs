@@ -7,10 +7,12 @@ use serde_json::json;
 use crate::cli::args::input::{clearable, line, new_password, not_an_id, nothing_to_change, old_password, typeable};
 use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
-use crate::cli::find::{exists, refuse_other_case, shell, unknown};
+use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
-use crate::cli::remove::{self, Uses};
+use crate::cli::remove::Uses;
 use crate::store::user::{self, Changes, User};
+use crate::words;
+use crate::words::shell;
 use crate::{Error, Kind, Result};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -61,19 +63,6 @@ impl Verb {
     }
 }
 
-/// The user of this name or id.
-pub(crate) fn find(db: &mut impl GenericClient, name: &str) -> Result<User> {
-    match user::find(db, name)? {
-        Some(user) => Ok(user),
-        None => Err(unknown("user", name, &user::names(db)?)),
-    }
-}
-
-/// The id of the user that an option names.
-pub(crate) fn id_of(db: &mut impl GenericClient, name: Option<&str>) -> Result<Option<i32>> {
-    name.map(|name| Ok(find(db, name)?.id)).transpose()
-}
-
 /// `user list`
 #[derive(Debug, Args)]
 pub(crate) struct List {
@@ -107,7 +96,7 @@ pub(crate) struct Show {
 
 impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        Output::item(&find(&mut env.connect()?, &self.user)?)
+        Output::item(&find::user(&mut env.connect()?, &self.user)?)
     }
 }
 
@@ -176,7 +165,7 @@ impl Add {
         let mut tx = env.begin(&mut db)?;
         let id = user::add(&mut tx, &self.username, &self.email, &hash)?;
         user::set(&mut tx, id, &changes)?;
-        let user = find(&mut tx, &self.username)?;
+        let user = find::user(&mut tx, &self.username)?;
         tx.commit()?;
         let mut message = format!("User \"{}\" added.", user.username);
         if hash == NO_PASSWORD {
@@ -217,13 +206,13 @@ impl Set {
             return Err(nothing_to_change("user"));
         }
         let mut db = env.connect()?;
-        let user = find(&mut db, &self.user)?;
+        let user = find::user(&mut db, &self.user)?;
         let mut tx = env.begin(&mut db)?;
         if let Some(email) = &changes.email {
             refuse_taken_email(&mut tx, email, Some(user.id))?;
         }
         user::set(&mut tx, user.id, &changes)?;
-        let user = find(&mut tx, &user.username)?;
+        let user = find::user(&mut tx, &user.username)?;
         tx.commit()?;
         Output::done(format!("User \"{}\" changed.", user.username), &user)
     }
@@ -265,7 +254,7 @@ pub(crate) struct Passwd {
 impl Passwd {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let user = find(&mut db, &self.user)?;
+        let user = find::user(&mut db, &self.user)?;
         if self.verify {
             return self.check(&user, &mut db, env);
         }
@@ -274,7 +263,7 @@ impl Passwd {
         let changes = Changes { password_hash: Some(hash(&password)?), ..Changes::default() };
         let mut tx = env.begin(&mut db)?;
         user::set(&mut tx, user.id, &changes)?;
-        let user = find(&mut tx, &user.username)?;
+        let user = find::user(&mut tx, &user.username)?;
         tx.commit()?;
         Output::done(format!("Password of user \"{}\" changed.", user.username), &user)
     }
@@ -311,7 +300,7 @@ pub(crate) struct Remove {
 impl Remove {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let user = find(&mut db, &self.user)?;
+        let user = find::user(&mut db, &self.user)?;
         let thing = format!("user \"{}\"", user.username);
         let in_use = uses_of(&mut db, user.id)?;
         self.refuse(&user, &in_use)?;
@@ -339,8 +328,8 @@ impl Remove {
 
 fn uses_of(db: &mut impl GenericClient, user_id: i32) -> Result<Uses> {
     let usage = user::usage(db, user_id)?;
-    let dids = remove::counted("DID", &usage.dids);
-    let campaigns = remove::counted("campaign", &usage.campaigns);
+    let dids = words::counted("DID", &usage.dids);
+    let campaigns = words::counted("campaign", &usage.campaigns);
     Ok(Uses::new([dids, campaigns], usage.live_calls, usage.records))
 }
 

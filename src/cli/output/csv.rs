@@ -9,7 +9,7 @@ use csv::{ReaderBuilder, StringRecord, Terminator, Writer, WriterBuilder};
 use crate::cli::env::Env;
 use crate::cli::find::nearest;
 use crate::cli::output::file::is_stream;
-use crate::cli::remove::plural;
+use crate::words::plural;
 use crate::{Error, Kind, Result};
 
 /// Reads a file with a line of column names.

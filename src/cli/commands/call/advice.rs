@@ -8,12 +8,12 @@ use serde_json::Value;
 use crate::Result;
 use crate::cli::commands::route::{advice, reachability};
 use crate::cli::env::Env;
-use crate::cli::find::shell;
 use crate::model::call::{cause_text, seconds_between};
 use crate::model::live::State;
 use crate::store::audit::{self, ColumnChange};
 use crate::store::call::{Attempt, Call};
 use crate::store::{did, pjsip, route};
+use crate::words::shell;
 
 /// Of a rejection. What was wrong then may have been put right since, so it is asked what a call would meet
 /// now.

@@ -9,9 +9,9 @@ use crate::Result;
 use crate::cli::commands::call::Filters;
 use crate::cli::env::Env;
 use crate::cli::output::{self, Output, Stream, csv, file};
-use crate::cli::remove;
 use crate::pg::Fields;
 use crate::store::call::{self, Call, Filter};
+use crate::words;
 
 /// `call export`
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ impl Export {
             Ok(())
         })?;
         let value = serde_json::json!({ "file": self.file, "calls": count });
-        let records = remove::plural(count, "call record");
+        let records = words::plural(count, "call record");
         Output::done(format!("{records} written to {}.", self.file.display()), &value)
     }
 }

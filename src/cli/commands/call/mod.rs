@@ -14,14 +14,12 @@ use serde::Serialize;
 
 use crate::cli::args::listing::Listing;
 use crate::cli::args::period::Period;
-use crate::cli::commands::{campaign, client, user};
 use crate::cli::env::Env;
-use crate::cli::find::unknown;
+use crate::cli::find::{self, unknown};
 use crate::cli::output::{Output, Tables};
-use crate::config::Config;
 use crate::model::call::STATUSES;
 use crate::store::call::{self, Attempt, Call, Filter};
-use crate::{Error, Kind, Result, store};
+use crate::{Error, Kind, Result};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -114,12 +112,12 @@ impl Filters {
         self.period.check()?;
         let mut db = env.connect()?;
         let (from, to) = self.period.bounds(&mut db)?;
-        let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
+        let campaign_id = find::campaign_id(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let filter = Filter {
-            user_id: user::id_of(&mut db, self.user.as_deref())?,
+            user_id: find::user_id(&mut db, self.user.as_deref())?,
             campaign_id,
-            client_id: client::id_of(&mut db, self.client.as_deref())?,
-            number: self.did.map(|did| called_number(&mut db, env.config, did)).transpose()?,
+            client_id: find::client_id(&mut db, self.client.as_deref())?,
+            number: self.did.map(|did| find::called_number(&mut db, env.config, did)).transpose()?,
             statuses: self.status,
             from,
             to,
@@ -181,14 +179,6 @@ fn check_statuses(statuses: &[String]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The number as records have it. It need not be a DID, any more or at all: calls to it are recorded
-/// all the same.
-pub(crate) fn called_number(db: &mut impl GenericClient, config: &Config, did: String) -> Result<String> {
-    let number = config.number_rules()?.normalize(&did).map(|number| number.as_str().to_owned());
-    let known = store::did::find(db, number.as_deref(), &did)?;
-    Ok(known.map(|did| did.number).or(number).unwrap_or(did))
 }
 
 /// All that is known of a call, by its uniqueid or its record's id: a call that is up has no record, a

@@ -10,11 +10,11 @@ use crate::asterisk::live;
 use crate::asterisk::live::ari::Ari;
 use crate::cli::env::Env;
 use crate::cli::output::Output;
-use crate::cli::remove::plural;
 use crate::model::call;
 use crate::model::live::Server;
 use crate::store::call::REAPED;
 use crate::store::reap::{self, Open};
+use crate::words::plural;
 
 /// `call reap`
 #[derive(Debug, Args)]

@@ -12,10 +12,10 @@ use serde::Serialize;
 use crate::agi::last_line;
 use crate::cli::env::Env;
 use crate::cli::output::Output;
-use crate::cli::remove::plural;
 use crate::config::Config;
 use crate::delivery::spool::{Entry, Spool, Spooled};
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
+use crate::words::plural;
 use crate::{Error, Kind, Result, pg};
 
 /// After this many records in a row that could not be delivered, the rest would wait in vain as well.

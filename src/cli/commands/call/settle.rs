@@ -8,10 +8,10 @@ use crate::cli::args::input::{any_integer, number};
 use crate::cli::args::period::Period;
 use crate::cli::env::Env;
 use crate::cli::output::Output;
-use crate::cli::remove::plural;
 use crate::store::call::{self, Attempt};
 use crate::store::page::Page;
 use crate::store::reap::{self, Outcome};
+use crate::words::plural;
 use crate::{Error, Kind, Result};
 
 /// `call settle`
@@ -127,7 +127,7 @@ fn refused(name: &str, outcome: &Outcome) -> Error {
     let call = name.escape_debug();
     match outcome {
         Outcome::Recorded => Error::conflict(format!("call {call} has a record"))
-            .hint(format!("Nothing was changed. capconduit call show {} shows it.", crate::cli::find::shell(name))),
+            .hint(format!("Nothing was changed. capconduit call show {} shows it.", crate::words::shell(name))),
         Outcome::Live | Outcome::Settled(_) => Error::new(Kind::Conflict, format!("call {call} may be up")).hint(
             "Nothing was changed. capconduit call reap, on its server, closes what is not up; a lease ends by itself.",
         ),

@@ -10,7 +10,8 @@ use crate::cli::commands::config::rules;
 use crate::cli::find::nearest;
 use crate::model::number::{Doubt, NoNumber, NumberRules};
 use crate::store::document::{Column, Holds, Key, Noun, Schema, State, key_of};
-use crate::{Error, Result, text};
+use crate::words::quoted;
+use crate::{Error, Result};
 
 /// What the document calls itself.
 pub(crate) const FORMAT: &str = "capconduit-config";
@@ -79,12 +80,6 @@ impl Problems {
         Err(Error::invalid(format!("the document has {count}:\n{}", self.0.join("\n")))
             .hint("Nothing was changed. Put them right and try again."))
     }
-}
-
-/// A word of the document as a message shows it.
-pub(crate) fn quoted(word: &str) -> String {
-    let short = text::truncate(word, 60);
-    format!("\"{}{}\"", short.escape_debug(), if short.len() < word.len() { "..." } else { "" })
 }
 
 /// The path of a field.

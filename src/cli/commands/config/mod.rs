@@ -13,9 +13,9 @@ use postgres::GenericClient;
 use crate::cli::env::Env;
 use crate::cli::find::unknown;
 use crate::cli::output::{Output, file};
-use crate::cli::remove;
 use crate::confirm::Confirmed;
 use crate::store::document::{Noun, Schema};
+use crate::words;
 use crate::{Error, Kind, Result, store};
 
 use document::{Problems, Reader};
@@ -91,7 +91,7 @@ impl Export {
         let scope: Option<BTreeSet<String>> = (!self.user.is_empty()).then(|| self.user.into_iter().collect());
         let document = document::write(&schema, &state, scope.as_ref(), self.with_secrets);
         let lost: Vec<String> = document::order_lost(&state, scope.as_ref()).into_iter().collect();
-        if let Some(dids) = remove::counted("DID", &lost) {
+        if let Some(dids) = words::counted("DID", &lost) {
             env.progress(&format!(
                 "warning: more than one active campaign has {dids}. The one that was added first gets the calls; the \
                  document has them by name, which is how an empty database would get them"
@@ -104,7 +104,7 @@ impl Export {
         file::replace(&self.file, self.with_secrets, |out| {
             out.write_all(text.as_bytes()).map_err(|e| Error::io("write", &self.file, &e))
         })?;
-        let count = |name: &str, noun| remove::plural(document[name].as_array().map_or(0, Vec::len), noun);
+        let count = |name: &str, noun| words::plural(document[name].as_array().map_or(0, Vec::len), noun);
         Output::done(
             format!(
                 "{}, {}, {} and {} written to {}.",
@@ -157,7 +157,7 @@ impl Wanted {
 
 /// What people are told beside the plan.
 fn beside(env: &mut Env<'_>, plan: &Plan) {
-    if let Some(settings) = remove::counted("setting", &plan.unlimited()) {
+    if let Some(settings) = words::counted("setting", &plan.unlimited()) {
         env.progress(&format!(
             "warning: {settings} would have no total_calls_allowed any more, and get calls without end: what a document \
              leaves out has its default"
@@ -269,12 +269,12 @@ impl Apply {
         env.progress(&plan.lines());
         let objects = plan.removals().len();
         let question = match (objects, plan.lost_dids().count()) {
-            (0, dids) => format!("Take {} out of campaigns whose lists lack them?", remove::plural(dids, "DID")),
+            (0, dids) => format!("Take {} out of campaigns whose lists lack them?", words::plural(dids, "DID")),
             (objects, dids) => {
                 let what = if objects == 1 { "an object".to_owned() } else { format!("{objects} objects") };
                 let also = match dids {
                     0 => String::new(),
-                    dids => format!(", and take {} out of campaigns", remove::plural(dids, "DID")),
+                    dids => format!(", and take {} out of campaigns", words::plural(dids, "DID")),
                 };
                 format!(
                     "Remove {what} that the document does not name{also}? Call records stay, but name none of it any more."

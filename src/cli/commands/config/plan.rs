@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use postgres::GenericClient;
 use serde_json::{Map, Value, json};
 
-use crate::cli::commands::config::document::{self, Document, Object, Problems, at, quoted};
+use crate::cli::commands::config::document::{self, Document, Object, Problems, at};
 use crate::cli::commands::config::rules;
 use crate::cli::find::nearest;
 use crate::confirm::Confirmed;
 use crate::store::document::{Column, Key, Link, Noun, Row, Schema, State};
+use crate::words::quoted;
 use crate::{Error, Result, store};
 
 /// What is done to an object.

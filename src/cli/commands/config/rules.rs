@@ -3,11 +3,11 @@
 use serde_json::{Map, Value};
 
 use crate::cli::args::input::{clearable, fits, line, not_an_id, number};
-use crate::cli::commands::config::document::quoted;
 use crate::cli::commands::{campaign, client, did, pjsip, setting, user};
 use crate::model::pjsip_options::{self, Object, SipOption};
 use crate::model::realtime::{Text, check_identifier};
 use crate::store::document::{Column, Holds, Noun};
+use crate::words::quoted;
 use crate::{Error, Result};
 
 /// A new object's names.

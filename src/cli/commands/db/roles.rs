@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::args::input::{known_password, new_password, typeable};
-use crate::cli::commands::user;
 use crate::cli::env::Env;
+use crate::cli::find;
 use crate::cli::output::Output;
 use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::config::env_file::{EnvFile, Prepared};
 use crate::store::role::{self, Origin, Role};
-use crate::text::shell;
+use crate::words::shell;
 use crate::{Error, Kind, Result, asterisk, pg};
 
 const DEFAULT_PREFIX: &str = "capconduit";
@@ -254,7 +254,7 @@ impl Roles {
         ];
         let mut users = Vec::new();
         for name in &self.sellers {
-            let user = user::find(db, name)?;
+            let user = find::user(db, name)?;
             users.push((user.id, user.username));
         }
         // a rotation of all takes those that were added before, too

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::cli::commands::did::COLUMNS;
-use crate::cli::commands::user;
 use crate::cli::env::Env;
+use crate::cli::find;
 use crate::cli::output::{Output, csv, file};
-use crate::cli::remove;
 use crate::store::did::{self, Did};
+use crate::words;
 use crate::{Error, Result};
 
 /// `did export`
@@ -30,7 +30,7 @@ impl Export {
     pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         csv::refuse_json(env, &self.file, "did")?;
         let mut db = env.connect()?;
-        let user_id = user::id_of(&mut db, self.user.as_deref())?;
+        let user_id = find::user_id(&mut db, self.user.as_deref())?;
         let dids = did::list(&mut db, user_id, None, None)?;
         let csv = csv(&dids, self.spreadsheet)?;
         if file::is_stream(&self.file) {
@@ -41,7 +41,7 @@ impl Export {
         })?;
         let count = dids.len();
         let value = serde_json::json!({ "file": self.file, "dids": count });
-        let dids = remove::plural(count, "DID");
+        let dids = words::plural(count, "DID");
         Output::done(format!("{dids} written to {}.", self.file.display()), &value)
     }
 }

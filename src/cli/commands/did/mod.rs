@@ -8,14 +8,15 @@ use postgres::GenericClient;
 
 use crate::cli::args::input::{clearable, nothing_to_change};
 use crate::cli::args::listing::Listing;
-use crate::cli::commands::{campaign, user};
 use crate::cli::env::Env;
-use crate::cli::find::{exists, shell, unknown};
+use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::{self, Uses};
+use crate::cli::remove::Uses;
 use crate::config::Config;
 use crate::model::number::{Doubt, E164};
 use crate::store::did::{self, Changes, Did};
+use crate::words;
+use crate::words::shell;
 use crate::{Error, Kind, Result, store};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -67,15 +68,6 @@ impl Verb {
             Verb::Export(verb) => verb.run(env),
             Verb::Import(verb) => verb.run(env),
         }
-    }
-}
-
-/// The DID of this number, in any form that a carrier may send, or id.
-pub(crate) fn find(db: &mut impl GenericClient, config: &Config, name: &str) -> Result<Did> {
-    let number = config.number_rules()?.normalize(name);
-    match did::find(db, number.as_ref().map(E164::as_str), name)? {
-        Some(did) => Ok(did),
-        None => Err(unknown("DID", number.as_ref().map_or(name, E164::as_str), &did::names(db)?)),
     }
 }
 
@@ -135,8 +127,8 @@ pub(crate) struct List {
 impl List {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let user_id = user::id_of(&mut db, self.user.as_deref())?;
-        let campaign_id = campaign::id_of(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
+        let user_id = find::user_id(&mut db, self.user.as_deref())?;
+        let campaign_id = find::campaign_id(&mut db, self.campaign.as_deref(), self.user.as_deref())?;
         let dids = did::list(&mut db, user_id, campaign_id, self.status.as_deref())?;
         self.listing.of(&dids, &["id", "number", "username", "status", "campaigns", "description"], "No DIDs.")
     }
@@ -151,7 +143,7 @@ pub(crate) struct Show {
 
 impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let did = find(&mut env.connect()?, env.config, &self.did)?;
+        let did = find::did(&mut env.connect()?, env.config, &self.did)?;
         if let Some(why) = env.config.number_rules()?.out_of_reach(&did.number) {
             env.progress(&format!("note: no call reaches it: {why}"));
         }
@@ -210,7 +202,7 @@ impl Add {
         let changes = self.fields.changes()?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
-        let owner = user::find(&mut tx, &self.user)?;
+        let owner = find::user(&mut tx, &self.user)?;
         if let Some(there) = did::find(&mut tx, None, number.as_str())? {
             return Err(exists("DID", &there.number));
         }
@@ -218,11 +210,11 @@ impl Add {
         let id = did::add(&mut tx, number.as_str(), owner.id).map_err(|e| taken(&number, e))?;
         did::set(&mut tx, id, &changes)?;
         for name in &self.campaign {
-            let campaign = campaign::of_owner(&mut tx, name, &owner)?;
+            let campaign = find::campaign_of_owner(&mut tx, name, &owner)?;
             store::campaign::add_did(&mut tx, campaign.id, id)?;
             store::campaign::set(&mut tx, campaign.id, &store::campaign::Changes::default())?;
         }
-        let did = find(&mut tx, env.config, number.as_str())?;
+        let did = find::did(&mut tx, env.config, number.as_str())?;
         tx.commit()?;
         Output::done(format!("DID \"{number}\" added."), &did)
     }
@@ -254,8 +246,8 @@ impl Set {
         }
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
-        let did = find(&mut tx, env.config, &self.did)?;
-        changes.user_id = user::id_of(&mut tx, self.user.as_deref())?;
+        let did = find::did(&mut tx, env.config, &self.did)?;
+        changes.user_id = find::user_id(&mut tx, self.user.as_deref())?;
         if let Some(number) = &number
             && let Some(there) = did::find(&mut tx, None, number.as_str())?
             && there.id != did.id
@@ -271,7 +263,7 @@ impl Set {
         set.map_err(|e| number.as_ref().map_or(e.clone(), |number| taken(number, e)))?;
         // looked at after the change: its row lock keeps campaign set --add-did out until the end
         let foreign = did::foreign_campaigns(&mut tx, did.id)?;
-        if let Some(campaigns) = remove::counted("campaign", &foreign) {
+        if let Some(campaigns) = words::counted("campaign", &foreign) {
             let (seller, number) = (shell(&did.username), shell(&did.number));
             let removed = foreign
                 .iter()
@@ -280,7 +272,7 @@ impl Set {
                 .hint(format!("Nothing was changed. First: {}", removed.collect::<Vec<_>>().join("; "))));
         }
         let name = number.as_ref().map_or(did.number.as_str(), E164::as_str);
-        let did = find(&mut tx, env.config, name)?;
+        let did = find::did(&mut tx, env.config, name)?;
         tx.commit()?;
         Output::done(format!("DID \"{}\" changed.", did.number), &did)
     }
@@ -314,13 +306,13 @@ pub(crate) struct Remove {
 impl Remove {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let did = find(&mut db, env.config, &self.did)?;
+        let did = find::did(&mut db, env.config, &self.did)?;
         let thing = format!("DID \"{}\"", did.number);
         let in_use = uses_of(&mut db, &did)?;
         self.refuse(&thing, &did, &in_use)?;
         let confirmed = env.confirm(&in_use.question(&thing, "DID"))?;
         let mut tx = env.begin(&mut db)?;
-        let did = find(&mut tx, env.config, &did.number)?;
+        let did = find::did(&mut tx, env.config, &did.number)?;
         self.refuse(&thing, &did, &uses_of(&mut tx, &did)?)?;
         did::remove(&mut tx, did.id, &confirmed)?;
         tx.commit()?;
@@ -341,6 +333,6 @@ impl Remove {
 }
 
 fn uses_of(db: &mut impl GenericClient, did: &Did) -> Result<Uses> {
-    let campaigns = remove::counted("campaign", &did.campaigns);
+    let campaigns = words::counted("campaign", &did.campaigns);
     Ok(Uses::new([campaigns], did::live_calls(db, did.id)?, did::records(db, did.id)?))
 }

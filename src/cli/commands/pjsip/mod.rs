@@ -13,10 +13,9 @@ use crate::asterisk::live::console::Console;
 use crate::asterisk::live::contacts::Contacts;
 use crate::cli::args::input::{fits, integer, line, new_password, not_an_option, nothing_to_change, number, typeable};
 use crate::cli::args::listing::{Known, Listing};
-use crate::cli::commands::client;
 use crate::cli::commands::route::reachability;
 use crate::cli::env::Env;
-use crate::cli::find::shell;
+use crate::cli::find;
 use crate::cli::output::{self, Output};
 use crate::model::live::State;
 use crate::model::pjsip_options::{self, Object};
@@ -24,6 +23,7 @@ use crate::model::realtime::{Text, check_contact, missing_transport};
 use crate::store::pjsip::{
     self, Aor, AorChanges, AuthChanges, EndpointChanges, OfNothing, OptionChanges, Pjsip, WithOptions,
 };
+use crate::words::shell;
 use crate::{Error, Kind, Result};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -118,7 +118,7 @@ pub(crate) struct Show {
 impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let client = client::find(&mut db, &self.client)?;
+        let client = find::client(&mut db, &self.client)?;
         let mut side = of_client(&mut db, client.id)?;
         add_contact(&mut side, &reachability::ask(env.config, &mut db));
         if let Some(problem) = side.problems.iter_mut().find(|problem| *problem == UNREACHABLE) {
@@ -491,7 +491,7 @@ impl Add {
         let with_auth = self.auth.is_given();
 
         let mut db = env.connect()?;
-        let client = client::find(&mut db, &self.client)?;
+        let client = find::client(&mut db, &self.client)?;
         crate::model::realtime::check_identifier(&client.client_identifier)?;
         let there = of_client(&mut db, client.id)?;
         if there.endpoint.is_some() && there.aor.is_some() {
@@ -591,7 +591,7 @@ impl Set {
         }
 
         let mut db = env.connect()?;
-        let client = client::find(&mut db, &self.client)?;
+        let client = find::client(&mut db, &self.client)?;
         let id = client.client_identifier.as_str();
         let there = of_client(&mut db, client.id)?;
         if with_auth && there.auth.is_none() {
@@ -665,7 +665,7 @@ pub(crate) struct Remove {
 impl Remove {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let client = client::find(&mut db, &self.client)?;
+        let client = find::client(&mut db, &self.client)?;
         let id = client.client_identifier.as_str();
         let pjsip = of_client(&mut db, client.id)?;
         let (what, there) = match self.auth {

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::asterisk::live;
 use crate::asterisk::live::ari::Ari;
-use crate::cli::find::shell;
 use crate::config::Config;
 use crate::store::status::Filter;
+use crate::words::shell;
 use crate::{Result, store};
 
 /// For a decision of `cc_explain` about this DID; None where the call proceeds.

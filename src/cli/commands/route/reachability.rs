@@ -5,10 +5,10 @@ use serde_json::Value;
 
 use crate::Result;
 use crate::asterisk::live::contacts::{self, Answer, Contacts};
-use crate::cli::find::shell;
 use crate::config::Config;
 use crate::model::live::State;
 use crate::store::pjsip;
+use crate::words::shell;
 
 /// Asks Asterisk about all clients.
 pub(crate) fn ask(config: &Config, db: &mut impl GenericClient) -> Contacts {

@@ -19,17 +19,15 @@ use serde_json::{Map, Value};
 
 use crate::asterisk::live;
 use crate::asterisk::live::ari::Ari;
-use crate::check::some_of;
 use crate::cli::args::input::not_an_option;
 use crate::cli::args::period::moment;
 use crate::cli::commands::report::Figures;
 use crate::cli::commands::route::reachability;
-use crate::cli::commands::{campaign, user};
 use crate::cli::env::Env;
+use crate::cli::find;
 use crate::cli::output::bars::Charset;
 use crate::cli::output::frames::Frames;
 use crate::cli::output::{self, Output};
-use crate::cli::remove::plural;
 use crate::config::Config;
 use crate::delivery::spool::Spool;
 use crate::model::live::{Server, State};
@@ -37,6 +35,8 @@ use crate::model::realtime::is_diallable;
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment, Reading};
+use crate::words::plural;
+use crate::words::some_of;
 use crate::{Error, Kind, Result, pg, store};
 
 const EXAMPLES: &str = "\
@@ -328,8 +328,8 @@ impl Status {
 
         let zone = zone::named(db, &self.tz)?;
         let filter = Filter {
-            user_id: user::id_of(db, self.user.as_deref())?,
-            campaign_id: campaign::id_of(db, self.campaign.as_deref(), self.user.as_deref())?,
+            user_id: find::user_id(db, self.user.as_deref())?,
+            campaign_id: find::campaign_id(db, self.campaign.as_deref(), self.user.as_deref())?,
         };
         snapshot.attempts = Some(store::status::attempts(db, filter)?);
         snapshot.undecided = store::status::undecided(db, filter)?;

@@ -2,8 +2,8 @@
 //! campaign that is active and has nobody to give its calls to needs attention.
 
 use crate::cli::commands::status::Finding;
-use crate::cli::find::shell;
 use crate::store::status::Unsold;
+use crate::words::shell;
 
 /// Whether nobody has wanted it so.
 pub(crate) fn is_by_accident(unsold: &Unsold) -> bool {

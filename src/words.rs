@@ -1,0 +1,82 @@
+//! Words of messages: quoting, counted plurals, lists that do not get too long.
+
+use std::borrow::Cow;
+
+use crate::text;
+
+/// How many names a message lists.
+const SHOWN: usize = 5;
+
+/// A value as an error message shows it.
+pub(crate) fn quoted(value: &str) -> String {
+    let short = text::truncate(value, 60);
+    format!("\"{}{}\"", short.escape_debug(), if short.len() < value.len() { "..." } else { "" })
+}
+
+/// A word for a shell command: quoted where the shell would not read it as one plain word.
+#[must_use]
+pub fn shell(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "_-+.,:/@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+/// `1 call`, `2 calls`
+pub(crate) fn plural(count: impl TryInto<i64>, singular: &str) -> String {
+    let count = count.try_into().unwrap_or(i64::MAX);
+    if count == 1 { format!("1 {singular}") } else { format!("{count} {singular}s") }
+}
+
+/// `2 campaigns ("A", "B")`; None where there are none.
+pub(crate) fn counted(singular: &str, names: &[String]) -> Option<String> {
+    let mut list = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        list = format!("{list} and {} more", names.len() - SHOWN);
+    }
+    match names.len() {
+        0 => None,
+        1 => Some(format!("1 {singular} ({list})")),
+        n => Some(format!("{n} {singular}s ({list})")),
+    }
+}
+
+/// `a, b, c and 4 more`: names without end would hide what else is found.
+pub(crate) fn some_of<S: AsRef<str>>(names: &[S]) -> String {
+    let shown = names.iter().take(SHOWN).map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_shell_command() {
+        for (name, word) in [
+            ("acme-2_B", "acme-2_B"),
+            ("+18005550101", "+18005550101"),
+            ("Zoë@x.org", "Zoë@x.org"),
+            ("Alice Priority", "'Alice Priority'"),
+            ("O'Hara", r"'O'\''Hara'"),
+            ("a;b", "'a;b'"),
+            ("$HOME", "'$HOME'"),
+            ("~", "'~'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell(name), word);
+        }
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names = |n: usize| (1..=n).map(|i| i.to_string()).collect::<Vec<_>>();
+        assert_eq!(counted("DID", &names(0)), None);
+        assert_eq!(counted("DID", &names(1)).as_deref(), Some("1 DID (\"1\")"));
+        assert_eq!(counted("DID", &names(7)).as_deref(), Some("7 DIDs (\"1\", \"2\", \"3\", \"4\", \"5\" and 2 more)"));
+    }
+}
