@@ -12,8 +12,9 @@ use chrono::DateTime;
 use crate::agi::channel::Channel;
 use crate::agi::session::{AgiError, Session};
 use crate::config::Config;
-use crate::model::call::{self, Attempt, Decision, RouteRequest};
-use crate::model::realtime::is_diallable;
+use crate::model::call::{Attempt, Decision, RouteRequest};
+use crate::model::call_id;
+use crate::model::sip::is_diallable;
 use crate::system::clock::Reading;
 use crate::{Error, Result, pg, store, text};
 
@@ -121,7 +122,7 @@ fn ask<R: BufRead, W: Write>(session: &mut Session<R, W>) -> Result<(String, Rou
     let dialled = Some(channel.dialled("did")).filter(|did| !did.is_empty()).unwrap_or(extension);
     let request = RouteRequest {
         did: None,
-        uniqueid: call::kept_id(&uniqueid),
+        uniqueid: call_id::kept_id(&uniqueid),
         linkedid: channel.id("linkedid"),
         system_name: channel.id("system_name"),
         caller_id_num: session.caller_id("agi_callerid", 50),

@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use crate::agi::session::{AgiError, Session};
-use crate::model::call::kept_id;
+use crate::model::call_id::kept_id;
 use crate::text;
 
 /// What a channel said: name and text of each expression asked for.

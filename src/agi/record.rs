@@ -3,7 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::agi::channel::Channel;
-use crate::model::call::{self, CallRecord, Ending};
+use crate::model::call::{self, CallRecord};
+use crate::model::call_id;
+use crate::model::call_status;
+use crate::model::call_status::Ending;
+use crate::model::hangup_cause;
 use crate::model::number::NumberRules;
 use crate::system::clock::Reading;
 
@@ -98,7 +102,7 @@ pub(super) fn record(
     let did = rules.recorded(&channel.dialled("did"));
     let cause = channel.number("hangup_cause").filter(|&code| code > 0);
     let uniqueid = if uniqueid.is_empty() { channel.get("uniqueid").to_owned() } else { uniqueid };
-    let call_id = channel.id("call_id").unwrap_or_else(|| call::kept_id(&uniqueid));
+    let call_id = channel.id("call_id").unwrap_or_else(|| call_id::kept_id(&uniqueid));
     CallRecord {
         incoming_did_number: if did.is_empty() { "unknown".to_owned() } else { did },
         caller_id_num: caller.0,
@@ -108,9 +112,9 @@ pub(super) fn record(
         timestamp_end: end,
         duration_seconds: call::seconds_between(start, end),
         billsec_seconds: ending.answered.map_or(0, |answered| call::seconds_between(answered, end)),
-        call_status: call::call_status(&ending),
+        call_status: call_status::call_status(&ending),
         hangup_cause_code: cause,
-        hangup_cause_text: cause.and_then(call::cause_text).map(str::to_owned),
+        hangup_cause_text: cause.and_then(hangup_cause::cause_text).map(str::to_owned),
         asterisk_uniqueid: call_id,
         asterisk_linkedid: channel.id("linkedid"),
         dial_status: channel.text("dial_status", 20),

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::asterisk::live::answers;
 use crate::asterisk::live::console::Console;
 use crate::check::Area;
-use crate::model::realtime::{self, Text};
+use crate::model::realtime::Text;
+use crate::model::sip;
 use crate::store::pjsip::{CHALLENGED, Pjsip};
 use crate::words::some_of;
 use crate::{Result, asterisk};
@@ -176,7 +177,7 @@ fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[(&str,
     }
     if let Some(aor) = &client.aor
         && !transports.is_empty()
-        && let Some(missing) = realtime::missing_transport(&aor.contact.0, None, Some(transports))
+        && let Some(missing) = sip::missing_transport(&aor.contact.0, None, Some(transports))
     {
         area.error(
             &check_name(client),

@@ -1,8 +1,12 @@
 //! What things are and which rules they follow. Pure: nothing here reads, writes, asks or prints.
 
 pub mod call;
+pub mod call_id;
+pub mod call_status;
 pub mod codecs;
+pub mod hangup_cause;
 pub mod live;
 pub mod number;
 pub mod pjsip_options;
 pub mod realtime;
+pub mod sip;

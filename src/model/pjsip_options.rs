@@ -7,7 +7,8 @@
 
 use std::net::IpAddr;
 
-use crate::model::realtime::{Text, contact_problem};
+use crate::model::realtime::Text;
+use crate::model::sip::contact_problem;
 use crate::{Error, Result};
 
 /// Which of a client's objects has the option.

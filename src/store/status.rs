@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 use serde::Serialize;
 
-use crate::model::call::{kept_id, tail};
+use crate::model::call_id::{kept_id, tail};
 use crate::model::live;
 use crate::pg::Query;
 use crate::store::call::{IN_FLIGHT, REAPED};

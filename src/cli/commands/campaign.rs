@@ -13,8 +13,7 @@ use crate::cli::remove::Uses;
 use crate::config::Config;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};
-use crate::words;
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:

@@ -15,11 +15,11 @@ use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
 use crate::cli::remove::Uses;
-use crate::model::realtime::{Text, check_identifier};
+use crate::model::realtime::Text;
+use crate::model::sip::check_identifier;
 use crate::store::client::{self, Changes, Client};
 use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint, WithOptions};
-use crate::words;
-use crate::words::shell;
+use crate::words::{self, shell};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:

@@ -11,8 +11,7 @@ use crate::cli::output::Output;
 use crate::cli::remove::Uses;
 use crate::store::campaign::Campaign;
 use crate::store::setting::{self, Changes, Filter, Setting};
-use crate::words::plural;
-use crate::words::shell;
+use crate::words::{plural, shell};
 use crate::{Error, Kind, Result, store};
 
 pub(crate) const EXAMPLES: &str = "\

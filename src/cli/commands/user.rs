@@ -11,8 +11,7 @@ use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
 use crate::cli::remove::Uses;
 use crate::store::user::{self, Changes, User};
-use crate::words;
-use crate::words::shell;
+use crate::words::{self, shell};
 use crate::{Error, Kind, Result};
 
 pub(crate) const EXAMPLES: &str = "\

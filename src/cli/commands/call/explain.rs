@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::cli::commands::call::{advice, known};
 use crate::cli::env::Env;
 use crate::cli::output::{Output, to_value};
-use crate::model::call::{cause_text, seconds_between};
+use crate::model::call::seconds_between;
+use crate::model::hangup_cause::cause_text;
 use crate::store::call::{Attempt, Call};
 use crate::{Result, store};
 

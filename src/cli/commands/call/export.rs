@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::Result;
 use crate::cli::commands::call::Filters;
 use crate::cli::env::Env;
 use crate::cli::output::{self, Output, Stream, csv, file};
 use crate::pg::Fields;
 use crate::store::call::{self, Call, Filter};
-use crate::words;
+use crate::{Result, words};
 
 /// `call export`
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ use crate::cli::args::period::Period;
 use crate::cli::env::Env;
 use crate::cli::find::{self, unknown};
 use crate::cli::output::{Output, Tables};
-use crate::model::call::STATUSES;
+use crate::model::call_status::STATUSES;
 use crate::store::call::{self, Attempt, Call, Filter};
 use crate::{Error, Kind, Result};
 

@@ -10,7 +10,7 @@ use crate::asterisk::live;
 use crate::asterisk::live::ari::Ari;
 use crate::cli::env::Env;
 use crate::cli::output::Output;
-use crate::model::call;
+use crate::model::call_id;
 use crate::model::live::Server;
 use crate::store::call::REAPED;
 use crate::store::reap::{self, Open};
@@ -77,8 +77,8 @@ impl Reap {
                 verdicts().filter(|(_, verdict)| *verdict == Verdict::Renew).map(|(attempt, _)| attempt.id).collect();
             let mut renewed = reap::renew(&mut tx, up)?;
             if let Some(server) = server.as_ref().filter(|server| !server.system_name.is_empty()) {
-                let calls = server.channels.iter().map(|id| call::kept_id(id)).collect();
-                renewed += reap::reopen(&mut tx, calls, &call::kept_id(&server.system_name))?;
+                let calls = server.channels.iter().map(|id| call_id::kept_id(id)).collect();
+                renewed += reap::reopen(&mut tx, calls, &call_id::kept_id(&server.system_name))?;
             }
             reap::forget_endings(&mut tx)?;
             tx.commit()?;
@@ -127,8 +127,8 @@ struct Eyes<'a> {
 
 impl Eyes<'_> {
     fn of(server: &Server) -> Eyes<'_> {
-        let tails = server.channels.iter().map(|id| call::tail(id)).collect();
-        Eyes { server, system_name: call::kept_id(&server.system_name), tails }
+        let tails = server.channels.iter().map(|id| call_id::tail(id)).collect();
+        Eyes { server, system_name: call_id::kept_id(&server.system_name), tails }
     }
 }
 
@@ -148,7 +148,7 @@ fn verdict(attempt: &Open, eyes: Option<&Eyes<'_>>) -> Verdict {
     let own =
         eyes.filter(|eyes| !eyes.system_name.is_empty() && attempt.system_name.as_ref() == Some(&eyes.system_name));
     match own {
-        Some(eyes) if eyes.tails.contains(&call::tail(&attempt.asterisk_uniqueid)) => {
+        Some(eyes) if eyes.tails.contains(&call_id::tail(&attempt.asterisk_uniqueid)) => {
             if attempt.lease_left_seconds < SOON_SECONDS { Verdict::Renew } else { Verdict::Leave }
         }
         Some(eyes) if attempt.claimed_at < eyes.server.started_at => Verdict::Close("asterisk_restarted"),
@@ -220,8 +220,8 @@ mod tests {
         let name = "n".repeat(60);
         let channel = format!("{name}-1.2");
         let long = Open {
-            asterisk_uniqueid: call::kept_id(&channel),
-            system_name: Some(call::kept_id(&name)),
+            asterisk_uniqueid: call_id::kept_id(&channel),
+            system_name: Some(call_id::kept_id(&name)),
             ..attempt(100, -1)
         };
         assert_eq!(of(&long, Some(server(&name, 50, &[&channel]))), Verdict::Renew);

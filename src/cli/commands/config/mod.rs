@@ -15,8 +15,7 @@ use crate::cli::find::unknown;
 use crate::cli::output::{Output, file};
 use crate::confirm::Confirmed;
 use crate::store::document::{Noun, Schema};
-use crate::words;
-use crate::{Error, Kind, Result, store};
+use crate::{Error, Kind, Result, store, words};
 
 use document::{Problems, Reader};
 use plan::{MANY, Plan, Planner};

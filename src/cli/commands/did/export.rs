@@ -9,8 +9,7 @@ use crate::cli::env::Env;
 use crate::cli::find;
 use crate::cli::output::{Output, csv, file};
 use crate::store::did::{self, Did};
-use crate::words;
-use crate::{Error, Result};
+use crate::{Error, Result, words};
 
 /// `did export`
 #[derive(Debug, Args)]

@@ -15,8 +15,7 @@ use crate::cli::remove::Uses;
 use crate::config::Config;
 use crate::model::number::{Doubt, E164};
 use crate::store::did::{self, Changes, Did};
-use crate::words;
-use crate::words::shell;
+use crate::words::{self, shell};
 use crate::{Error, Kind, Result, store};
 
 pub(crate) const EXAMPLES: &str = "\

@@ -19,7 +19,8 @@ use crate::cli::find;
 use crate::cli::output::{self, Output};
 use crate::model::live::State;
 use crate::model::pjsip_options::{self, Object};
-use crate::model::realtime::{Text, check_contact, missing_transport};
+use crate::model::realtime::Text;
+use crate::model::sip::{check_contact, missing_transport};
 use crate::store::pjsip::{
     self, Aor, AorChanges, AuthChanges, EndpointChanges, OfNothing, OptionChanges, Pjsip, WithOptions,
 };
@@ -492,7 +493,7 @@ impl Add {
 
         let mut db = env.connect()?;
         let client = find::client(&mut db, &self.client)?;
-        crate::model::realtime::check_identifier(&client.client_identifier)?;
+        crate::model::sip::check_identifier(&client.client_identifier)?;
         let there = of_client(&mut db, client.id)?;
         if there.endpoint.is_some() && there.aor.is_some() {
             return Err(Error::conflict(format!("client \"{}\" has an endpoint and an AOR", client.client_identifier))
@@ -595,7 +596,7 @@ impl Set {
         let id = client.client_identifier.as_str();
         let there = of_client(&mut db, client.id)?;
         if with_auth && there.auth.is_none() {
-            crate::model::realtime::check_identifier(id)?;
+            crate::model::sip::check_identifier(id)?;
             auth.password = Some(self.auth_fields.new_password(env)?);
         } else if with_password {
             let prompt = format!("New SIP password of client {id}");

@@ -31,12 +31,11 @@ use crate::cli::output::{self, Output};
 use crate::config::Config;
 use crate::delivery::spool::Spool;
 use crate::model::live::{Server, State};
-use crate::model::realtime::is_diallable;
+use crate::model::sip::is_diallable;
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment, Reading};
-use crate::words::plural;
-use crate::words::some_of;
+use crate::words::{plural, some_of};
 use crate::{Error, Kind, Result, pg, store};
 
 const EXAMPLES: &str = "\
