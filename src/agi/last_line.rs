@@ -175,7 +175,7 @@ mod tests {
 
     /// The dialplan's steps, and none of its comments.
     fn steps() -> String {
-        let text = crate::asterisk::template("extensions.conf");
+        let text = crate::asterisk::conf::template("extensions.conf");
         text.lines().filter(|line| !line.starts_with(';')).collect::<Vec<_>>().join("\n")
     }
 

@@ -4,11 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::agi::channel::Channel;
 use crate::model::call::{self, CallRecord};
-use crate::model::call_id;
-use crate::model::call_status;
-use crate::model::call_status::Ending;
-use crate::model::hangup_cause;
+use crate::model::call_status::{self, Ending};
 use crate::model::number::NumberRules;
+use crate::model::{call_id, hangup_cause};
 use crate::system::clock::Reading;
 
 /// What is asked of the channel, in one exchange. The dialplan writes the same into its line of last resort.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::Result;
+use crate::asterisk::conf;
 use crate::asterisk::live::answers;
 use crate::asterisk::live::console::Console;
 use crate::check::Area;
@@ -9,7 +11,6 @@ use crate::model::realtime::Text;
 use crate::model::sip;
 use crate::store::pjsip::{CHALLENGED, Pjsip};
 use crate::words::some_of;
-use crate::{Result, asterisk};
 
 /// What Asterisk says of the clients.
 struct Seen {
@@ -110,7 +111,7 @@ fn as_seen(area: &mut Area, active: &[&Pjsip], inactive: &[&Pjsip], seen: &Seen)
             format!(
                 "{}, where it was not since the first capconduit asterisk install; else see server, database and \
                  Asterisk's log.",
-                asterisk::RESTART
+                conf::RESTART
             ),
         );
         return reachable(area, &[], &seen.contacts);

@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::asterisk::{self, File, Site};
+use crate::asterisk::conf::{self, File};
+use crate::asterisk::site::{self, Site};
 use crate::check::Area;
 use crate::system::user::{Access, Identity};
 use crate::words::some_of;
@@ -29,10 +30,8 @@ pub struct Installation {
 pub fn check(installation: &Installation) -> Area {
     let mut area = Area::new("files");
     let site = Site::as_installed(installation.etc_dir.clone(), Some(installation.agi_dir.clone()));
-    match asterisk::configuration(
-        &site,
-        &realtime_login(&installation.etc_dir).unwrap_or_else(|_| postgres::Config::new()),
-    ) {
+    match conf::configuration(&site, &realtime_login(&installation.etc_dir).unwrap_or_else(|_| postgres::Config::new()))
+    {
         Ok(files) => files.iter().for_each(|file| configuration(&mut area, installation, file)),
         Err(e) => area.error("configuration", e.message, "Name Asterisk's configuration folder with --etc-dir."),
     }
@@ -47,7 +46,7 @@ pub fn check(installation: &Installation) -> Area {
 pub fn realtime_login(etc_dir: &Path) -> Result<postgres::Config> {
     let path = etc_dir.join("res_pgsql.conf");
     let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
-    let value = |key| asterisk::setting(&text, key).filter(|value| !value.is_empty());
+    let value = |key| site::setting(&text, key).filter(|value| !value.is_empty());
     let mut login = postgres::Config::new();
     match value("dbhost") {
         Some(folder) if folder.starts_with('/') => login.host_path(folder),
@@ -123,8 +122,8 @@ fn differing(expected: &str, found: &str) -> String {
 }
 
 fn programs(area: &mut Area, installation: &Installation) {
-    let expected: Result<Vec<File>> = asterisk::programs(&installation.agi_dir, &installation.programs_dir);
-    for name in asterisk::program_names() {
+    let expected: Result<Vec<File>> = conf::programs(&installation.agi_dir, &installation.programs_dir);
+    for name in conf::program_names() {
         let path = installation.agi_dir.join(name);
         let mode = match fs::metadata(&path) {
             Ok(file) => file.permissions().mode() & 0o777,

@@ -10,7 +10,10 @@ use serde::Serialize;
 pub mod agi;
 pub mod clients;
 pub mod database;
+pub mod environment;
 pub mod files;
+pub mod loaded;
+pub mod schedule;
 pub mod server;
 pub mod spool;
 

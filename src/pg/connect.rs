@@ -15,11 +15,7 @@ use crate::{Error, Kind, Result};
 
 /// How long a program that a call waits for lets a statement take. The functions it calls wait for
 /// locks for less.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a connection that was kept may take before a new one is tried: a claim waits for a lock for
-/// less. With this, a connect and a statement end before the dialplan gives a server up.
-const KEPT_TIMEOUT: Duration = Duration::from_millis(2500);
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connects to the configured database, trying each of its hosts in turn, all of them within the
 /// connect timeout: also where one accepts and never answers, or swallows packets.
@@ -141,7 +137,7 @@ pub fn with_deadline<T>(config: &Config, program: &str, work: impl FnOnce(&mut C
 }
 
 /// Runs a piece of work that is given up when it takes longer.
-fn bounded<T>(
+pub(super) fn bounded<T>(
     connection: &mut Connection,
     limit: Duration,
     work: impl FnOnce(&mut Connection) -> Result<T>,
@@ -155,39 +151,6 @@ fn bounded<T>(
         }
         _ => error,
     })
-}
-
-/// A connection that a server keeps between pieces of work: opened for the first, and again after an
-/// error.
-#[derive(Default)]
-pub struct Kept(Option<Connection>);
-
-impl Kept {
-    /// Runs a piece of work, bounded as by [`with_deadline`].
-    ///
-    /// A connection that was kept may have died since, hang, or lead to a server that is a standby by now,
-    /// and only using it tells. The work is then done again on a new one, and whether it was done before is not known: it must be work that is done
-    /// once however often it is asked for, as claiming and logging are.
-    ///
-    /// # Errors
-    /// As [`with_deadline`].
-    pub fn run<T>(&mut self, config: &Config, program: &str, work: impl Fn(&mut Connection) -> Result<T>) -> Result<T> {
-        if let Some(mut connection) = self.0.take() {
-            match bounded(&mut connection, KEPT_TIMEOUT, &work) {
-                Err(error) if error.kind == Kind::Unreachable => log::debug!("again: {}", error.message),
-                result => return self.keep(connection, result),
-            }
-        }
-        let mut connection = open(config, program)?;
-        let result = bounded(&mut connection, STATEMENT_TIMEOUT, &work);
-        self.keep(connection, result)
-    }
-
-    /// One that an error came from may be broken, or with a server that has become a standby: it is closed.
-    fn keep<T>(&mut self, connection: Connection, result: Result<T>) -> Result<T> {
-        self.0 = result.is_ok().then_some(connection);
-        result
-    }
 }
 
 /// The connection settings, from the database URL. What the URL says goes first.

@@ -6,6 +6,7 @@
 
 mod connect;
 mod error;
+mod kept;
 mod login;
 mod query;
 mod row;
@@ -13,8 +14,9 @@ mod url;
 mod wire;
 
 pub use connect::{
-    Kept, accepts, asterisk_config, config_of, connect, connect_to, database_config, open, open_to, with_deadline,
+    accepts, asterisk_config, config_of, connect, connect_to, database_config, open, open_to, with_deadline,
 };
+pub use kept::Kept;
 pub use login::name_login;
 pub use query::{Query, SqlArg, arg};
 pub(crate) use query::{all, column, one};

@@ -135,8 +135,12 @@ fn every_channel_variable_and_exit_code_of_the_agi_programs_is_named() {
             && word.starts_with(|c: char| c.is_ascii_uppercase())
             && word.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
     };
-    for (file, page) in [("src/agi/cc_route.rs", "cc-route.agi.8"), ("src/agi/cdr_logger.rs", "cdr_logger.agi.8")] {
-        let text = source(file);
+    let of_program = [
+        (&["src/agi/cc_route.rs"][..], "cc-route.agi.8"),
+        (&["src/agi/cdr_logger.rs", "src/agi/record.rs"], "cdr_logger.agi.8"),
+    ];
+    for (files, page) in of_program {
+        let text: String = files.iter().map(|file| source(file)).collect();
         let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
         let mut names = BTreeSet::new();
         for literal in quoted(&code, '"') {
@@ -146,7 +150,7 @@ fn every_channel_variable_and_exit_code_of_the_agi_programs_is_named() {
             }
         }
         names.extend(words(&code, |word| word.starts_with("agi_")).into_iter().filter(|n| n != "agi_"));
-        assert!(names.contains("CC_STATUS") && names.contains("agi_uniqueid"), "{file}: {names:?}");
+        assert!(names.contains("CC_STATUS") && names.contains("agi_uniqueid"), "{page}: {names:?}");
         assert_names(page, &names);
         let text = rendered(page);
         let codes = text.split("EXIT STATUS").nth(1).and_then(|t| t.split("WHEN THE DATABASE").next()).unwrap_or("");
@@ -174,7 +178,7 @@ fn every_variable_of_the_dialplan_is_named() {
 /// The files that hold passwords, from where they are written.
 #[test]
 fn every_env_file_is_named() {
-    let roles = source("src/cli/commands/db/roles.rs");
+    let roles = ["roles", "passwords"].map(|file| source(&format!("src/cli/commands/db/{file}.rs"))).concat();
     let is_file = |word: &&str| word.ends_with(".env") && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'.');
     let mut files: BTreeSet<&str> = quoted(&roles, '"').filter(is_file).collect();
     let config = source("src/config/mod.rs");
@@ -216,7 +220,7 @@ fn every_reason_and_status_is_explained() {
     let closed = ledger.split("REAPED: [&str; 3] = [").nth(1).and_then(|text| text.split(']').next());
     names.extend(quoted(closed.expect("the reasons of call reap"), '"').map(str::to_owned));
     let is_status = |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
-    let record = source("src/model/call.rs");
+    let record = source("src/model/call_status.rs");
     let statuses = record.split("pub fn call_status").nth(1).and_then(|t| t.split("status.to_owned").next());
     names.extend(
         statuses

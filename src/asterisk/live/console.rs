@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::asterisk::site;
 use crate::system::run::run;
-use crate::{Error, Kind, Result, asterisk};
+use crate::{Error, Kind, Result};
 
 /// How long one answer may take. A busy server with many clients needs a while to list them.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -39,7 +40,7 @@ fn found(usual: PathBuf, path: &OsStr) -> PathBuf {
 /// A folder or file that asterisk.conf names, or where it is unless that says otherwise.
 #[must_use]
 pub fn path(conf: &str, name: &str, default: &str) -> PathBuf {
-    PathBuf::from(asterisk::setting(conf, name).unwrap_or(default))
+    PathBuf::from(site::setting(conf, name).unwrap_or(default))
 }
 
 impl Console {
@@ -47,8 +48,7 @@ impl Console {
     #[must_use]
     pub fn local() -> Option<Console> {
         // as Asterisk calls it for its programs
-        let etc_dir =
-            std::env::var_os("AST_CONFIG_DIR").map_or_else(|| asterisk::DEFAULT_ETC_DIR.into(), PathBuf::from);
+        let etc_dir = std::env::var_os("AST_CONFIG_DIR").map_or_else(|| site::DEFAULT_ETC_DIR.into(), PathBuf::from);
         let configuration = etc_dir.join("asterisk.conf");
         let conf = fs::read_to_string(&configuration).ok()?;
         let socket = path(&conf, "astrundir", "/var/run/asterisk").join(path(&conf, "astctl", "asterisk.ctl"));

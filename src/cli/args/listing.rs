@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::args::input::{integer, not_an_option, number};
 use crate::cli::env::Env;
-use crate::cli::output::{self, Output};
+use crate::cli::output::{self, Output, table};
 use crate::pg::{Field, Fields};
 use crate::store::page::{self, By};
 use crate::{Error, Kind, Result};
@@ -140,7 +140,7 @@ impl Listing {
                 sort.iter().map(|(name, highest_first)| (*name, *highest_first, is_time(name))).collect();
             rows.sort_by(|a, b| {
                 let by = sort.iter().map(|(name, highest_first, is_time)| {
-                    compare(output::field(a, name), output::field(b, name), *is_time, *highest_first)
+                    compare(table::field(a, name), table::field(b, name), *is_time, *highest_first)
                 });
                 by.fold(Ordering::Equal, Ordering::then)
             });

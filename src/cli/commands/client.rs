@@ -7,9 +7,11 @@ use serde::Serialize;
 use crate::Result;
 use crate::cli::args::input::{clearable, line, not_an_id, nothing_to_change};
 use crate::cli::args::listing::Listing;
-use crate::cli::commands::pjsip::{
-    AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, add_auth, contact, lacks,
-    note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
+use crate::cli::commands::pjsip::fields::{
+    AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, contact,
+};
+use crate::cli::commands::pjsip::side::{
+    add_auth, lacks, note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
 };
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};

@@ -9,9 +9,9 @@ use clap::Args;
 use crate::asterisk::live::ari::Ari;
 use crate::asterisk::live::console::{self, Console};
 use crate::asterisk::live::of_console;
-use crate::asterisk::{self, Site};
+use crate::asterisk::site::{self, Site};
 use crate::check::files::{self, Installation};
-use crate::check::{Area, Finding, State, agi, clients, database, server, spool};
+use crate::check::{Area, Finding, State, agi, clients, database, environment, server, spool};
 use crate::cli::env::Env;
 use crate::cli::output::{self, Output};
 use crate::store::pjsip;
@@ -35,7 +35,7 @@ or an unknown; 75 neither Asterisk nor the database answers. All print what was 
   capconduit asterisk check --json | jq '.[] | select(.state == \"error\")'")]
 pub(crate) struct Check {
     /// Asterisk's configuration folder
-    #[arg(long, value_name = "DIR", default_value = asterisk::DEFAULT_ETC_DIR)]
+    #[arg(long, value_name = "DIR", default_value = site::DEFAULT_ETC_DIR)]
     etc_dir: PathBuf,
     /// Where the AGI programs are [default: astagidir of asterisk.conf]
     #[arg(long, value_name = "DIR")]
@@ -81,7 +81,7 @@ impl Check {
         let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
         let site = Site::as_installed(self.etc_dir.clone(), self.agi_dir.clone());
         let installation = Installation {
-            agi_dir: asterisk::agi_path(&site, &conf),
+            agi_dir: site::agi_path(&site, &conf),
             programs_dir: program.parent().unwrap_or(&program).to_owned(),
             user: self.user(process.as_ref(), &conf)?,
             etc_dir: self.etc_dir.clone(),
@@ -94,10 +94,11 @@ impl Check {
         areas.push(clients);
         let login = files::realtime_login(&self.etc_dir);
         database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
-        let (login, records) = (agi::database_login(process.as_ref()), agi::records_database(process.as_ref()));
+        let (login, records) =
+            (environment::database_login(process.as_ref()), environment::records_database(process.as_ref()));
         database::pooler(&mut database, login, records, env.config.connect_timeout()?);
         let globals = console.ask("dialplan show globals").unwrap_or_default();
-        let served = asterisk::setting(&globals, "CC_AGI_SERVER").filter(|address| !address.is_empty());
+        let served = site::setting(&globals, "CC_AGI_SERVER").filter(|address| !address.is_empty());
         areas.push(agi::check(&installation, process.as_ref(), &astspooldir, served));
         areas.push(database);
         let spool_dir =
@@ -127,8 +128,7 @@ impl Check {
             };
         }
         let running = process.and_then(|process| process.identity.clone());
-        let configured =
-            || asterisk::setting(conf, "runuser").filter(|name| !name.is_empty()).and_then(Identity::named);
+        let configured = || site::setting(conf, "runuser").filter(|name| !name.is_empty()).and_then(Identity::named);
         Ok(running.or_else(configured).or_else(|| Identity::named("asterisk")))
     }
 

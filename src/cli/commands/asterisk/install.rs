@@ -7,7 +7,9 @@ use chrono::Utc;
 use clap::Args;
 use serde_json::json;
 
-use crate::asterisk::{self, Change, Installed, Site};
+use crate::asterisk::conf;
+use crate::asterisk::install::{self, Change, Installed};
+use crate::asterisk::site::{self, Site};
 use crate::cli::env::Env;
 use crate::cli::output::Output;
 use crate::{Error, Result, pg};
@@ -24,7 +26,7 @@ environment: PGCONNECT_TIMEOUT and PGOPTIONS, see capconduit.env(5). What a site
 pjsip_local.conf, extensions_local.conf and modules_local.conf, which are never touched.")]
 pub(crate) struct Install {
     /// Asterisk's configuration folder
-    #[arg(long, value_name = "DIR", default_value = asterisk::DEFAULT_ETC_DIR)]
+    #[arg(long, value_name = "DIR", default_value = site::DEFAULT_ETC_DIR)]
     etc_dir: PathBuf,
     /// Where the AGI programs go [default: astagidir of asterisk.conf]
     #[arg(long, value_name = "DIR")]
@@ -67,7 +69,7 @@ impl Install {
             agi_server: self.agi_server,
             force: self.force,
         };
-        let installed = asterisk::install(&site, &database, programs_dir, Utc::now())?;
+        let installed = install::install(&site, &database, programs_dir, Utc::now())?;
         let warnings = warnings(&site, &database, env);
         for warning in &warnings {
             env.progress(&format!("warning: {warning}"));
@@ -97,29 +99,29 @@ fn next_steps(installed: &[Installed]) -> Vec<String> {
         return Vec::new();
     }
     // a server that has its files from elsewhere is installed to for the first time, too
-    let restart = written.iter().any(|file| file.change == Change::Created || asterisk::is_read_at_start(&file.path));
+    let restart = written.iter().any(|file| file.change == Change::Created || conf::is_read_at_start(&file.path));
     let mut steps = Vec::new();
-    if !asterisk::unit_limits_realtime() {
+    if !site::unit_limits_realtime() {
         steps.push(format!(
             "give Asterisk PGCONNECT_TIMEOUT and PGOPTIONS, without which a database that hangs holds up all calls (see \
              capconduit.env(5)); with systemd, {}",
-            asterisk::unit_command()
+            site::unit_command()
         ));
     }
-    steps.push(if restart { asterisk::RESTART } else { "asterisk -rx 'core reload'" }.to_owned());
+    steps.push(if restart { conf::RESTART } else { "asterisk -rx 'core reload'" }.to_owned());
     steps
 }
 
 /// What would keep calls from being routed, or records from being told apart.
 fn warnings(site: &Site, database: &postgres::Config, env: &Env<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
-    if !asterisk::has_system_name(&site.etc_dir) {
+    if !site::has_system_name(&site.etc_dir) {
         warnings.push(format!(
             "{}/asterisk.conf sets no systemname: calls of two servers would get the same unique ids",
             site.etc_dir.display()
         ));
     }
-    if !asterisk::has_carrier(site) {
+    if !site::has_carrier(site) {
         warnings.push("no --carrier: calls are refused until one is named".to_owned());
     }
     if env.config.get("ASTERISK_DATABASE_URL").is_none() {

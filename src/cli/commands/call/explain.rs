@@ -4,7 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::commands::call::{advice, known};
+use crate::cli::commands::call::advice;
+use crate::cli::commands::call::show::known;
 use crate::cli::env::Env;
 use crate::cli::output::{Output, to_value};
 use crate::model::call::seconds_between;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::commands::call::Filters;
 use crate::cli::env::Env;
-use crate::cli::output::{self, Output, Stream, csv, file};
+use crate::cli::output::{self, Output, Stream, csv, file, table};
 use crate::pg::Fields;
 use crate::store::call::{self, Call, Filter};
 use crate::{Result, words};
@@ -58,7 +58,7 @@ fn write(db: &mut postgres::Client, filter: &Filter, spreadsheet: bool, out: &mu
         last = Some((end.timestamp_start, end.id));
         for call in &calls {
             let row = output::to_value(call)?;
-            let cell = |name| csv::cell(output::csv_text(&row[name]), spreadsheet);
+            let cell = |name| csv::cell(table::csv_text(&row[name]), spreadsheet);
             out.write_record(Call::FIELDS.iter().map(|field| cell(field.name))).map_err(unwritable)?;
             count += 1;
         }

@@ -7,19 +7,19 @@ mod import;
 mod reap;
 mod replay;
 mod settle;
+mod show;
 
 use clap::{Args, Subcommand};
-use postgres::GenericClient;
-use serde::Serialize;
 
 use crate::cli::args::listing::Listing;
 use crate::cli::args::period::Period;
+use crate::cli::commands::call::show::Show;
 use crate::cli::env::Env;
 use crate::cli::find::{self, unknown};
-use crate::cli::output::{Output, Tables};
+use crate::cli::output::Output;
 use crate::model::call_status::STATUSES;
 use crate::store::call::{self, Attempt, Call, Filter};
-use crate::{Error, Kind, Result};
+use crate::{Kind, Result};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -179,69 +179,6 @@ fn check_statuses(statuses: &[String]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// All that is known of a call, by its uniqueid or its record's id: a call that is up has no record, a
-/// rejected one may have no attempts.
-fn known(db: &mut impl GenericClient, name: &str) -> Result<(Option<Call>, Vec<Attempt>)> {
-    let call = call::find(db, name)?;
-    let uniqueid = call.as_ref().map_or(Some(name), |call| call.asterisk_uniqueid.as_deref());
-    let attempts = uniqueid.map_or_else(|| Ok(Vec::new()), |uniqueid| call::attempts(db, uniqueid))?;
-    if call.is_none() && attempts.is_empty() {
-        return Err(Error::not_found("call", name));
-    }
-    Ok((call, attempts))
-}
-
-/// `call show`
-#[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// Asterisk's uniqueid of the call, or the record's id
-    call: String,
-}
-
-/// What differs from attempt to attempt.
-const ATTEMPTS: Tables = &[(
-    "attempts",
-    &[
-        "attempt_number",
-        "client_identifier",
-        "system_name",
-        "claimed_at",
-        "lease_expires_at",
-        "released_at",
-        "release_reason",
-        "dial_status",
-        "hangup_cause_code",
-        "passed_over",
-    ],
-)];
-
-/// A call and what was tried.
-#[derive(Serialize)]
-struct Whole {
-    #[serde(flatten)]
-    call: Call,
-    attempts: Vec<Attempt>,
-}
-
-/// A call that is still up: it has no record yet.
-#[derive(Serialize)]
-struct Unrecorded<'a> {
-    id: Option<i64>,
-    call_status: Option<&'a str>,
-    asterisk_uniqueid: &'a str,
-    attempts: Vec<Attempt>,
-}
-
-impl Show {
-    fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let (call, attempts) = known(&mut env.connect()?, &self.call)?;
-        if let Some(call) = call {
-            return Output::detail(&Whole { call, attempts }, ATTEMPTS);
-        }
-        Output::detail(&Unrecorded { id: None, call_status: None, asterisk_uniqueid: &self.call, attempts }, ATTEMPTS)
-    }
 }
 
 /// `call active`

@@ -431,7 +431,7 @@ pub(crate) fn default(noun: Noun, column: &Column, client: &str, has_auth: bool)
     match (noun, column.name.as_str()) {
         (Noun::User, "status") => json!("active"),
         (Noun::User, "password_hash") => json!(crate::cli::commands::user::NO_PASSWORD),
-        (Noun::Endpoint, "context") => json!(crate::cli::commands::pjsip::DEFAULT_CONTEXT),
+        (Noun::Endpoint, "context") => json!(crate::cli::commands::pjsip::fields::DEFAULT_CONTEXT),
         (Noun::Endpoint, "aors") => json!(client),
         (Noun::Endpoint, "outbound_auth") if has_auth => json!(client),
         _ => column.default.clone(),

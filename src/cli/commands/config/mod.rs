@@ -2,6 +2,7 @@
 
 mod document;
 mod plan;
+mod planner;
 mod rules;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
 
+use crate::cli::commands::config::planner::Planner;
 use crate::cli::env::Env;
 use crate::cli::find::unknown;
 use crate::cli::output::{Output, file};
@@ -18,7 +20,7 @@ use crate::store::document::{Noun, Schema};
 use crate::{Error, Kind, Result, store, words};
 
 use document::{Problems, Reader};
-use plan::{MANY, Plan, Planner};
+use plan::{MANY, Plan};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -253,7 +255,7 @@ impl Apply {
             let confirmed = agreed.as_ref().map(|(_, confirmed)| confirmed);
             let before = crate::store::pjsip::names_of_nothing(&mut tx, None)?;
             plan.carry_out(&mut tx, &schema, confirmed, |line| env.progress(line))?;
-            crate::cli::commands::pjsip::refuse_conflicts(&mut tx, None, &before)?;
+            crate::cli::commands::pjsip::side::refuse_conflicts(&mut tx, None, &before)?;
             tx.commit()?;
             return Output::done(format!("{}\n{}.", plan.lines(), plan.counted()), &plan.value());
         }

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value};
 
 use crate::cli::args::input::{clearable, fits, line, not_an_id, number};
-use crate::cli::commands::{campaign, client, did, pjsip, setting, user};
+use crate::cli::commands::pjsip::fields;
+use crate::cli::commands::{campaign, client, did, setting, user};
 use crate::model::pjsip_options::{self, Object, SipOption};
 use crate::model::realtime::Text;
 use crate::model::sip::check_identifier;
@@ -85,7 +86,7 @@ fn check_text(noun: Noun, column: &Column, text: &str) -> Result<()> {
     let owned = || Some(text.to_owned());
     match (noun, name) {
         (_, "password_hash") => check_hash(text),
-        (_, "password") => pjsip::check_password(text),
+        (_, "password") => fields::check_password(text),
         (Noun::User, "email") => user::check_email(text),
         (Noun::User, "role") => one_of(name, text, &user::ROLES),
         (Noun::User, "status") => one_of(name, text, &user::STATUSES),
@@ -94,17 +95,17 @@ fn check_text(noun: Noun, column: &Column, text: &str) -> Result<()> {
         (Noun::Campaign, "status") => one_of(name, text, &campaign::STATUSES),
         (Noun::Campaign, "routing_strategy") => one_of(name, text, &campaign::STRATEGIES),
         (Noun::Setting, "status") => one_of(name, text, &setting::STATUSES),
-        (Noun::Aor, "contact") => pjsip::contact(text.to_owned()).map(|_| ()),
+        (Noun::Aor, "contact") => fields::contact(text.to_owned()).map(|_| ()),
         (Noun::Auth, "auth_type") => one_of(name, text, &["userpass"]),
         (Noun::Endpoint, "direct_media") => one_of(name, text, &["yes", "no"]),
-        (Noun::Endpoint, "disallow" | "allow") => pjsip::codecs(name, owned()).map(|_| ()),
+        (Noun::Endpoint, "disallow" | "allow") => fields::codecs(name, owned()).map(|_| ()),
         (Noun::Endpoint, "transport" | "context" | "aors" | "auth" | "outbound_auth" | "from_user" | "from_domain") => {
             if text.is_empty() {
                 return Err(Error::invalid(format!("{name} is empty: it must have a value")));
             }
             match name {
-                "from_domain" => pjsip::host(name, owned(), max).map(|_| ()),
-                _ => pjsip::word(name, owned(), max).map(|_| ()),
+                "from_domain" => fields::host(name, owned(), max).map(|_| ()),
+                _ => fields::word(name, owned(), max).map(|_| ()),
             }
         }
         (Noun::Endpoint | Noun::Aor | Noun::Auth, _) => {

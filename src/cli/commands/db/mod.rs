@@ -1,5 +1,6 @@
 //! `capconduit db`: the schema, the sample data, and whether what must agree does.
 
+mod passwords;
 mod roles;
 
 use clap::{Args, Subcommand};

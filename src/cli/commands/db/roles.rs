@@ -6,12 +6,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use postgres::config::{Host, TargetSessionAttrs};
+use postgres::config::Host;
 use postgres::{Client, GenericClient};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::args::input::{known_password, new_password, typeable};
+use crate::cli::commands::db::passwords::{
+    Address, DEFAULT_PREFIX, SHARED_FILE, database_of, encoded, generated, names, prepare, with_password,
+};
 use crate::cli::env::Env;
 use crate::cli::find;
 use crate::cli::output::Output;
@@ -19,13 +22,7 @@ use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::config::env_file::{EnvFile, Prepared};
 use crate::store::role::{self, Origin, Role};
 use crate::words::shell;
-use crate::{Error, Kind, Result, asterisk, pg};
-
-const DEFAULT_PREFIX: &str = "capconduit";
-/// The one that Asterisk's user reads, too.
-const SHARED_FILE: &str = "capconduit.env";
-/// Of letters and digits: Asterisk's res_pgsql.conf cannot hold others. 190 bits.
-const PASSWORD_LENGTH: usize = 32;
+use crate::{Error, Kind, Result, pg};
 
 /// `db roles`
 #[derive(Debug, Args)]
@@ -471,22 +468,6 @@ impl Roles {
     }
 }
 
-/// Hosts and ports as a URL has them.
-struct Address {
-    hosts: String,
-    target: TargetSessionAttrs,
-}
-
-impl Address {
-    fn url(&self, role: &str, password: &str, database: &str) -> String {
-        let target = match self.target {
-            TargetSessionAttrs::ReadWrite => "?target_session_attrs=read-write",
-            _ => "",
-        };
-        format!("postgresql://{role}:{}@{}/{}{target}", encoded(password), self.hosts, encoded(database))
-    }
-}
-
 /// Rights of everybody are also those of each login that is to have none of them.
 fn refuse_grants_to_everybody(tx: &mut impl GenericClient) -> Result<()> {
     let open = role::open_tables(tx)?.join(", ");
@@ -566,13 +547,6 @@ pub(crate) fn explain(error: Error) -> Error {
     }
 }
 
-fn prepare(file: EnvFile) -> Result<Prepared> {
-    // Asterisk's user runs the per-call programs, which read this one
-    let for_asterisk = file.path().ends_with(SHARED_FILE);
-    let group = if for_asterisk { asterisk::group_id("asterisk") } else { None };
-    file.prepare(if for_asterisk { 0o640 } else { 0o600 }, group)
-}
-
 /// A password from a person: a new one, or that of a role that is there, which the server then confirms.
 fn ask(env: &mut Env<'_>, login: &Login) -> Result<String> {
     let role = &login.role;
@@ -589,45 +563,6 @@ fn ask(env: &mut Env<'_>, login: &Login) -> Result<String> {
             .hint("Nothing was changed. --rotate gives the role a new one."));
     }
     Ok(password)
-}
-
-fn generated() -> Result<String> {
-    const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    let mut password = String::with_capacity(PASSWORD_LENGTH);
-    let mut bytes = [0; 64];
-    while password.len() < PASSWORD_LENGTH {
-        getrandom::fill(&mut bytes).map_err(|e| Error::failed(format!("the system gives no random bytes: {e}")))?;
-        // 248 is four times 62: what is above would make some letters likelier
-        let letters = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(LETTERS[usize::from(*byte) % 62]));
-        password.extend(letters.take(PASSWORD_LENGTH - password.len()));
-    }
-    Ok(password)
-}
-
-/// Whether a URL is of this role and has its password.
-fn names(url: &str, role: &str) -> bool {
-    pg::parse_url(url).is_ok_and(|c| c.get_user() == Some(role) && c.get_password().is_some())
-}
-
-/// The URL with another password; None where it is written in a way that does not show where that stands.
-fn with_password(url: &str, password: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let (login, place) = rest.split_once('@')?;
-    let (user, _) = login.split_once(':')?;
-    let changed = format!("{scheme}://{user}:{}@{place}", encoded(password));
-    let (old, new) = (pg::parse_url(url).ok()?, pg::parse_url(&changed).ok()?);
-    let same = new.get_password() == Some(password.as_bytes()) && new.get_hosts() == old.get_hosts();
-    same.then_some(changed)
-}
-
-fn database_of(url: &str) -> Option<String> {
-    pg::parse_url(url).ok()?.get_dbname().map(str::to_owned)
-}
-
-/// A part of a URL.
-fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
 /// A name as a part of a role's.
@@ -676,13 +611,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_long_and_differ() {
-        let (one, other) = (generated().expect("random"), generated().expect("random"));
-        assert!(one.len() == 32 && one.bytes().all(|b| b.is_ascii_alphanumeric()), "{one}");
-        assert_ne!(one, other);
-    }
-
-    #[test]
     fn names_of_sellers() {
         assert_eq!(seller_role("cc", "Zoë O'Hara/../x", 7, &[]), "cc_seller_zo__o_hara____x");
         let taken = [("cc_seller_a_b".to_owned(), Some(1))];
@@ -690,18 +618,5 @@ mod tests {
         assert_eq!(seller_role("cc", "renamed", 1, &taken), "cc_seller_a_b");
         assert!(seller_role(&"p".repeat(30), &"u".repeat(80), i32::MAX, &[]).len() <= 63);
         assert_eq!(file_stem("cc", "cc_seller_a_b"), "seller-a_b");
-    }
-
-    #[test]
-    fn urls_are_read_back() {
-        let address = Address { hosts: "a:1,b:2".into(), target: TargetSessionAttrs::ReadWrite };
-        let url = address.url("cc_agi", "p@ß:/ w", "c c");
-        let config = pg::parse_url(&url).expect("valid");
-        assert_eq!(config.get_password(), Some("p@ß:/ w".as_bytes()));
-        assert_eq!((config.get_dbname(), config.get_ports()), (Some("c c"), &[1, 2][..]));
-        let changed = with_password(&url, "x@y").expect("it has one");
-        assert_eq!(changed, url.replace("p%40%C3%9F%3A%2F%20w", "x%40y"));
-        assert_eq!(with_password("host=h user=u password=p", "x"), None);
-        assert!(names(&url, "cc_agi") && !names(&url, "cc_admin") && !names("postgresql://cc_agi@h/d", "cc_agi"));
     }
 }

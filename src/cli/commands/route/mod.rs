@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use crate::cli::env::Env;
-use crate::cli::output::{Output, Tables};
+use crate::cli::output::Output;
+use crate::cli::output::table::Tables;
 use crate::{Error, Result, store};
 
 /// What people are shown of the candidates.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use crate::cli::commands::status::{
     Asterisk, Calls, Database, LinkNow, Snapshot, SpoolState, is_exhausted, is_unreachable,
 };
-use crate::cli::output;
 use crate::cli::output::bars::Charset;
+use crate::cli::output::table;
 use crate::store::status::Hour;
 
 /// How many notices are shown.
@@ -43,7 +43,7 @@ pub(crate) fn screen(snapshot: &Snapshot, charset: Charset, height: Option<usize
     if snapshot.notices.len() > NOTICES {
         line("note", &format!("and {} more: --json", snapshot.notices.len() - NOTICES));
     }
-    text = output::printable(&text);
+    text = table::printable(&text);
     if let Some(links) = &snapshot.links {
         // an empty line, the heading, and perhaps how many are left out
         let room = height.map(|height| height.saturating_sub(text.lines().count() + 3));
@@ -185,7 +185,7 @@ fn table(links: &[LinkNow], charset: Charset, room: Option<usize>) -> String {
             })
         })
         .collect();
-    let mut text = output::table(&rows, &["campaign", "client", "live", "total", "state"]);
+    let mut text = table::table(&rows, &["campaign", "client", "live", "total", "state"]);
     if shown.len() < links.len() {
         text.push_str(&format!("and {} more\n", links.len() - shown.len()));
     }

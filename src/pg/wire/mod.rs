@@ -6,28 +6,27 @@
 //! statement is unnamed; one that is asked again is prepared, which spares the server a fifth of its work
 //! for a claim, unless a pooler stands between, which may have another session answer each time.
 
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+mod login;
+mod message;
+mod row;
+mod socket;
+
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};
+use bytes::BytesMut;
 use postgres::error::SqlState;
-use postgres::types::{FromSql, ToSql, Type};
+use postgres::types::{ToSql, Type};
 use postgres_protocol::IsNull;
-use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::pg::error::Said;
+use crate::pg::wire::message::Body;
+use crate::pg::wire::row::{Columns, Row};
+use crate::pg::wire::socket::Stream;
 use crate::{Error, Result};
 
-/// The largest message that is taken: one row of a call's functions is a few hundred bytes.
-const MAX_MESSAGE: usize = 16 << 20;
 /// How many statements are kept: more than there are.
 const MAX_STATEMENTS: usize = 16;
 
@@ -55,9 +54,6 @@ struct Statement {
     columns: Option<Columns>,
 }
 
-/// The names and types of an answer's columns.
-type Columns = Arc<[(String, Type)]>;
-
 /// How a statement is sent.
 #[derive(Clone, Copy)]
 enum Manner {
@@ -67,12 +63,6 @@ enum Manner {
     Prepare(usize),
     /// By that name.
     Prepared(usize),
-}
-
-/// A row of an answer.
-pub struct Row {
-    columns: Columns,
-    values: Vec<Option<Bytes>>,
 }
 
 /// Why a question has no answer.
@@ -313,195 +303,6 @@ impl Connection {
         }
         failure.map_or(Ok(row), Err)
     }
-
-    fn log_in(&mut self, settings: &postgres::Config) -> Result<(), Failure> {
-        if matches!(settings.get_ssl_mode(), SslMode::Require) {
-            return Err(Failure::Other("error performing TLS handshake: no TLS implementation configured".to_owned()));
-        }
-        let user = match settings.get_user() {
-            Some(user) => user.to_owned(),
-            None => whoami::username().map_err(|e| Failure::Io(io::Error::other(e)))?,
-        };
-        let mut parameters = vec![("client_encoding", "UTF8"), ("user", &user)];
-        let named = [
-            ("database", settings.get_dbname()),
-            ("options", settings.get_options()),
-            ("application_name", settings.get_application_name()),
-        ];
-        parameters.extend(named.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        let mut greeting = BytesMut::new();
-        frontend::startup_message(parameters, &mut greeting)?;
-        self.send(&greeting)?;
-
-        let password = || {
-            settings.get_password().ok_or_else(|| Failure::Other("invalid configuration: password missing".to_owned()))
-        };
-        let mut scram = None;
-        let unexpected = || Failure::Other("unexpected message".to_owned());
-        loop {
-            let mut answer = BytesMut::new();
-            match self.receive()? {
-                (b'R', mut body) => match body.int()? {
-                    // AuthenticationOk
-                    0 if settings.get_channel_binding() == ChannelBinding::Require => {
-                        return Err(Failure::Other("channel binding is required, and needs TLS".to_owned()));
-                    }
-                    0 => {}
-                    // AuthenticationCleartextPassword
-                    3 => frontend::password_message(password()?, &mut answer)?,
-                    // AuthenticationMD5Password
-                    5 => {
-                        let salt = body.rest().try_into().map_err(|_| unexpected())?;
-                        frontend::password_message(
-                            md5_hash(user.as_bytes(), password()?, salt).as_bytes(),
-                            &mut answer,
-                        )?;
-                    }
-                    // AuthenticationSASL: the mechanisms, each with a zero
-                    10 if body.rest().split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) => {
-                        let begun = ScramSha256::new(password()?, sasl::ChannelBinding::unsupported());
-                        frontend::sasl_initial_response(SCRAM_SHA_256, begun.message(), &mut answer)?;
-                        scram = Some(begun);
-                    }
-                    // AuthenticationSASLContinue
-                    11 => {
-                        let scram = scram.as_mut().ok_or_else(unexpected)?;
-                        scram.update(body.rest())?;
-                        frontend::sasl_response(scram.message(), &mut answer)?;
-                    }
-                    // AuthenticationSASLFinal
-                    12 => scram.as_mut().ok_or_else(unexpected)?.finish(body.rest())?,
-                    _ => return Err(Failure::Other("unsupported authentication method".to_owned())),
-                },
-                (b'E', body) => return Err(Failure::of(body)),
-                (b'K', mut body) => self.process = body.int()?,
-                (b'Z', _) => return Ok(()),
-                _ => {}
-            }
-            if !answer.is_empty() {
-                self.send(&answer)?;
-            }
-        }
-    }
-
-    /// Refuses a standby where a primary is wanted, and the other way round.
-    fn check_role(&mut self, wanted: TargetSessionAttrs) -> Result<(), Failure> {
-        if wanted == TargetSessionAttrs::Any {
-            return Ok(());
-        }
-        let row = self.ask("SELECT current_setting('transaction_read_only') = 'on'", &[])?;
-        let read_only: bool =
-            row.as_ref().and_then(|row| row.decode(0).ok()).ok_or_else(|| Failure::Other("no answer".to_owned()))?;
-        match wanted {
-            TargetSessionAttrs::ReadWrite if read_only => {
-                Err(io::Error::new(io::ErrorKind::PermissionDenied, "database does not allow writes").into())
-            }
-            TargetSessionAttrs::ReadOnly if !read_only => {
-                Err(io::Error::new(io::ErrorKind::PermissionDenied, "database is not read only").into())
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream.bound(self.deadline)?;
-        Ok(self.stream.write_all(bytes)?)
-    }
-
-    /// The next message: its kind and what it says.
-    fn receive(&mut self) -> Result<(u8, Body), Failure> {
-        loop {
-            if let Some((&[kind, a, b, c, d], _)) = self.received.split_first_chunk() {
-                // its length counts itself
-                let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                if !(4..=MAX_MESSAGE).contains(&length) {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of no sensible length").into());
-                }
-                if self.received.len() > length {
-                    let message = self.received.split_to(1 + length).freeze();
-                    return Ok((kind, Body(message.slice(5..))));
-                }
-            }
-            self.stream.bound(self.deadline)?;
-            let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed").into()),
-                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                // time that is up is noticed above
-                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-    }
-}
-
-/// What is left to read of a message.
-///
-/// Its texts are searched for their ends byte by byte: a faster search asks the processor first what it
-/// can do, and on a virtual machine that takes longer than all a call's messages.
-struct Body(Bytes);
-
-impl Body {
-    fn take(&mut self, count: usize) -> io::Result<Bytes> {
-        match count <= self.0.len() {
-            true => Ok(self.0.split_to(count)),
-            false => Err(io::Error::new(io::ErrorKind::InvalidData, "a message that ends too early")),
-        }
-    }
-
-    fn byte(&mut self) -> io::Result<u8> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn short(&mut self) -> io::Result<u16> {
-        let bytes = self.take(2)?;
-        Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
-    }
-
-    fn int(&mut self) -> io::Result<u32> {
-        let bytes = self.take(4)?;
-        Ok(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    }
-
-    /// A text that ends with a zero.
-    fn text(&mut self) -> io::Result<String> {
-        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
-        let text = String::from_utf8_lossy(&self.take(end)?).into_owned();
-        self.byte()?;
-        Ok(text)
-    }
-
-    fn rest(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// Of a RowDescription.
-    fn columns(&mut self) -> io::Result<Vec<(String, Type)>> {
-        let count = self.short()?;
-        let column = |_| {
-            let name = self.text()?;
-            // its table and its number there
-            self.take(6)?;
-            let oid = self.int()?;
-            // size, modifier, format
-            self.take(8)?;
-            // no other types are asked for than PostgreSQL's own
-            Ok((name, Type::from_oid(oid).unwrap_or(Type::UNKNOWN)))
-        };
-        (0..count).map(column).collect()
-    }
-
-    /// Of a DataRow with so many columns.
-    fn values(&mut self, columns: usize) -> io::Result<Vec<Option<Bytes>>> {
-        if usize::from(self.short()?) != columns {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a row that is not as described"));
-        }
-        let value = |_| match self.int()? {
-            u32::MAX => Ok(None),
-            length => self.take(length as usize).map(Some),
-        };
-        (0..columns).map(value).collect()
-    }
 }
 
 impl Drop for Connection {
@@ -513,148 +314,10 @@ impl Drop for Connection {
     }
 }
 
-impl Row {
-    /// The value of a column.
-    ///
-    /// # Errors
-    /// There is no such column, or it has another type.
-    pub fn try_get<'a, T: FromSql<'a>>(&'a self, column: &str) -> Result<T> {
-        let index = self.columns.iter().position(|(name, _)| name == column);
-        let decoded = match index {
-            Some(index) => self.decode(index),
-            None => Err("there is none".into()),
-        };
-        decoded.map_err(|e| {
-            Error::failed(format!("database: error deserializing column {column}: {e}"))
-                .hint("The schema is not this program's: run capconduit db migrate.")
-        })
-    }
-
-    fn decode<'a, T: FromSql<'a>>(&'a self, index: usize) -> Result<T, Box<dyn std::error::Error + Sync + Send>> {
-        let (Some((_, sql_type)), Some(value)) = (self.columns.get(index), self.values.get(index)) else {
-            return Err("there is none".into());
-        };
-        if !T::accepts(sql_type) {
-            return Err(format!("it is a {sql_type}").into());
-        }
-        T::from_sql_nullable(sql_type, value.as_deref())
-    }
-}
-
-/// A socket of either kind.
-enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
-impl Stream {
-    fn open(settings: &postgres::Config, deadline: Instant) -> io::Result<Stream> {
-        let port = settings.get_ports().first().copied().unwrap_or(5432);
-        if let Some(address) = settings.get_hostaddrs().first() {
-            return Stream::tcp([SocketAddr::new(*address, port)], settings, deadline);
-        }
-        match settings.get_hosts().first() {
-            Some(Host::Unix(folder)) => Stream::unix(&folder.join(format!(".s.PGSQL.{port}")), deadline),
-            Some(Host::Tcp(name)) => match name.parse::<IpAddr>() {
-                Ok(address) => Stream::tcp([SocketAddr::new(address, port)], settings, deadline),
-                Err(_) => Stream::tcp((name.as_str(), port).to_socket_addrs()?, settings, deadline),
-            },
-            None => Err(io::Error::new(io::ErrorKind::InvalidInput, "no host")),
-        }
-    }
-
-    /// Where too many wait to be let in, connecting itself takes time: it counts.
-    fn unix(path: &Path, deadline: Instant) -> io::Result<Stream> {
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left(Some(deadline))?.unwrap_or_default()))?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Stream::Unix(UnixStream::from(socket)))
-    }
-
-    fn tcp(
-        addresses: impl IntoIterator<Item = SocketAddr>,
-        settings: &postgres::Config,
-        deadline: Instant,
-    ) -> io::Result<Stream> {
-        let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-        for address in addresses {
-            let left = left(Some(deadline))?.unwrap_or_default();
-            let patience = settings.get_connect_timeout().map_or(left, |limit| left.min(*limit));
-            match TcpStream::connect_timeout(&address, patience) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    if let Some(limit) = settings.get_tcp_user_timeout() {
-                        sockopt::set_tcp_user_timeout(&stream, u32::try_from(limit.as_millis()).unwrap_or(u32::MAX))?;
-                    }
-                    if settings.get_keepalives() {
-                        sockopt::set_socket_keepalive(&stream, true)?;
-                        sockopt::set_tcp_keepidle(&stream, settings.get_keepalives_idle())?;
-                        if let Some(interval) = settings.get_keepalives_interval() {
-                            sockopt::set_tcp_keepintvl(&stream, interval)?;
-                        }
-                        if let Some(count) = settings.get_keepalives_retries() {
-                            sockopt::set_tcp_keepcnt(&stream, count)?;
-                        }
-                    }
-                    return Ok(Stream::Tcp(stream));
-                }
-                Err(e) => failure = e,
-            }
-        }
-        Err(failure)
-    }
-
-    /// Lets the next read or write end at the deadline.
-    fn bound(&self, deadline: Option<Instant>) -> io::Result<()> {
-        let left = left(deadline)?;
-        match self {
-            Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
-            Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
-        }
-    }
-
-    fn set_nonblocking(&self) -> io::Result<()> {
-        match self {
-            Stream::Unix(stream) => stream.set_nonblocking(true),
-            Stream::Tcp(stream) => stream.set_nonblocking(true),
-        }
-    }
-}
-
-/// How much time there is until a deadline: more than nothing, or an error.
-fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
-    let Some(deadline) = deadline else { return Ok(None) };
-    match deadline.checked_duration_since(Instant::now()) {
-        Some(left) if !left.is_zero() => Ok(Some(left)),
-        _ => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => stream.read(buffer),
-            Stream::Tcp(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Unix(stream) => stream.write(buffer),
-            Stream::Tcp(stream) => stream.write(buffer),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::unix::net::UnixStream;
     use std::thread;
 
     use proptest::prelude::*;

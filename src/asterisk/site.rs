@@ -1,0 +1,160 @@
+//! What a site chooses and where its Asterisk has things: read back from what is installed.
+
+use crate::{Error, Result};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where Asterisk's configuration is on most systems.
+pub const DEFAULT_ETC_DIR: &str = "/etc/asterisk";
+
+/// Where AGI programs are unless asterisk.conf says otherwise, and where a package puts ours.
+pub(crate) const DEFAULT_AGI_DIR: &str = "/usr/share/asterisk/agi-bin";
+
+/// Where systemd looks for what a site adds to Asterisk's unit.
+pub(crate) const UNIT_DIR: &str = "/etc/systemd/system/asterisk.service.d";
+
+/// Gives Asterisk's unit what this release says it needs: time limits for realtime among it.
+#[must_use]
+pub fn unit_command() -> String {
+    let packaged = "/usr/share/doc/capconduit/examples/asterisk.service.d/capconduit.conf";
+    let (place, from) = match Path::new(packaged).is_file() {
+        true => ("", packaged),
+        false => ("in this release's folder: ", "asterisk/systemd/asterisk.service.d/capconduit.conf"),
+    };
+    format!(
+        "{place}install -D -m 644 {from} {UNIT_DIR}/capconduit.conf && systemctl daemon-reload && systemctl restart asterisk"
+    )
+}
+
+/// Whether Asterisk's unit sets time limits for realtime, as far as files say.
+#[must_use]
+pub fn unit_limits_realtime() -> bool {
+    let files = fs::read_dir(UNIT_DIR).into_iter().flatten().flatten();
+    files.filter_map(|file| fs::read_to_string(file.path()).ok()).any(|text| text.contains("PGCONNECT_TIMEOUT"))
+}
+
+/// What a site chooses.
+#[derive(Debug)]
+pub struct Site {
+    /// Asterisk's configuration folder.
+    pub etc_dir: PathBuf,
+    /// Where the AGI programs go; None: `astagidir` of asterisk.conf, else Asterisk's default.
+    pub agi_dir: Option<PathBuf>,
+    /// Where SIP listens, UDP and TCP; None: as installed, else [`DEFAULT_BIND`].
+    pub bind: Option<SocketAddr>,
+    /// The carrier's addresses: IP, network or host name; none: as installed.
+    pub carriers: Vec<String>,
+    /// Whether Asterisk answers the caller before it asks for a client; None: as installed, else yes.
+    pub early_answer: Option<bool>,
+    /// Where calls go that no decision can be made for, as Dial names it; None: as installed, else
+    /// nowhere; empty: nowhere.
+    pub fallback: Option<String>,
+    /// Where `capconduit agi serve` listens; None: as installed, else nowhere; empty: nowhere, a
+    /// program is started for each call.
+    pub agi_server: Option<String>,
+    /// Replace files that differ, keeping a copy. The programs are replaced in any case.
+    pub force: bool,
+}
+
+impl Site {
+    /// A site that stays as it is installed.
+    #[must_use]
+    pub fn as_installed(etc_dir: PathBuf, agi_dir: Option<PathBuf>) -> Site {
+        Site {
+            etc_dir,
+            agi_dir,
+            bind: None,
+            carriers: Vec::new(),
+            early_answer: None,
+            fallback: None,
+            agi_server: None,
+            force: false,
+        }
+    }
+}
+
+/// Where SIP listens unless told otherwise.
+pub const DEFAULT_BIND: &str = "0.0.0.0:5060";
+
+/// Whether asterisk.conf names this server: without `systemname`, two servers give their calls the
+/// same unique ids.
+#[must_use]
+pub fn has_system_name(etc_dir: &Path) -> bool {
+    fs::read_to_string(etc_dir.join("asterisk.conf"))
+        .is_ok_and(|text| setting(&text, "systemname").is_some_and(|name| !name.is_empty()))
+}
+
+/// What a site chose when it installed: an upgrade keeps it.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Choices {
+    pub(super) bind: Option<String>,
+    pub(super) carriers: Vec<String>,
+    pub(super) early_answer: Option<bool>,
+    pub(super) fallback: Option<String>,
+    pub(super) agi_server: Option<String>,
+}
+
+impl Choices {
+    /// Reads them back from files that this program wrote.
+    pub(super) fn installed(etc_dir: &Path) -> Choices {
+        let read = |name: &str| fs::read_to_string(etc_dir.join(name)).unwrap_or_default();
+        let (pjsip, extensions) = (read("pjsip.conf"), read("extensions.conf"));
+        if setting(&pjsip, "user_agent") != Some("CapConduit") {
+            return Choices::default();
+        }
+        let carriers = pjsip.lines().filter_map(|l| l.strip_prefix("match=")).map(str::to_owned).collect();
+        Choices {
+            bind: setting(&pjsip, "bind").map(str::to_owned),
+            carriers,
+            early_answer: setting(&extensions, "CC_EARLY_ANSWER").map(|value| value == "yes"),
+            fallback: setting(&extensions, "CC_FALLBACK").map(str::to_owned),
+            agi_server: setting(&extensions, "CC_AGI_SERVER").map(str::to_owned),
+        }
+    }
+}
+
+/// Whether a carrier is named, now or when this was installed.
+#[must_use]
+pub fn has_carrier(site: &Site) -> bool {
+    !site.carriers.is_empty() || !Choices::installed(&site.etc_dir).carriers.is_empty()
+}
+
+/// Where the AGI programs go, be it there or not.
+pub(crate) fn agi_path(site: &Site, asterisk_conf: &str) -> PathBuf {
+    match (&site.agi_dir, setting(asterisk_conf, "astagidir")) {
+        (Some(dir), _) => dir.clone(),
+        (None, Some(dir)) => PathBuf::from(dir),
+        (None, None) => PathBuf::from(DEFAULT_AGI_DIR),
+    }
+}
+
+pub(crate) fn agi_dir(site: &Site, asterisk_conf: &str) -> Result<PathBuf> {
+    let dir = agi_path(site, asterisk_conf);
+    if !dir.is_dir() {
+        return Err(Error::failed(format!("{} is not a folder", dir.display()))
+            .hint("Name Asterisk's AGI folder (astagidir of asterisk.conf) with --agi-dir."));
+    }
+    Ok(dir)
+}
+
+/// The `key => value` or `key = value` of an asterisk.conf, without its comment.
+pub(crate) fn setting<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split(';').next()?.split_once('=')?;
+        (name.trim() == key).then(|| value.strip_prefix('>').unwrap_or(value).trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_as_asterisk_reads_them() {
+        let text = "[directories]\nastagidir => /x/agi ; here\n[options]\n;systemname = no\nsystemname = node1\n";
+        assert_eq!(setting(text, "astagidir"), Some("/x/agi"));
+        assert_eq!(setting(text, "systemname"), Some("node1"));
+        assert_eq!(setting(text, "rungroup"), None);
+    }
+}
