@@ -1,8 +1,4 @@
-//! CapConduit routes pay-per-call phone calls to call centres through Asterisk, never over a cap.
-//!
-//! Layers, arrows point one way: the entry points in `bin/` call [`cli`] or one of the [`agi`]
-//! programs; those use the domain modules ([`call`], [`number`], [`realtime`], [`text`]); [`store`] alone
-//! speaks SQL.
+#![doc = include_str!("README.md")]
 
 pub mod agi;
 pub mod asterisk;

@@ -1,4 +1,4 @@
-//! Words of messages: quoting, counted plurals, lists that do not get too long.
+//! Words of messages: quoting, counted plurals, lists that do not get too long, "did you mean".
 
 use std::borrow::Cow;
 
@@ -51,6 +51,25 @@ pub(crate) fn some_of<S: AsRef<str>>(names: &[S]) -> String {
     }
 }
 
+/// The known name that a slip of the finger, or leaving off the end, would turn into `name`.
+pub(crate) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
+    let typed = name.to_lowercase();
+    let slips = match typed.chars().count() {
+        0..=3 => 1,
+        _ => 2,
+    };
+    known
+        .iter()
+        .filter_map(|candidate| {
+            let lower = candidate.to_lowercase();
+            let distance = strsim::damerau_levenshtein(&typed, &lower);
+            let begins = typed.len() >= 3 && lower.starts_with(&typed);
+            (distance <= slips || begins).then_some((distance, candidate.as_str()))
+        })
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +97,24 @@ mod tests {
         assert_eq!(counted("DID", &names(0)), None);
         assert_eq!(counted("DID", &names(1)).as_deref(), Some("1 DID (\"1\")"));
         assert_eq!(counted("DID", &names(7)).as_deref(), Some("7 DIDs (\"1\", \"2\", \"3\", \"4\", \"5\" and 2 more)"));
+    }
+
+    fn known() -> Vec<String> {
+        ["acme", "borealis", "Alice Priority"].map(str::to_owned).to_vec()
+    }
+
+    #[test]
+    fn a_slip_is_recognised() {
+        for (typed, meant) in [
+            ("acne", Some("acme")),
+            ("ACME", Some("acme")),
+            ("caem", Some("acme")),
+            ("bore", Some("borealis")),
+            ("alice prioritty", Some("Alice Priority")),
+            ("zebra", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(typed, &known()), meant, "{typed}");
+        }
     }
 }

@@ -273,7 +273,6 @@ fn reachable(area: &mut Area, active: &[&Pjsip], contacts: &str) {
 mod tests {
     use super::*;
     use crate::check::State;
-    use crate::model::live::Contact;
 
     #[test]
     fn an_inactive_client_that_asterisk_still_has_is_named() {
@@ -285,7 +284,6 @@ mod tests {
             aor: None,
             auth: None,
             problems: Vec::new(),
-            contact: Contact::default(),
         };
         let found = |endpoints: &str| {
             let mut area = Area::new("clients");

@@ -8,6 +8,7 @@ use crate::store::campaign::Campaign;
 use crate::store::client::Client;
 use crate::store::did::Did;
 use crate::store::user::User;
+use crate::words::nearest;
 use crate::{Error, Kind, Result, store};
 
 /// The user of this name or id.
@@ -113,54 +114,11 @@ pub(crate) fn refuse_other_case(noun: &str, name: &str, known: &[String]) -> Res
     }
 }
 
-/// A name that nothing has, with the name that it may be a slip of.
+/// The error for an unknown name, with the known name that it may be a slip of.
 pub(crate) fn unknown(noun: &str, name: &str, known: &[String]) -> Error {
     let error = Error::not_found(noun, name);
     match nearest(name, known) {
         Some(near) => error.hint(format!("did you mean \"{near}\"?")),
         None => error,
-    }
-}
-
-/// The known name that a slip of the finger, or leaving off the end, would turn into `name`.
-pub(crate) fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {
-    let typed = name.to_lowercase();
-    let slips = match typed.chars().count() {
-        0..=3 => 1,
-        _ => 2,
-    };
-    known
-        .iter()
-        .filter_map(|candidate| {
-            let lower = candidate.to_lowercase();
-            let distance = strsim::damerau_levenshtein(&typed, &lower);
-            let begins = typed.len() >= 3 && lower.starts_with(&typed);
-            (distance <= slips || begins).then_some((distance, candidate.as_str()))
-        })
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn known() -> Vec<String> {
-        ["acme", "borealis", "Alice Priority"].map(str::to_owned).to_vec()
-    }
-
-    #[test]
-    fn a_slip_is_recognised() {
-        for (typed, meant) in [
-            ("acne", Some("acme")),
-            ("ACME", Some("acme")),
-            ("caem", Some("acme")),
-            ("bore", Some("borealis")),
-            ("alice prioritty", Some("Alice Priority")),
-            ("zebra", None),
-            ("", None),
-        ] {
-            assert_eq!(nearest(typed, &known()), meant, "{typed}");
-        }
     }
 }

@@ -11,7 +11,6 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::confirm::Confirmed;
-use crate::model::live::Contact;
 use crate::model::pjsip_options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
 use crate::model::realtime::Text;
 use crate::pg::{Field, Fields, Query};
@@ -245,9 +244,6 @@ pub struct Pjsip {
     pub auth: Option<Auth>,
     /// What keeps calls from it.
     pub problems: Vec<String>,
-    /// Whether Asterisk reaches it, which the database does not know.
-    #[serde(flatten)]
-    pub contact: Contact,
 }
 
 /// The fields of a [`Pjsip`], those of its objects as `endpoint.transport`.
@@ -394,7 +390,6 @@ pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<P
                 aor: take(&mut aors, |a| a.client_id == client_id),
                 auth: take(&mut auths, |a| a.client_id == client_id),
                 problems: Vec::new(),
-                contact: Contact::default(),
             };
             pjsip.problems = pjsip.problems_of_structure(&nothing);
             for row in &split {

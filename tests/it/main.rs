@@ -27,6 +27,7 @@ mod in_call;
 mod install;
 mod killed;
 mod last_resort;
+mod layers;
 mod layout;
 mod listing;
 mod manual;

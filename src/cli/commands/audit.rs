@@ -8,10 +8,10 @@ use crate::cli::args::input::integer;
 use crate::cli::args::listing::{Known, Listing};
 use crate::cli::args::period::Period;
 use crate::cli::env::Env;
-use crate::cli::find::nearest;
 use crate::cli::output::{self, Output};
 use crate::pg::{Field, Fields};
 use crate::store::audit::{self, Entry, Filter};
+use crate::words::nearest;
 use crate::{Error, Kind, Result, text};
 
 pub(crate) const EXAMPLES: &str = "\

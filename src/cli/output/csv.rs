@@ -7,8 +7,8 @@ use std::rc::Rc;
 use csv::{ReaderBuilder, StringRecord, Terminator, Writer, WriterBuilder};
 
 use crate::cli::env::Env;
-use crate::cli::find::nearest;
 use crate::cli::output::file::is_stream;
+use crate::words::nearest;
 use crate::words::plural;
 use crate::{Error, Kind, Result};
 

@@ -8,7 +8,8 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 
-use crate::pg::wire::{Connection, Failure};
+use crate::pg::wire::Connection;
+use crate::pg::wire::failure::Failure;
 
 impl Connection {
     pub(super) fn log_in(&mut self, settings: &postgres::Config) -> Result<(), Failure> {

@@ -1,53 +1,15 @@
-//! Messages of the server: read whole, and taken apart.
+//! What a message of the server holds.
 
-use std::io::{self, Read, Write};
+use std::io;
 
 use bytes::Bytes;
 use postgres::types::Type;
-
-use crate::pg::wire::{Connection, Failure};
-
-/// The largest message that is taken: one row of a call's functions is a few hundred bytes.
-const MAX_MESSAGE: usize = 16 << 20;
-
-impl Connection {
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream.bound(self.deadline)?;
-        Ok(self.stream.write_all(bytes)?)
-    }
-
-    /// The next message: its kind and what it says.
-    pub(super) fn receive(&mut self) -> Result<(u8, Body), Failure> {
-        loop {
-            if let Some((&[kind, a, b, c, d], _)) = self.received.split_first_chunk() {
-                // its length counts itself
-                let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                if !(4..=MAX_MESSAGE).contains(&length) {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of no sensible length").into());
-                }
-                if self.received.len() > length {
-                    let message = self.received.split_to(1 + length).freeze();
-                    return Ok((kind, Body(message.slice(5..))));
-                }
-            }
-            self.stream.bound(self.deadline)?;
-            let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed").into()),
-                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                // time that is up is noticed above
-                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-    }
-}
 
 /// What is left to read of a message.
 ///
 /// Its texts are searched for their ends byte by byte: a faster search asks the processor first what it
 /// can do, and on a virtual machine that takes longer than all a call's messages.
-pub(super) struct Body(Bytes);
+pub(super) struct Body(pub(super) Bytes);
 
 impl Body {
     pub(super) fn take(&mut self, count: usize) -> io::Result<Bytes> {

@@ -6,12 +6,13 @@
 //! statement is unnamed; one that is asked again is prepared, which spares the server a fifth of its work
 //! for a claim, unless a pooler stands between, which may have another session answer each time.
 
+mod failure;
 mod login;
 mod message;
 mod row;
 mod socket;
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,12 +22,14 @@ use postgres::types::{ToSql, Type};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
-use crate::pg::error::Said;
+use crate::Result;
+use crate::pg::wire::failure::Failure;
 use crate::pg::wire::message::Body;
 use crate::pg::wire::row::{Columns, Row};
 use crate::pg::wire::socket::Stream;
-use crate::{Error, Result};
 
+/// The largest message that is taken: one row of a call's functions is a few hundred bytes.
+const MAX_MESSAGE: usize = 16 << 20;
 /// How many statements are kept: more than there are.
 const MAX_STATEMENTS: usize = 16;
 
@@ -65,57 +68,8 @@ enum Manner {
     Prepared(usize),
 }
 
-/// Why a question has no answer.
-#[derive(Debug)]
-enum Failure {
-    Io(io::Error),
-    /// The server says so.
-    Said {
-        code: SqlState,
-        error: Error,
-    },
-    /// Not what this program can do.
-    Other(String),
-}
-
-impl From<io::Error> for Failure {
-    fn from(e: io::Error) -> Self {
-        Failure::Io(e)
-    }
-}
-
-impl Failure {
-    fn of(mut body: Body) -> Failure {
-        let (mut code, mut message, mut detail, mut hint, mut table) = (None, String::new(), None, None, false);
-        while let Ok(field @ 1..) = body.byte() {
-            let Ok(text) = body.text() else { break };
-            match field {
-                b'C' => code = Some(SqlState::from_code(&text)),
-                b'M' => message = text,
-                b'D' => detail = Some(text),
-                b'H' => hint = Some(text),
-                b't' => table = true,
-                _ => {}
-            }
-        }
-        let code = code.unwrap_or(SqlState::INTERNAL_ERROR);
-        let said = Said { code: &code, message: &message, detail: detail.as_deref(), hint: hint.as_deref(), table };
-        let error = Error::from(said);
-        Failure::Said { code, error }
-    }
-
-    /// As everybody is told.
-    fn told(self, doing: &str) -> Error {
-        match self {
-            Failure::Io(e) => crate::pg::error::unreachable(&format!("{doing}{e}")),
-            Failure::Said { error, .. } => error,
-            Failure::Other(message) => Error::failed(format!("database: {message}")),
-        }
-    }
-}
-
 impl Connection {
-    /// Connects to the first host of these settings, its address if it has several in turn, and logs in.
+    /// Connects to the first host of these settings and logs in. A host name with several addresses: each is tried.
     ///
     /// # Errors
     /// [`crate::Kind::Unreachable`] where there is no answer until then; [`crate::Kind::Permission`] where the server
@@ -302,6 +256,37 @@ impl Connection {
             }
         }
         failure.map_or(Ok(row), Err)
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.stream.bound(self.deadline)?;
+        Ok(self.stream.write_all(bytes)?)
+    }
+
+    /// The next message: its kind and what it says.
+    fn receive(&mut self) -> Result<(u8, Body), Failure> {
+        loop {
+            if let Some((&[kind, a, b, c, d], _)) = self.received.split_first_chunk() {
+                // its length counts itself
+                let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                if !(4..=MAX_MESSAGE).contains(&length) {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "a message of no sensible length").into());
+                }
+                if self.received.len() > length {
+                    let message = self.received.split_to(1 + length).freeze();
+                    return Ok((kind, Body(message.slice(5..))));
+                }
+            }
+            self.stream.bound(self.deadline)?;
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed").into()),
+                Ok(count) => self.received.extend_from_slice(&buffer[..count]),
+                // time that is up is noticed above
+                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
     }
 }
 

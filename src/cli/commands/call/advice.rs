@@ -1,5 +1,5 @@
-//! What to do about a call that nobody answered: from its record and attempts, what a call would meet now,
-//! and what the audit says was changed in between.
+//! What to do about a call that nobody answered. The advice comes from its record and attempts, from what a call
+//! would meet now, and from what the audit says was changed since.
 
 use chrono::SecondsFormat;
 use postgres::Client;
@@ -16,8 +16,7 @@ use crate::store::call::{Attempt, Call};
 use crate::store::{did, pjsip, route};
 use crate::words::shell;
 
-/// Of a rejection. What was wrong then may have been put right since, so it is asked what a call would meet
-/// now.
+/// Advice on a rejected call. Its cause may be gone by now, so `cc_explain` is asked what a call would meet now.
 pub(crate) fn rejected(db: &mut Client, env: &Env<'_>, call: &Call) -> Result<String> {
     let number = &call.incoming_did_number;
     if let Err(why) = env.config.number_rules()?.read(number) {
@@ -27,18 +26,18 @@ pub(crate) fn rejected(db: &mut Client, env: &Env<'_>, call: &Call) -> Result<St
     }
     let now = route::explain(db, number)?;
     let status = now["call_status"].as_str().unwrap_or_default();
-    let as_it_is = match advice::of(env.config, db, number, &now)? {
+    let as_it_is = match advice::for_rejection(env.config, db, number, &now)? {
         Some(advice) if status == call.call_status => return Ok(advice),
         Some(advice) => format!("A call would be {status} now. {advice}"),
         None => {
             let client = now["candidates"][0]["client_identifier"].as_str().unwrap_or_default();
             let more = match call.call_status.as_str() {
-                "REJECTED_CC" => advice::more(db, &now, "concurrency_cap", call.passed_over.as_deref())?
-                    .map(|command| format!(" For more calls at once: {command}")),
+                "REJECTED_CC" => advice::raise_cap(db, &now, "concurrency_cap", call.passed_over.as_deref())?
+                    .map(|raise| format!(" For more calls at once: {}", raise.command())),
                 // its cap may have been raised since, and then there is nothing to do
                 "REJECTED_TOTAL" if is_out(&now, "total_cap") => {
-                    advice::more(db, &now, "total_cap", call.passed_over.as_deref())?
-                        .map(|command| format!(" For more calls in all: {command}"))
+                    advice::raise_cap(db, &now, "total_cap", call.passed_over.as_deref())?
+                        .map(|raise| format!(" For more calls in all: {}", raise.command()))
                 }
                 _ => None,
             };
@@ -57,8 +56,8 @@ fn is_out(decision: &Value, reason: &str) -> bool {
     decision["candidates"].as_array().into_iter().flatten().any(|candidate| candidate["reason"] == reason)
 }
 
-/// What the call came to grief over, as far as the audit knows what it was then; and where to read what else
-/// was changed. A login that may not read the audit is told how it stands.
+/// What was changed since the call: the status that rejected it, and where to read the rest. A login that may not
+/// read the audit is told the present state.
 fn since(db: &mut Client, call: &Call) -> Result<Vec<String>> {
     let row = |table, id: Option<i32>, what: &str| id.map(|id| (table, id, what.to_owned())).into_iter().collect();
     let campaigns = match call.call_status.as_str() {
@@ -90,14 +89,14 @@ fn since(db: &mut Client, call: &Call) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Whether Asterisk sent the client nothing: it gives a call without a route this cause, and no answer of a
-/// client is known to.
+/// Whether Asterisk sent the client no INVITE: it uses this cause where it has no route, and no client answers
+/// with it.
 pub(crate) fn was_not_called(attempt: &Attempt) -> bool {
     const NO_ROUTE: i32 = 3;
     attempt.dial_status.as_deref() == Some("CHANUNAVAIL") && attempt.hangup_cause_code == Some(NO_ROUTE)
 }
 
-/// Of a call whose last client did not take it; where Asterisk did not even call one, that goes first.
+/// Advice on a call that no client answered: on the attempt that Asterisk did not even send, else on the last one.
 pub(crate) fn unanswered(db: &mut Client, env: &Env<'_>, call: &Call, attempts: &[Attempt]) -> Result<Option<String>> {
     let Some(attempt) = attempts.iter().find(|attempt| was_not_called(attempt)).or(attempts.last()) else {
         return Ok(None);

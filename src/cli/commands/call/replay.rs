@@ -26,8 +26,8 @@ const PROGRESS_EVERY: u32 = 500;
 /// `call replay`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Root goes on as who owns the spool, which is Asterisk's user. Safe from cron, and twice at once: a record is written and counted once. Exit code 0 when nothing
-is left to do, 75 when records remain, 1 when some were refused for good or are damaged: those are
+Run by root, it continues as the owner of the spool, which is Asterisk's user. It may run from cron, and twice at once: a record is written and counted once.
+Exit code 0 when nothing is left to do, 75 when records remain, 1 when some were refused for good or are damaged: those are
 in `failed` and `damaged` of the spool folder.")]
 pub(crate) struct Replay {
     /// Deliver the records in this file instead, `-` for standard input: lines of Asterisk's log or syslog
@@ -96,7 +96,7 @@ impl Replay {
     }
 }
 
-/// Root goes on as who owns the spool: what root leaves in it, a lock or a record that is kept aside,
+/// Run by root, it continues as the owner of the spool: what root leaves in it, a lock or a record that is kept aside,
 /// Asterisk's user could not use, and what that user plants in it must not be opened by root.
 fn as_the_owner_of(dir: &Path) -> Result<()> {
     let Ok(folder) = fs::metadata(dir) else { return Ok(()) };

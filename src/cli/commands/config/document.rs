@@ -7,9 +7,9 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Value, json};
 
 use crate::cli::commands::config::rules;
-use crate::cli::find::nearest;
 use crate::model::number::{Doubt, NoNumber, NumberRules};
 use crate::store::document::{Column, Holds, Key, Noun, Schema, State, key_of};
+use crate::words::nearest;
 use crate::words::quoted;
 use crate::{Error, Result};
 

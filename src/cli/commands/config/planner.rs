@@ -3,8 +3,8 @@
 use crate::cli::commands::config::document::{self, Document, Object, Problems, at};
 use crate::cli::commands::config::plan::{Action, Change, Plan, name_of};
 use crate::cli::commands::config::rules;
-use crate::cli::find::nearest;
 use crate::store::document::{Column, Key, Noun, Row, Schema, State};
+use crate::words::nearest;
 use crate::words::quoted;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};

@@ -8,23 +8,21 @@ pub(crate) mod side;
 
 use clap::{Args, Subcommand};
 
-use crate::asterisk::live::contacts::Contacts;
 use crate::cli::args::input::nothing_to_change;
 use crate::cli::args::listing::{Known, Listing};
 use crate::cli::commands::pjsip::fields::{
     AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, ask_password, word,
 };
 use crate::cli::commands::pjsip::side::{
-    add_auth, lacks, note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
+    Side, UNREACHABLE, add_auth, lacks, note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
 };
 use crate::cli::commands::route::reachability;
 use crate::cli::env::Env;
 use crate::cli::find;
 use crate::cli::output::{self, Output};
-use crate::model::live::State;
 use crate::model::pjsip_options::Object;
 use crate::model::realtime::Text;
-use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges, Pjsip};
+use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges};
 use crate::{Error, Kind, Result};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -77,10 +75,10 @@ pub(crate) struct List {
 impl List {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        let mut sides = pjsip::list(&mut db, None)?;
+        let sides = pjsip::list(&mut db, None)?;
         let contacts = reachability::ask(env.config, &mut db);
-        sides.iter_mut().for_each(|side| add_contact(side, &contacts));
-        let rows = sides.iter().map(output::to_value).collect::<Result<_>>()?;
+        let rows = sides.into_iter().map(|pjsip| output::to_value(&Side::seen(pjsip, &contacts)));
+        let rows = rows.collect::<Result<_>>()?;
         let names: Vec<String> = pjsip::field_names();
         let fields: Vec<Known<'_>> =
             names.iter().map(|name| Known { name, is_time: name.ends_with("config_updated_at") }).collect();
@@ -115,25 +113,15 @@ impl Show {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
         let client = find::client(&mut db, &self.client)?;
-        let mut side = of_client(&mut db, client.id)?;
-        add_contact(&mut side, &reachability::ask(env.config, &mut db));
-        if let Some(problem) = side.problems.iter_mut().find(|problem| *problem == UNREACHABLE) {
-            let remedy = reachability::remedy(&side.client_identifier, pjsip::may_change(&mut db)?);
+        let pjsip = of_client(&mut db, client.id)?;
+        let mut side = Side::seen(pjsip, &reachability::ask(env.config, &mut db));
+        if let Some(problem) = side.pjsip.problems.iter_mut().find(|problem| *problem == UNREACHABLE) {
+            let remedy = reachability::remedy(&side.pjsip.client_identifier, pjsip::may_change(&mut db)?);
             problem.push_str(&format!(". {remedy}"));
         }
         Output::item(&side)
     }
 }
-
-/// What Asterisk says: an unreachable client looks sound in the database.
-fn add_contact(pjsip: &mut Pjsip, contacts: &Contacts) {
-    pjsip.contact = contacts.client(&pjsip.client_identifier);
-    if pjsip.contact.contact_state == State::Unreachable && pjsip.status == "active" {
-        pjsip.problems.push(UNREACHABLE.to_owned());
-    }
-}
-
-const UNREACHABLE: &str = "its contact does not answer OPTIONS: Asterisk places no call with it";
 
 /// `pjsip add`
 #[derive(Debug, Args)]
@@ -204,7 +192,10 @@ impl Add {
         let pjsip = of_client(&mut tx, client.id)?;
         tx.commit()?;
         note_what_is_missing(env, &pjsip);
-        Output::done(format!("SIP side of client \"{id}\" added.{}", qualifying(id, pjsip.aor.as_ref())), &pjsip)
+        Output::done(
+            format!("SIP side of client \"{id}\" added.{}", qualifying(id, pjsip.aor.as_ref())),
+            &Side::unasked(pjsip),
+        )
     }
 }
 
@@ -290,7 +281,7 @@ impl Set {
         tx.commit()?;
         note_what_is_missing(env, &pjsip);
         let next = if is_requalified { requalifying(id) } else { String::new() };
-        Output::done(format!("SIP side of client \"{id}\" changed.{next}"), &pjsip)
+        Output::done(format!("SIP side of client \"{id}\" changed.{next}"), &Side::unasked(pjsip))
     }
 }
 
@@ -328,6 +319,6 @@ impl Remove {
             false => pjsip::remove(&mut tx, client.id, &confirmed)?,
         };
         tx.commit()?;
-        Output::done(format!("The {what} of client \"{id}\" is removed."), &pjsip)
+        Output::done(format!("The {what} of client \"{id}\" is removed."), &Side::unasked(pjsip))
     }
 }

@@ -1,20 +1,52 @@
 //! What adding and changing a client's SIP side takes besides its row: parts that work together, and what to do next.
 
+use postgres::GenericClient;
+use serde::Serialize;
+
 use crate::asterisk::live::answers;
 use crate::asterisk::live::console::Console;
+use crate::asterisk::live::contacts::Contacts;
 use crate::cli::commands::route::reachability;
 use crate::cli::env::Env;
+use crate::model::live::{Contact, State};
 use crate::model::realtime::Text;
 use crate::model::sip::missing_transport;
 use crate::store::pjsip::{self, Aor, AuthChanges, EndpointChanges, OfNothing, Pjsip, WithOptions};
 use crate::words::shell;
 use crate::{Error, Kind, Result};
-use postgres::GenericClient;
 
 /// The SIP side of a client.
 pub(crate) fn of_client(db: &mut impl GenericClient, client_id: i32) -> Result<Pjsip> {
     pjsip::list(db, Some(client_id))?.pop().ok_or_else(|| Error::not_found("client", client_id))
 }
+
+/// A client's SIP side as it is printed: what the database has, and whether Asterisk reaches its contact.
+#[derive(Serialize)]
+pub(crate) struct Side {
+    #[serde(flatten)]
+    pub(crate) pjsip: Pjsip,
+    #[serde(flatten)]
+    contact: Contact,
+}
+
+impl Side {
+    /// Where Asterisk was not asked.
+    pub(crate) fn unasked(pjsip: Pjsip) -> Side {
+        Side { pjsip, contact: Contact::default() }
+    }
+
+    /// With what Asterisk says: an unreachable client looks sound in the database.
+    pub(crate) fn seen(mut pjsip: Pjsip, contacts: &Contacts) -> Side {
+        let contact = contacts.client(&pjsip.client_identifier);
+        if contact.contact_state == State::Unreachable && pjsip.status == "active" {
+            pjsip.problems.push(UNREACHABLE.to_owned());
+        }
+        Side { pjsip, contact }
+    }
+}
+
+/// What keeps calls from a client whose contact does not answer.
+pub(crate) const UNREACHABLE: &str = "its contact does not answer OPTIONS: Asterisk places no call with it";
 
 /// Refuses parts that each are as they should be, and cannot work together: of one client, or of all.
 /// `before`: what named nothing before, which is no reason to refuse what mends something else.

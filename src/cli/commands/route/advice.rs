@@ -11,8 +11,13 @@ use crate::store::status::Filter;
 use crate::words::shell;
 use crate::{Result, store};
 
-/// For a decision of `cc_explain` about this DID; None where the call proceeds.
-pub(crate) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decision: &Value) -> Result<Option<String>> {
+/// What would end a rejection that `cc_explain` foresees for this DID; None where the call proceeds.
+pub(crate) fn for_rejection(
+    config: &Config,
+    db: &mut impl GenericClient,
+    did: &str,
+    decision: &Value,
+) -> Result<Option<String>> {
     let Some(reason) = decision["reason"].as_str() else { return Ok(None) };
     let number = shell(did);
     Ok(Some(match (reason, decision["call_status"].as_str().unwrap_or_default()) {
@@ -43,9 +48,8 @@ pub(crate) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decisi
         }
         ("no_active_campaign_for_did", _) => no_active_campaign(db, did, decision)?,
         ("no_active_clients_in_campaign", _) => {
-            let first = first(decision, &["client_inactive", "setting_inactive"]);
-            let command = match first {
-                Some(candidate) => ending(db, decision, candidate)?.unwrap_or_default(),
+            let command = match first_out_for(decision, &["client_inactive", "setting_inactive"]) {
+                Some(candidate) => command_that_lets_in(db, decision, candidate)?.unwrap_or_default(),
                 None => {
                     let (campaign, seller) = campaign(db, decision)?;
                     format!("capconduit setting add {campaign} CLIENT{seller} --max-concurrency 1")
@@ -54,27 +58,29 @@ pub(crate) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decisi
             format!("No client of the campaign is active: see the reason of each, then {command}")
         }
         (_, "REJECTED_CC") => {
-            let more = more(db, decision, "concurrency_cap", None)?.unwrap_or_default();
-            let ends = match lost(config, db, decision) {
+            let more =
+                raise_cap(db, decision, "concurrency_cap", None)?.map(|raise| raise.command()).unwrap_or_default();
+            let ends = match free_lost_places(config, db, decision) {
                 Some(command) => format!("{command}; the rest ends as calls end. For one more:"),
                 None => "it frees itself as calls end, or, for one more:".to_owned(),
             };
             format!("Every client that could take it has as many calls as max_concurrency allows: {ends} {more}")
         }
         (_, "REJECTED_TOTAL") => {
-            let more = more(db, decision, "total_cap", None)?.unwrap_or_default();
-            let anew = more.split(" --total").next().unwrap_or_default();
+            let Raise { setting, option } = raise_cap(db, decision, "total_cap", None)?.unwrap_or_default();
             // calls in flight count towards a total
-            let lost = lost(config, db, decision).map(|command| format!(" {command}.")).unwrap_or_default();
+            let lost = free_lost_places(config, db, decision).map(|command| format!(" {command}.")).unwrap_or_default();
             format!(
-                "Every client that could take it has had its calls.{lost} To count from 0 again: {anew} --reset-total-calls. \
-                 For one more: {more}"
+                "Every client that could take it has had its calls.{lost} To count from 0 again: {setting} --reset-total-calls. \
+                 For one more: {setting} {option}"
             )
         }
         _ => {
             let what = "No client of the campaign can take it: see the reason of each";
-            match first(decision, &["no_endpoint", "no_contact", "client_inactive", "setting_inactive"]) {
-                Some(candidate) => format!("{what}, then {}", ending(db, decision, candidate)?.unwrap_or_default()),
+            match first_out_for(decision, &["no_endpoint", "no_contact", "client_inactive", "setting_inactive"]) {
+                Some(candidate) => {
+                    format!("{what}, then {}", command_that_lets_in(db, decision, candidate)?.unwrap_or_default())
+                }
                 None => format!("{what}."),
             }
         }
@@ -82,7 +88,7 @@ pub(crate) fn of(config: &Config, db: &mut impl GenericClient, did: &str, decisi
 }
 
 /// What frees the places of calls that were lost with their Asterisk, where there are any.
-fn lost(config: &Config, db: &mut impl GenericClient, decision: &Value) -> Option<String> {
+fn free_lost_places(config: &Config, db: &mut impl GenericClient, decision: &Value) -> Option<String> {
     let campaign_id = decision["campaign_id"].as_i64().and_then(|id| i32::try_from(id).ok());
     let filter = Filter { campaign_id, user_id: None };
     // advice may be without what cannot be asked
@@ -118,7 +124,7 @@ fn no_active_campaign(db: &mut impl GenericClient, did: &str, decision: &Value) 
     Ok(format!("It feeds no campaign{which}: {command}"))
 }
 
-/// A campaign's name as a command takes it, and what tells it from those of other sellers.
+/// A campaign's name as a command takes it, and `--user` where several sellers have one of this name.
 fn named(db: &mut impl GenericClient, name: &str, id: i64) -> Result<(String, String)> {
     let of_this_name = store::campaign::find(db, name, None)?;
     let this = of_this_name.iter().find(|campaign| i64::from(campaign.id) == id);
@@ -129,21 +135,21 @@ fn named(db: &mut impl GenericClient, name: &str, id: i64) -> Result<(String, St
     Ok((shell(name).into_owned(), seller))
 }
 
-/// That of a decision.
+/// [`named`] for the campaign of a decision.
 fn campaign(db: &mut impl GenericClient, decision: &Value) -> Result<(String, String)> {
     let name = decision["campaign_name"].as_str().unwrap_or_default();
     named(db, name, decision["campaign_id"].as_i64().unwrap_or_default())
 }
 
-/// The first candidate that is out for one of these reasons, the first reason before the others: one that
-/// is left with nothing else in its way goes first.
-fn first<'d>(decision: &'d Value, reasons: &[&str]) -> Option<&'d Value> {
+/// The candidate that gets no call for one of these reasons. An earlier reason goes first: list the one that is
+/// the last in a candidate's way first.
+fn first_out_for<'d>(decision: &'d Value, reasons: &[&str]) -> Option<&'d Value> {
     let of = |reason: &&str| decision["candidates"].as_array()?.iter().find(|c| c["reason"] == **reason);
     reasons.iter().find_map(of)
 }
 
-/// The command that ends what keeps a candidate out.
-fn ending(db: &mut impl GenericClient, decision: &Value, candidate: &Value) -> Result<Option<String>> {
+/// The command that ends the reason why a candidate gets no call.
+fn command_that_lets_in(db: &mut impl GenericClient, decision: &Value, candidate: &Value) -> Result<Option<String>> {
     let client = shell(candidate["client_identifier"].as_str().unwrap_or_default());
     Ok(Some(match candidate["reason"].as_str().unwrap_or_default() {
         "setting_inactive" => {
@@ -157,14 +163,27 @@ fn ending(db: &mut impl GenericClient, decision: &Value, candidate: &Value) -> R
     }))
 }
 
-/// The command that gives a client one call more than the cap that `reason` names. Of the clients of a
-/// rejected call, whose `passed_over` is given, one that was at it then; else the first.
-pub(crate) fn more(
+/// A cap that is raised by a command: `capconduit setting set CAMPAIGN CLIENT`, and the option with its new value.
+#[derive(Default)]
+pub(crate) struct Raise {
+    setting: String,
+    option: String,
+}
+
+impl Raise {
+    pub(crate) fn command(&self) -> String {
+        format!("{} {}", self.setting, self.option)
+    }
+}
+
+/// Raises the cap that `reason` names by one call. The client is one that `passed_over`, a rejected call's, names as
+/// full; else one that is full now; else the first.
+pub(crate) fn raise_cap(
     db: &mut impl GenericClient,
     decision: &Value,
     reason: &str,
     passed_over: Option<&str>,
-) -> Result<Option<String>> {
+) -> Result<Option<Raise>> {
     let candidates = decision["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
     let name = |candidate: &Value| candidate["client_identifier"].as_str().unwrap_or_default().to_owned();
     let was_full = |candidate: &&Value| {
@@ -186,5 +205,8 @@ pub(crate) fn more(
         }
     };
     let (campaign, seller) = campaign(db, decision)?;
-    Ok(Some(format!("capconduit setting set {campaign} {}{seller} {option}", shell(&name(candidate)))))
+    Ok(Some(Raise {
+        setting: format!("capconduit setting set {campaign} {}{seller}", shell(&name(candidate))),
+        option,
+    }))
 }

@@ -63,7 +63,7 @@ impl Explain {
         })?;
         let mut db = env.connect()?;
         let mut decision = store::route::explain(&mut db, did.as_str())?;
-        let advice = advice::of(env.config, &mut db, did.as_str(), &decision)?;
+        let advice = advice::for_rejection(env.config, &mut db, did.as_str(), &decision)?;
         let contacts = reachability::ask(env.config, &mut db);
         let reachability = reachability::judge(&mut decision, &contacts);
         let advice = match advice {

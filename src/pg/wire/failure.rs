@@ -1,0 +1,58 @@
+//! Why a question has no answer.
+
+use std::io;
+
+use postgres::error::SqlState;
+
+use crate::Error;
+use crate::pg::error::{Said, unreachable};
+use crate::pg::wire::message::Body;
+
+/// Why a question has no answer.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Io(io::Error),
+    /// The server says so.
+    Said {
+        code: SqlState,
+        error: Error,
+    },
+    /// Not what this program can do.
+    Other(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        Failure::Io(e)
+    }
+}
+
+impl Failure {
+    pub(super) fn of(mut body: Body) -> Failure {
+        let (mut code, mut message, mut detail, mut hint, mut table) = (None, String::new(), None, None, false);
+        while let Ok(field @ 1..) = body.byte() {
+            let Ok(text) = body.text() else { break };
+            match field {
+                b'C' => code = Some(SqlState::from_code(&text)),
+                b'M' => message = text,
+                b'D' => detail = Some(text),
+                b'H' => hint = Some(text),
+                b't' => table = true,
+                _ => {}
+            }
+        }
+        let code = code.unwrap_or(SqlState::INTERNAL_ERROR);
+        let said = Said { code: &code, message: &message, detail: detail.as_deref(), hint: hint.as_deref(), table };
+        let error = Error::from(said);
+        Failure::Said { code, error }
+    }
+
+    /// As everybody is told.
+    pub(super) fn told(self, doing: &str) -> Error {
+        match self {
+            Failure::Io(e) => unreachable(&format!("{doing}{e}")),
+            Failure::Said { error, .. } => error,
+            Failure::Other(message) => Error::failed(format!("database: {message}")),
+        }
+    }
+}
