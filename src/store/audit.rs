@@ -1,4 +1,4 @@
-//! The audit: who changed what, recorded by the database (`sql/migrations/0004_audit.sql`).
+//! The audit: who changed what, recorded by the database (`sql/routines/audit.sql`).
 
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;

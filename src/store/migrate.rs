@@ -13,7 +13,7 @@ use crate::pg::Query;
 use crate::store::needs;
 use crate::{Error, Result, args};
 
-/// One SQL file that makes up the schema.
+/// One part of the schema: the text of one SQL file or of several.
 struct Step {
     name: &'static str,
     sql: &'static str,
@@ -21,28 +21,38 @@ struct Step {
     routine: bool,
 }
 
-macro_rules! step {
-    ($folder:literal, $name:literal, $routine:literal) => {
-        Step { name: $name, sql: include_str!(concat!("../../sql/", $folder, "/", $name, ".sql")), routine: $routine }
+macro_rules! migration {
+    ($name:literal) => {
+        Step { name: $name, sql: include_str!(concat!("../../sql/migrations/", $name, ".sql")), routine: false }
     };
 }
 
-/// In the order in which they are applied.
+macro_rules! routine {
+    ($name:literal: $($file:literal)+) => {{
+        const SQL: &str = concat!($(include_str!(concat!("../../sql/routines/", $file, ".sql"))),+);
+        Step { name: $name, sql: SQL, routine: true }
+    }};
+}
+
+/// In the order in which they are applied. A name stands in databases: it stays, whatever files it is of.
 const STEPS: &[Step] = &[
-    step!("migrations", "0001_v3_tables", false),
-    step!("migrations", "0002_ledger", false),
-    step!("migrations", "0003_counters", false),
-    step!("migrations", "0004_audit", false),
-    step!("migrations", "0005_access", false),
-    step!("migrations", "0006_pjsip_options", false),
-    step!("migrations", "0008_decisions", false),
-    step!("migrations", "0009_call_identity", false),
-    step!("migrations", "0010_no_transfer", false),
+    migration!("0001_v3_tables"),
+    migration!("0002_ledger"),
+    migration!("0003_counters"),
+    migration!("0004_audit"),
+    migration!("0005_access"),
+    migration!("0006_pjsip_options"),
+    migration!("0008_decisions"),
+    migration!("0009_call_identity"),
+    migration!("0010_no_transfer"),
+    routine!("base": "base"),
     // before what it secures
-    step!("routines", "access", true),
-    step!("routines", "routing", true),
-    step!("routines", "call_log", true),
-    step!("routines", "realtime", true),
+    routine!("access": "access"),
+    routine!("audit": "audit"),
+    routine!("routing": "route/drop" "route/resolve" "route/links" "route/turns" "route/reasons" "route/rejection"
+             "route/route" "route/explain"),
+    routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call" "settle/counters"),
+    routine!("realtime": "realtime"),
 ];
 
 const SAMPLE_DATA: &str = include_str!("../../sql/seed.sql");

@@ -1,4 +1,4 @@
-//! Writing the call record: the function of `sql/routines/call_log.sql`.
+//! Writing the call record: the functions of `sql/routines/settle`.
 
 use crate::model::call::CallRecord;
 use crate::pg::Connection;

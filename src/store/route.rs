@@ -1,4 +1,4 @@
-//! Routing decisions: the functions of `sql/routines/routing.sql`, one statement each.
+//! Routing decisions: the functions of `sql/routines/route`, one statement each.
 
 use postgres::GenericClient;
 

@@ -21,6 +21,13 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// The texts of a folder's files.
+fn folder(path: &str) -> String {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let files = fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display())).flatten();
+    files.map(|file| read(&format!("{path}/{}", file.file_name().display()))).collect()
+}
+
 /// The text of a page as it is read, without line ends.
 fn rendered(page: &str) -> String {
     let mut groff = Command::new("groff");
@@ -204,7 +211,7 @@ fn every_exit_code_is_named() {
 /// Why calls are rejected, why links are not eligible, why attempts ended, and what records say.
 #[test]
 fn every_reason_and_status_is_explained() {
-    let sql: String = ["sql/routines/routing.sql", "sql/routines/call_log.sql"].map(read).join("\n");
+    let sql: String = ["sql/routines/route", "sql/routines/settle"].map(folder).join("\n");
     let mut names = BTreeSet::new();
     for line in sql.lines().filter(|line| !line.trim_start().starts_with("--")) {
         let is_reason = |word: &&str| word.len() > 4 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');

@@ -1,7 +1,5 @@
 -- cc_log_call: the call record, written once, the claim released and the call counted in the same transaction,
 -- however often the logger runs for one call.
--- cc_release_call: what is left to do here where the record goes to the HTTP back end.
--- cc_settle_call: the record of a call whose end nobody saw, as a person decides it.
 
 DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
     integer, text, text, text, text, integer);
@@ -109,78 +107,4 @@ BEGIN
         WHERE s.id = link.setting_id;
     END IF;
 END $$;
-
-DROP FUNCTION IF EXISTS cc_release_call(text, text, integer, boolean);
-DROP FUNCTION IF EXISTS cc_release_call(text, text, integer, boolean, text, timestamptz);
-
--- Releases a call's claim and lets nothing more be claimed for it. p_count_pending: it was answered,
--- and is not counted yet, as far as is known. p_did, p_call_start: as cc_route was told them. Returns how many
--- claims were open.
-CREATE FUNCTION cc_release_call(
-    p_uniqueid text, p_dial_status text, p_cause_code integer, p_count_pending boolean,
-    p_did text DEFAULT NULL, p_call_start timestamptz DEFAULT NULL)
-RETURNS integer LANGUAGE plpgsql VOLATILE
-SET lock_timeout = '2s'
-AS $$
-DECLARE
-    released integer;
-    call_id  text;
-BEGIN
-    PERFORM pg_advisory_xact_lock(cc_call_lock(p_uniqueid));
-    call_id := cc_call_id(p_uniqueid, p_did, p_call_start);
-    INSERT INTO call_endings (asterisk_uniqueid, call_started_at) VALUES (call_id, p_call_start) ON CONFLICT DO NOTHING;
-    UPDATE call_attempts a
-    SET released_at = clock_timestamp(), release_reason = 'hangup',
-        dial_status = p_dial_status, hangup_cause_code = p_cause_code
-    WHERE a.asterisk_uniqueid = call_id AND a.released_at IS NULL;
-    GET DIAGNOSTICS released = ROW_COUNT;
-    -- the last attempt is the one that was answered
-    UPDATE call_attempts a SET count_pending = p_count_pending
-    WHERE a.id = (SELECT max(l.id) FROM call_attempts l WHERE l.asterisk_uniqueid = call_id)
-      AND a.count_pending <> p_count_pending;
-    RETURN released;
-END $$;
-
-DROP FUNCTION IF EXISTS cc_settle_call(text, boolean, integer, text);
-
--- Writes the record of a call that has attempts and no record, and whose last attempt holds no place among calls
--- at once any more: nobody has seen its end, or what was seen did not get here. p_billsec: null where nobody
--- knows. p_by: the person. If the record itself comes after all, it takes this one's place.
-CREATE FUNCTION cc_settle_call(
-    p_call_id text, p_answered boolean, p_billsec integer, p_by text,
-    OUT outcome text, OUT call_log_id bigint
-) LANGUAGE plpgsql VOLATILE
-SET lock_timeout = '2s'
-AS $$
-DECLARE
-    attempt record;
-    ended   timestamptz;
-BEGIN
-    PERFORM pg_advisory_xact_lock(cc_call_lock(p_call_id));
-    SELECT a.* INTO attempt FROM call_attempts a
-    WHERE a.asterisk_uniqueid = p_call_id ORDER BY a.attempt_number DESC LIMIT 1;
-    outcome := CASE
-        WHEN NOT FOUND THEN 'unknown'
-        WHEN EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = p_call_id) THEN 'recorded'
-        WHEN attempt.released_at IS NULL AND attempt.lease_expires_at > clock_timestamp() THEN 'live'
-        WHEN attempt.release_reason = 'failover' THEN 'live'
-        ELSE 'settled' END;
-    IF outcome <> 'settled' THEN
-        RETURN;
-    END IF;
-    -- All by the database's clock, which the start by Asterisk's may lie before or after.
-    ended := attempt.released_at;
-    SELECT l.call_log_id INTO call_log_id FROM cc_log_call(
-        attempt.incoming_did_number, attempt.caller_id_num, attempt.caller_id_name,
-        attempt.claimed_at,
-        CASE WHEN p_answered THEN greatest(ended - make_interval(secs => p_billsec), attempt.claimed_at) END, ended,
-        greatest(extract(epoch FROM ended - attempt.claimed_at), 0)::integer,
-        CASE WHEN p_answered THEN p_billsec ELSE 0 END,
-        CASE WHEN p_answered THEN 'ANSWERED' ELSE 'FAILED' END, NULL, left('settled by ' || p_by, 50),
-        p_call_id, attempt.asterisk_linkedid, attempt.dial_status, attempt.campaign_client_setting_id) l;
-    UPDATE call_attempts a SET release_reason = 'settled' WHERE a.id = attempt.id;
-END $$;
-
 SELECT cc_as_owner('cc_log_call');
-SELECT cc_as_owner('cc_release_call');
-SELECT cc_as_owner('cc_settle_call');

@@ -1,0 +1,81 @@
+-- What the other routines are made with: rights, and the calls' ids and locks.
+
+-- Makes a function run with its owner's rights, with names looked up only where the platform's tables
+-- are (pg_temp is named, or it would go first), and callable only by whom it is granted to: also what
+-- ALTER DEFAULT PRIVILEGES gave is taken away.
+CREATE OR REPLACE FUNCTION cc_as_owner(p_function regproc) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    grantee text;
+BEGIN
+    EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = %I, pg_temp',
+                   p_function::regprocedure, current_schema());
+    FOR grantee IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.oid = p_function AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', p_function::regprocedure, grantee);
+    END LOOP;
+END $$;
+
+-- Takes a table from everybody but its owner, also what ALTER DEFAULT PRIVILEGES gave.
+CREATE OR REPLACE FUNCTION cc_owner_only(p_table regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.oid = p_table AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', p_table, grantee);
+    END LOOP;
+END $$;
+
+DROP FUNCTION IF EXISTS cc_call_lock(text);
+
+-- What an id has in common with the unique id of its channel, however it was made from that: an id that does
+-- not fit, or that another call had, ends in `~` and 16 hexadecimal digits (src/call.rs makes the former,
+-- cc_call_id the latter).
+CREATE OR REPLACE FUNCTION cc_call_tail(p_call_id text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT right(regexp_replace(p_call_id, '~[0-9a-f]{16}$', ''), 33) $$;
+
+-- The key of a call's lock. cc_route and cc_log_call of one call never overlap: a claim that was
+-- still under way when the caller hung up is either seen by the logger or refused as call_ended.
+CREATE OR REPLACE FUNCTION cc_call_lock(p_call_id text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT hashtextextended(cc_call_tail(p_call_id), 0) $$;
+
+-- The id that a call is kept under. Unique ids come twice: from a server that was restored from a snapshot, or
+-- from two with the same systemname. A call is told from another one by when it came in and what number it
+-- called; the one that comes second gets an id of its own. p_start null: not known, the ids decide alone.
+-- Asked under the call's lock.
+CREATE OR REPLACE FUNCTION cc_call_id(p_uniqueid text, p_did text, p_start timestamptz) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF p_start IS NOT NULL AND (
+        -- where a start is not known, the number decides
+        SELECT bool_and(coalesce(known.start <> p_start, known.did <> p_did, false))
+        FROM (SELECT l.timestamp_start, l.incoming_did_number FROM call_logs l WHERE l.asterisk_uniqueid = p_uniqueid
+              UNION ALL
+              SELECT a.call_started_at, a.incoming_did_number FROM call_attempts a WHERE a.asterisk_uniqueid = p_uniqueid
+              UNION ALL
+              SELECT e.call_started_at, NULL FROM call_endings e WHERE e.asterisk_uniqueid = p_uniqueid
+             ) known (start, did)) THEN
+        RETURN cc_call_tail(p_uniqueid) || '~'
+            || left(md5(concat_ws(' ', p_uniqueid, p_did, extract(epoch FROM p_start))), 16);
+    END IF;
+    RETURN p_uniqueid;
+END $$;
+
+-- What claims and logs looks at what others have committed after it got a lock. Under a stricter
+-- isolation level it would not see that, and caps would break.
+CREATE OR REPLACE FUNCTION cc_require_read_committed() RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'transaction isolation is %, not read committed', current_setting('transaction_isolation')
+            USING HINT = 'Set default_transaction_isolation to read committed for this database and role.';
+    END IF;
+END $$;

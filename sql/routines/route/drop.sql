@@ -1,0 +1,11 @@
+DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer);
+DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer, integer);
+DROP FUNCTION IF EXISTS cc_route(text, text, text, text, text, text, text, integer, integer, timestamptz);
+DROP FUNCTION IF EXISTS cc_explain(text);
+DROP FUNCTION IF EXISTS cc_rejection(text, cc_candidate[], text);
+DROP FUNCTION IF EXISTS cc_passed_over(cc_candidate[]);
+DROP FUNCTION IF EXISTS cc_candidates(integer, text, timestamptz);
+DROP FUNCTION IF EXISTS cc_links(integer, text, integer[], timestamptz);
+DROP FUNCTION IF EXISTS cc_turns(cc_candidate[], integer, text, integer);
+DROP FUNCTION IF EXISTS cc_resolve_did(text);
+DROP TYPE IF EXISTS cc_candidate;
