@@ -1,4 +1,4 @@
--- What the other routines are made with: rights, and the calls' ids and locks.
+-- What the other routines are made with: rights, replacement, calls' ids and locks.
 
 -- Makes a function run with its owner's rights, with names looked up only where the platform's tables
 -- are (pg_temp is named, or it would go first), and callable only by whom it is granted to: also what
@@ -32,7 +32,53 @@ BEGIN
     END LOOP;
 END $$;
 
-DROP FUNCTION IF EXISTS cc_call_lock(text);
+-- Functions are replaced while calls go on: a claim that runs has looked up some of its functions and will look up
+-- others by their names. One whose arguments and results are as before is replaced in place (CREATE OR REPLACE).
+-- One that programs call may get others: cc_drop puts what there is of the name aside, to call what is created under
+-- the name in the same transaction. (Beside it, it would make calls ambiguous; dropped, it would be missed by a
+-- claim that has just looked it up.) One that only functions call keeps its arguments or gets another name.
+CREATE OR REPLACE FUNCTION cc_drop(VARIADIC p_names text[]) RETURNS void LANGUAGE plpgsql
+SET check_function_bodies = off AS $$
+DECLARE
+    thing record;
+BEGIN
+    FOR thing IN
+        SELECT p.proname, p.oid::regprocedure AS old, format('was_%s_%s', p.proname, p.oid) AS aside,
+               pg_get_function_arguments(p.oid) AS arguments, pg_get_function_result(p.oid) AS result,
+               coalesce((SELECT string_agg(quote_ident(a.name), ', ' ORDER BY a.place)
+                         FROM unnest(p.proargnames, p.proargmodes) WITH ORDINALITY a (name, mode, place)
+                         WHERE a.mode = 'o'), '*') AS columns,
+               (SELECT string_agg('$' || n, ', ' ORDER BY n) FROM generate_series(1, p.pronargs) n) AS given
+        FROM pg_proc p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname = ANY (p_names)
+    LOOP
+        EXECUTE format('ALTER FUNCTION %s RENAME TO %I', thing.old, thing.aside);
+        EXECUTE format('CREATE OR REPLACE FUNCTION %I(%s) RETURNS %s LANGUAGE sql AS %L', thing.aside, thing.arguments,
+                       thing.result, format('SELECT %s FROM %I(%s)', thing.columns, thing.proname, thing.given));
+    END LOOP;
+END $$;
+
+-- Drops what was put aside, when no claim runs any more that began before this; nobody waits for one that takes
+-- longer than 5 s. The last part of a migration.
+CREATE OR REPLACE FUNCTION cc_drop_aside() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    aside   constant regprocedure[] := ARRAY(
+        SELECT p.oid FROM pg_proc p
+        WHERE p.pronamespace = current_schema()::regnamespace AND p.proname ~ '^was_cc_[a-z_]+_[0-9]+$');
+    running constant text[] := ARRAY(
+        SELECT l.virtualtransaction FROM pg_locks l JOIN pg_stat_activity s ON s.pid = l.pid
+        WHERE aside <> '{}' AND l.locktype = 'virtualxid' AND l.pid <> pg_backend_pid() AND s.datname = current_database());
+    thing   regprocedure;
+BEGIN
+    FOR i IN 1..50 LOOP
+        EXIT WHEN NOT EXISTS (SELECT FROM pg_locks l
+                              WHERE l.locktype = 'virtualxid' AND l.virtualtransaction = ANY (running));
+        PERFORM pg_sleep(0.1);
+    END LOOP;
+    FOREACH thing IN ARRAY aside LOOP
+        EXECUTE 'DROP FUNCTION ' || thing;
+    END LOOP;
+END $$;
 
 -- What an id has in common with the unique id of its channel, however it was made from that: an id that does
 -- not fit, or that another call had, ends in `~` and 16 hexadecimal digits (src/call.rs makes the former,
@@ -40,6 +86,8 @@ DROP FUNCTION IF EXISTS cc_call_lock(text);
 CREATE OR REPLACE FUNCTION cc_call_tail(p_call_id text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT right(regexp_replace(p_call_id, '~[0-9a-f]{16}$', ''), 33) $$;
+
+SELECT cc_drop('cc_call_lock');
 
 -- The key of a call's lock. cc_route and cc_log_call of one call never overlap: a claim that was
 -- still under way when the caller hung up is either seen by the logger or refused as call_ended.

@@ -49,7 +49,7 @@ const STEPS: &[Step] = &[
     // before what it secures
     routine!("access": "access"),
     routine!("audit": "audit"),
-    routine!("routing": "route/drop" "route/resolve" "route/links" "route/turns" "route/reasons" "route/rejection"
+    routine!("routing": "route/resolve" "route/links" "route/turns" "route/reasons" "route/rejection"
              "route/route" "route/explain"),
     routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call" "settle/counters"),
     routine!("realtime": "realtime"),
@@ -142,8 +142,7 @@ pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Ve
     needs::refuse(&needs::needs(client)?, is_new)?;
     for step in STEPS {
         let mut tx = client.transaction()?;
-        tx.batch_execute("SET LOCAL client_min_messages = warning")?;
-        tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db migrate', 0))", args![])?;
+        lock(&mut tx)?;
         tx.batch_execute(
             "CREATE TABLE IF NOT EXISTS capconduit_migrations (
                  name       text PRIMARY KEY,
@@ -182,7 +181,18 @@ pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Ve
             milliseconds: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
         });
     }
+    let mut tx = client.transaction()?;
+    lock(&mut tx)?;
+    tx.rows("SELECT cc_drop_aside()", args![])?;
+    tx.commit()?;
     Ok(done)
+}
+
+/// Holds off other runs, and `db roles`, until the end of the transaction.
+pub(super) fn lock(tx: &mut impl GenericClient) -> Result<()> {
+    tx.batch_execute("SET LOCAL client_min_messages = warning")?;
+    tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db migrate', 0))", args![])?;
+    Ok(())
 }
 
 /// What a routine's replacement has dropped is granted again before anybody can see that it was gone.

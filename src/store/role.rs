@@ -46,9 +46,8 @@ pub fn recorded(db: &mut impl GenericClient) -> Result<Vec<Role>> {
 /// # Errors
 /// The database's.
 pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
-    tx.batch_execute("SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = '5s'")?;
-    tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db migrate', 0))", args![])?;
-    Ok(())
+    tx.batch_execute("SET LOCAL lock_timeout = '5s'")?;
+    super::migrate::lock(tx)
 }
 
 /// Whether the cluster has the role; None where it has not, else what it has that no grant of ours

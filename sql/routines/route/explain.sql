@@ -1,6 +1,6 @@
 -- What cc_route would decide for a new call, with every candidate in the order it would be tried.
 -- One JSON object: status, reason, call_status, hangup_cause, the DID's campaign, candidates.
-CREATE FUNCTION cc_explain(p_did text) RETURNS json
+CREATE OR REPLACE FUNCTION cc_explain(p_did text) RETURNS json
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     target     record;

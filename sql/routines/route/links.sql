@@ -1,27 +1,42 @@
-CREATE TYPE cc_candidate AS (
-    tier                integer,  -- lower tiers are tried first
-    setting_id          integer,
-    client_id           integer,
-    client_identifier   text,
-    reason              text,     -- null when eligible
-    weight              integer,
-    live_calls          integer,  -- attempts in flight
-    uncounted_calls     integer,  -- over, but not or not yet known to be in current_total_calls
-    max_concurrency     integer,
-    current_total_calls integer,
-    total_calls_allowed integer,  -- null: unlimited
-    -- by cc_turns; of the eligible links of a tier, the one with the lowest (lap, deadline, setting_id) is next
-    lap                 integer,
-    deadline            numeric,
-    owed_after          numeric   -- calls owed once this call has been shared out (before it is given to one link)
-);
+-- A link in the eyes of a claim. Claims that run hold the type: columns are added to it, at its end.
+DO $$
+DECLARE
+    columns constant text[] := ARRAY[
+        'tier integer',  -- lower tiers are tried first
+        'setting_id integer',
+        'client_id integer',
+        'client_identifier text',
+        'reason text',  -- null when eligible
+        'weight integer',
+        'live_calls integer',  -- attempts in flight
+        'uncounted_calls integer',  -- over, but not or not yet known to be in current_total_calls
+        'max_concurrency integer',
+        'current_total_calls integer',
+        'total_calls_allowed integer',  -- null: unlimited
+        -- by cc_turns; of the eligible links of a tier, the one with the lowest (lap, deadline, setting_id) is next
+        'lap integer',
+        'deadline numeric',
+        -- calls owed once this call has been shared out (before it is given to one link)
+        'owed_after numeric'];
+    c text;
+BEGIN
+    IF to_regtype('cc_candidate') IS NULL THEN
+        CREATE TYPE cc_candidate AS ();
+    END IF;
+    FOREACH c IN ARRAY columns LOOP
+        IF NOT EXISTS (SELECT FROM pg_attribute
+                       WHERE attrelid = 'cc_candidate'::regclass AND attname = split_part(c, ' ', 1)) THEN
+            EXECUTE 'ALTER TYPE cc_candidate ADD ATTRIBUTE ' || c;
+        END IF;
+    END LOOP;
+END $$;
 
 -- All links of a campaign, by tier and id. p_strategy: the campaign's; p_tried: the links that this call
 -- has tried.
 --
 -- A session's first look is planned while a caller waits: hence joins in their order, by keys, and
 -- the rest in cc_turns, which only needs it where links take turns.
-CREATE FUNCTION cc_links(p_campaign_id integer, p_strategy text, p_tried integer[], p_at timestamptz)
+CREATE OR REPLACE FUNCTION cc_links(p_campaign_id integer, p_strategy text, p_tried integer[], p_at timestamptz)
 RETURNS cc_candidate[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN

@@ -4,7 +4,7 @@
 -- identifiers, in which v3.0 allows anything, only what cannot be taken for anything else is kept.
 --
 -- A loop without a statement, since it runs under the campaign's lock.
-CREATE FUNCTION cc_passed_over(p_candidates cc_candidate[]) RETURNS text
+CREATE OR REPLACE FUNCTION cc_passed_over(p_candidates cc_candidate[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     c    cc_candidate;

@@ -1,7 +1,7 @@
 -- What a rejection means for the call: its status in the record and the Q.850 cause towards the
 -- carrier (Asterisk answers 1 with 404, 17 with 486, 19 and 20 with 480, 21 with 403, 34 with 503).
 -- p_did_reason: from cc_resolve_did, or null; p_dial_status: how the last attempt ended, or null.
-CREATE FUNCTION cc_rejection(
+CREATE OR REPLACE FUNCTION cc_rejection(
     p_did_reason text, p_candidates cc_candidate[], p_dial_status text,
     OUT reason text, OUT call_status text, OUT hangup_cause integer
 ) LANGUAGE plpgsql IMMUTABLE AS $$

@@ -1,5 +1,5 @@
 -- Why a DID cannot be routed, or its campaign. Where it feeds several active campaigns, the lowest id wins.
-CREATE FUNCTION cc_resolve_did(
+CREATE OR REPLACE FUNCTION cc_resolve_did(
     p_did text,
     OUT reason text, OUT did_id integer, OUT user_id integer, OUT campaign_id integer, OUT campaign_name text,
     OUT routing_strategy text, OUT dial_timeout_seconds integer, OUT max_call_seconds integer

@@ -13,6 +13,8 @@
 -- advisory lock). Both end with the transaction, so they hold through PgBouncer in transaction mode,
 -- and no administrator's open transaction can hold up a call.
 
+SELECT cc_drop('cc_route', 'cc_candidates');
+
 -- One routing attempt, one round trip. p_did: E.164 with +. p_dial_status, p_hangup_cause: how the
 -- call's previous attempt ended; null on the first. status is proceed or reject.
 --
@@ -29,7 +31,7 @@
 --
 -- p_start: when the call came in, by its Asterisk's clock. call_id: what the call is kept under, which is
 -- p_uniqueid unless another call had that.
-CREATE FUNCTION cc_route(
+CREATE OR REPLACE FUNCTION cc_route(
     p_did text, p_uniqueid text, p_linkedid text, p_system_name text,
     p_caller_id_num text, p_caller_id_name text, p_dial_status text, p_hangup_cause integer,
     p_known_attempt integer DEFAULT NULL, p_start timestamptz DEFAULT NULL,

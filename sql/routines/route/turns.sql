@@ -9,7 +9,7 @@
 -- would first be a whole call behind is served. This is the chairman assignment rule (Tijdeman
 -- 1980): after every call that finds all links eligible, each link is within one call of its share.
 -- A link that is not eligible gets no fraction and pays none, so it does not catch up later.
-CREATE FUNCTION cc_turns(p_links cc_candidate[], p_campaign_id integer, p_strategy text, p_last integer)
+CREATE OR REPLACE FUNCTION cc_turns(p_links cc_candidate[], p_campaign_id integer, p_strategy text, p_last integer)
 RETURNS cc_candidate[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

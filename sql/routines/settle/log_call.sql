@@ -1,18 +1,13 @@
 -- cc_log_call: the call record, written once, the claim released and the call counted in the same transaction,
 -- however often the logger runs for one call.
 
-DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
-    integer, text, text, text, text, integer);
-DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
-    integer, text, text, text, text, integer, text);
-DROP FUNCTION IF EXISTS cc_log_call(text, text, text, timestamptz, timestamptz, timestamptz, integer, integer, text,
-    integer, text, text, text, text, integer, text, timestamptz);
+SELECT cc_drop('cc_log_call');
 
 -- Times are UTC; p_answered is the client's answer, null when no client answered; seconds are whole.
 -- p_setting_id: the link the call was with as the channel knows it; the ledger's last attempt goes
 -- before it. p_passed_over: what cc_route said of the rejection. p_call_start: when the call came in, as cc_route
 -- was told; null: not known. already_logged: the record was there before.
-CREATE FUNCTION cc_log_call(
+CREATE OR REPLACE FUNCTION cc_log_call(
     p_did text, p_caller_id_num text, p_caller_id_name text,
     p_start timestamptz, p_answered timestamptz, p_end timestamptz, p_duration integer, p_billsec integer,
     p_call_status text, p_cause_code integer, p_cause_text text,

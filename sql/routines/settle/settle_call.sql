@@ -1,9 +1,7 @@
-DROP FUNCTION IF EXISTS cc_settle_call(text, boolean, integer, text);
-
 -- Writes the record of a call that has attempts and no record, and whose last attempt holds no place among calls
 -- at once any more: nobody has seen its end, or what was seen did not get here. p_billsec: null where nobody
 -- knows. p_by: the person. If the record itself comes after all, it takes this one's place.
-CREATE FUNCTION cc_settle_call(
+CREATE OR REPLACE FUNCTION cc_settle_call(
     p_call_id text, p_answered boolean, p_billsec integer, p_by text,
     OUT outcome text, OUT call_log_id bigint
 ) LANGUAGE plpgsql VOLATILE
