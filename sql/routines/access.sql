@@ -148,7 +148,8 @@ BEGIN
             PERFORM cc_grant_functions('^cc_(route|log_call|release_call)$', role.name);
         ELSIF role.purpose = 'admin' THEN
             PERFORM cc_grant_functions(
-                '^cc_(route|log_call|release_call|settle_call|call_tail|explain|password_set|seller_user_id|is_seller)$', role.name);
+                '^cc_(route|log_call|release_call|settle_call|call_tail|explain|unsold|differences|in_flight|'
+                'password_set|seller_user_id|is_seller)$', role.name);
             FOREACH thing IN ARRAY tables LOOP
                 EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO %s', thing, role.name);
                 PERFORM cc_grant_sequence(thing, role.name);
@@ -157,7 +158,7 @@ BEGIN
                 EXECUTE format('GRANT SELECT ON %I TO %s', thing, role.name);
             END LOOP;
         ELSIF role.purpose = 'report' THEN
-            PERFORM cc_grant_functions('^cc_(explain|password_set)$', role.name);
+            PERFORM cc_grant_functions('^cc_(explain|unsold|differences|in_flight|password_set)$', role.name);
             FOREACH thing IN ARRAY tables LOOP
                 PERFORM cc_grant_columns('SELECT', thing, role.name,
                     ARRAY(SELECT a.attname::text FROM pg_attribute a
@@ -166,7 +167,7 @@ BEGIN
             END LOOP;
         ELSIF role.purpose = 'seller_group' THEN
             seller_group := role.role_name;
-            PERFORM cc_grant_functions('^cc_(explain|password_set|remove_own|seller_user_id|is_seller)$', role.name);
+            PERFORM cc_grant_functions('^cc_(explain|unsold|in_flight|password_set|remove_own|seller_user_id|is_seller)$', role.name);
             PERFORM cc_grant_columns('SELECT', 'users', role.name,
                 '{id,username,email,role,status,full_name,company_name,created_at,updated_at}');
             PERFORM cc_grant_columns('UPDATE', 'users', role.name,

@@ -127,3 +127,8 @@ BEGIN
             USING HINT = 'Set default_transaction_isolation to read committed for this database and role.';
     END IF;
 END $$;
+
+-- Whether an attempt counts as a live call. Planners see through it.
+CREATE OR REPLACE FUNCTION cc_in_flight(p_released_at timestamptz, p_lease_expires_at timestamptz, p_at timestamptz)
+RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+AS $$ SELECT p_released_at IS NULL AND p_lease_expires_at > p_at $$;

@@ -8,8 +8,8 @@ use crate::pg::Query;
 use crate::store::page::Page;
 use crate::{Error, Result, args, row};
 
-/// An attempt `a` that counts as a live call: the condition that `cc_links` counts by.
-pub(super) const IN_FLIGHT: &str = "a.released_at IS NULL AND a.lease_expires_at > now()";
+/// An attempt `a` that counts as a live call.
+pub(super) const IN_FLIGHT: &str = "cc_in_flight(a.released_at, a.lease_expires_at, now())";
 
 /// Why `call reap` released an attempt: nobody saw the end of its call.
 pub const REAPED: [&str; 3] = ["expired", "asterisk_restarted", "channel_gone"];

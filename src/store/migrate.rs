@@ -53,6 +53,8 @@ const STEPS: &[Step] = &[
              "route/route" "route/explain"),
     routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call" "settle/counters"),
     routine!("realtime": "realtime"),
+    routine!("verify": "verify"),
+    routine!("unsold": "unsold"),
 ];
 
 const SAMPLE_DATA: &str = include_str!("../../sql/seed.sql");

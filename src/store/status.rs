@@ -212,61 +212,20 @@ row! {
     }
 }
 
-/// The active DIDs that cannot be sold as they stand, by campaign. A concurrency cap passes by itself, as
-/// does a total that calls in flight would use up; what else cc_candidates looks at does not.
+/// The active DIDs that cannot be sold as they stand, by campaign.
 ///
 /// # Errors
 /// The database's.
 pub fn unsold(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Unsold>> {
-    let mut list = |has_contact: &str| {
-        let sql = format!(
-            "WITH fed AS (
-                 -- the campaign that gets the calls, else one that would
-                 SELECT DISTINCT ON (cd.did_id) cd.did_id, g.id, g.name, g.status
-                 FROM campaign_dids cd JOIN campaigns g ON g.id = cd.campaign_id
-                 ORDER BY cd.did_id, g.status <> 'active', g.id
-             ), sold AS (
-                 SELECT DISTINCT s.campaign_id
-                 FROM campaign_client_settings s JOIN clients c ON c.id = s.client_id
-                 WHERE s.status = 'active' AND c.status = 'active' AND {has_contact}
-                   AND (s.current_total_calls >= s.total_calls_allowed) IS NOT TRUE
-             ), number AS (
-                 SELECT CASE WHEN u.status <> 'active' THEN 'owner_inactive'
-                             WHEN g.id IS NULL THEN 'no_campaign'
-                             WHEN g.status <> 'active' THEN 'campaign_inactive'
-                             WHEN s.campaign_id IS NULL THEN 'no_clients' END AS reason,
-                        u.username, u.status AS user_status, d.number, g.id AS campaign_id, g.name AS campaign_name,
-                        g.status AS campaign_status
-                 FROM dids d JOIN users u ON u.id = d.user_id
-                 LEFT JOIN fed g ON g.did_id = d.id
-                 LEFT JOIN sold s ON s.campaign_id = g.id
-                 WHERE d.status = 'active'
-                   AND ($1::int IS NULL OR d.user_id = $1) AND ($2::int IS NULL OR g.id = $2)
-             ), unsold AS (
-                 -- with a seller who is not active, no campaign matters
-                 SELECT reason, username, user_status, number,
-                        CASE WHEN reason <> 'owner_inactive' THEN campaign_id END AS campaign_id,
-                        CASE WHEN reason <> 'owner_inactive' THEN campaign_name END AS campaign_name,
-                        CASE WHEN reason <> 'owner_inactive' THEN campaign_status END AS campaign_status
-                 FROM number WHERE reason IS NOT NULL
-             )
-             SELECT reason, username, user_status, campaign_id, campaign_name, campaign_status, count(*) AS dids,
-                    min(number) AS number
-             FROM unsold GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY campaign_name, campaign_id, username"
-        );
-        crate::pg::all(&db.rows(&sql, args![filter.user_id, filter.campaign_id])?)
-    };
-    let has_contact = "c.client_identifier ~ '^[A-Za-z0-9_-]{1,40}$' AND EXISTS (
-        SELECT FROM pjsip_endpoints e
-        JOIN pjsip_aors a ON a.id = ANY (string_to_array(coalesce(nullif(e.aors, ''), e.id), ','))
-        WHERE e.client_id = c.id AND e.id = c.client_identifier AND a.contact <> '')";
-    match list(has_contact) {
-        // a seller may not see where clients are
-        Err(e) if e.kind == Kind::Permission => match list("true") {
-            Err(e) if e.kind == Kind::Permission => Ok(Vec::new()),
-            unsold => unsold,
-        },
-        unsold => unsold,
+    let found = db.rows(
+        "SELECT reason, username, user_status, campaign_id, campaign_name, campaign_status, count(*) AS dids,
+                min(number) AS number
+         FROM cc_unsold($1, $2) GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY campaign_name, campaign_id, username",
+        args![filter.user_id, filter.campaign_id],
+    );
+    match found {
+        Err(e) if e.kind == Kind::Permission => Ok(Vec::new()),
+        found => crate::pg::all(&found?),
     }
 }
 

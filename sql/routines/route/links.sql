@@ -69,7 +69,7 @@ BEGIN
         LEFT JOIN pjsip_aors o ON o.id = coalesce(nullif(e.aors, ''), e.id)
         -- by client, not by link: a link that is removed and added again starts with its calls in flight
         CROSS JOIN LATERAL (
-            SELECT (count(*) FILTER (WHERE a.released_at IS NULL AND a.lease_expires_at > p_at))::integer AS calls,
+            SELECT (count(*) FILTER (WHERE cc_in_flight(a.released_at, a.lease_expires_at, p_at)))::integer AS calls,
                    -- a lease gives back a place among calls at once; one in the total only the call's outcome does
                    (count(*) FILTER (WHERE a.count_pending OR a.lease_expires_at <= p_at))::integer AS uncounted
             FROM call_attempts a
