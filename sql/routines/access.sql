@@ -89,13 +89,10 @@ END $$;
 CREATE OR REPLACE FUNCTION cc_grant_access() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     schema constant text := current_schema();
-    tables constant text[] := '{users,clients,pjsip_endpoints,pjsip_aors,pjsip_auths,dids,campaigns,campaign_dids,'
-        'campaign_client_settings,call_logs,call_attempts,call_endings,routing_turns}';
-    -- what the programs keep for themselves
-    own    constant text[] := '{audit_log,database_roles,capconduit_migrations}';
-    views  constant text[] := '{ps_endpoints,ps_aors,ps_auths}';
     me     constant text := '(SELECT cc_seller_user_id())';
-    mine   constant text := format('user_id = %s', me);
+    -- the views come after what reads this first
+    tables constant text[] := ARRAY(SELECT t.name FROM cc_tables() t WHERE to_regclass(t.name) IS NOT NULL);
+    tbl    record;
     role   record;
     thing  text;
     seller_group text;
@@ -113,7 +110,7 @@ BEGIN
                  FROM pg_class c, LATERAL (
                      SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
                      FROM aclexplode(c.relacl) a WHERE a.privilege_type = 'TRIGGER' AND a.grantee <> c.relowner) a
-                 WHERE c.relnamespace = schema::regnamespace AND c.relname = ANY (tables || own || views) LOOP
+                 WHERE c.relnamespace = schema::regnamespace AND c.relname = ANY (tables) LOOP
         EXECUTE format('REVOKE TRIGGER ON %s CASCADE', thing);
     END LOOP;
     FOR role IN
@@ -128,83 +125,49 @@ BEGIN
             EXECUTE format('GRANT CONNECT ON DATABASE %I TO %s', current_database(), role.name);
         END IF;
         -- from nothing, so that what a newer release takes away is taken away
-        FOREACH thing IN ARRAY tables || own || views LOOP
-            IF to_regclass(thing) IS NOT NULL THEN
-                EXECUTE format('REVOKE ALL ON %I FROM %s', thing, role.name);
-            END IF;
+        FOREACH thing IN ARRAY tables LOOP
+            EXECUTE format('REVOKE ALL ON %I FROM %s', thing, role.name);
         END LOOP;
         FOR thing IN SELECT p.oid::regprocedure FROM pg_proc p
                      WHERE p.pronamespace = schema::regnamespace AND p.proname ~ '^cc_' LOOP
             EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', thing, role.name);
         END LOOP;
 
-        IF role.purpose = 'asterisk' THEN
-            FOREACH thing IN ARRAY views LOOP
-                IF to_regclass(thing) IS NOT NULL THEN
-                    EXECUTE format('GRANT SELECT ON %I TO %s', thing, role.name);
-                END IF;
-            END LOOP;
-        ELSIF role.purpose = 'agi' THEN
-            PERFORM cc_grant_functions('^cc_(route|log_call|release_call)$', role.name);
-        ELSIF role.purpose = 'admin' THEN
-            PERFORM cc_grant_functions(
-                '^cc_(route|log_call|release_call|settle_call|call_tail|explain|unsold|differences|in_flight|'
-                'password_set|seller_user_id|is_seller)$', role.name);
-            FOREACH thing IN ARRAY tables LOOP
-                EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO %s', thing, role.name);
-                PERFORM cc_grant_sequence(thing, role.name);
-            END LOOP;
-            FOREACH thing IN ARRAY own LOOP
-                EXECUTE format('GRANT SELECT ON %I TO %s', thing, role.name);
-            END LOOP;
-        ELSIF role.purpose = 'report' THEN
-            PERFORM cc_grant_functions('^cc_(explain|unsold|differences|in_flight|password_set)$', role.name);
-            FOREACH thing IN ARRAY tables LOOP
-                PERFORM cc_grant_columns('SELECT', thing, role.name,
-                    ARRAY(SELECT a.attname::text FROM pg_attribute a
-                          WHERE a.attrelid = thing::regclass AND a.attnum > 0 AND NOT a.attisdropped
-                            AND a.attname !~ 'password|secret' ORDER BY a.attnum));
-            END LOOP;
-        ELSIF role.purpose = 'seller_group' THEN
+        PERFORM cc_grant_functions(CASE role.purpose
+            WHEN 'agi' THEN '^cc_(route|log_call|release_call)$'
+            WHEN 'admin' THEN '^cc_(route|log_call|release_call|settle_call|call_tail|explain|unsold|differences|in_flight|'
+                'tables|password_set|seller_user_id|is_seller)$'
+            WHEN 'report' THEN '^cc_(explain|unsold|differences|in_flight|password_set)$'
+            WHEN 'seller_group' THEN '^cc_(explain|unsold|in_flight|password_set|remove_own|seller_user_id|is_seller)$'
+            END, role.name);
+        IF role.purpose = 'seller_group' THEN
             seller_group := role.role_name;
-            PERFORM cc_grant_functions('^cc_(explain|unsold|in_flight|password_set|remove_own|seller_user_id|is_seller)$', role.name);
-            PERFORM cc_grant_columns('SELECT', 'users', role.name,
-                '{id,username,email,role,status,full_name,company_name,created_at,updated_at}');
-            PERFORM cc_grant_columns('UPDATE', 'users', role.name,
-                '{email,password_hash,full_name,company_name,updated_at}');
-            PERFORM cc_grant_columns('SELECT', 'clients', role.name, '{id,client_identifier,name,department,status,created_at,updated_at}');
-            EXECUTE format('GRANT SELECT ON dids, campaigns, campaign_dids, campaign_client_settings TO %s', role.name);
-            EXECUTE format('GRANT SELECT ON call_logs, call_attempts TO %s', role.name);
-            PERFORM cc_grant_columns('INSERT, UPDATE', 'dids', role.name, '{number,user_id,status,description,updated_at}');
-            PERFORM cc_grant_columns('INSERT, UPDATE', 'campaigns', role.name,
-                '{name,status,routing_strategy,dial_timeout_seconds,max_call_seconds,description,updated_at}');
-            PERFORM cc_grant_columns('INSERT', 'campaigns', role.name, '{user_id}');
-            PERFORM cc_grant_columns('INSERT', 'campaign_dids', role.name, '{campaign_id,did_id}');
-            PERFORM cc_grant_columns('INSERT, UPDATE', 'campaign_client_settings', role.name,
-                '{status,max_concurrency,total_calls_allowed,forwarding_priority,weight,updated_at}');
-            PERFORM cc_grant_columns('INSERT', 'campaign_client_settings', role.name, '{campaign_id,client_id}');
-            FOREACH thing IN ARRAY '{dids,campaigns,campaign_client_settings}'::text[] LOOP
-                PERFORM cc_grant_sequence(thing, role.name);
-            END LOOP;
         END IF;
+        FOR tbl IN SELECT * FROM cc_tables() t WHERE t.name = ANY (tables) LOOP
+            IF role.purpose = 'asterisk' AND tbl.class = 'view' OR role.purpose = 'admin' AND tbl.class = 'own' THEN
+                EXECUTE format('GRANT SELECT ON %I TO %s', tbl.name, role.name);
+            ELSIF role.purpose = 'admin' AND tbl.class = 'data' THEN
+                EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO %s', tbl.name, role.name);
+                PERFORM cc_grant_sequence(tbl.name, role.name);
+            ELSIF role.purpose = 'report' AND tbl.class = 'data' THEN
+                PERFORM cc_grant_columns('SELECT', tbl.name, role.name,
+                    (SELECT string_agg(a.attname, ',' ORDER BY a.attnum) FROM pg_attribute a
+                     WHERE a.attrelid = tbl.name::regclass AND a.attnum > 0 AND NOT a.attisdropped
+                       AND a.attname !~ 'password|secret'));
+            ELSIF role.purpose = 'seller_group' THEN
+                PERFORM cc_grant_columns('SELECT', tbl.name, role.name, tbl.reads),
+                        cc_grant_columns('INSERT', tbl.name, role.name, tbl.adds),
+                        cc_grant_columns('UPDATE', tbl.name, role.name, tbl.changes);
+                IF tbl.adds IS NOT NULL THEN
+                    PERFORM cc_grant_sequence(tbl.name, role.name);
+                END IF;
+            END IF;
+        END LOOP;
     END LOOP;
 
-    IF seller_group IS NULL THEN
-        RETURN;
-    END IF;
-    PERFORM cc_guard_rows('users', seller_group, format('id = %s', me));
-    -- a seller of another database in the same cluster is none here
-    PERFORM cc_guard_rows('clients', seller_group, format('%s IS NOT NULL', me));
-    PERFORM cc_guard_rows('dids', seller_group, mine);
-    PERFORM cc_guard_rows('campaigns', seller_group, mine);
-    PERFORM cc_guard_rows('call_logs', seller_group, mine);
-    PERFORM cc_guard_rows('call_attempts', seller_group, mine);
-    PERFORM cc_guard_rows('campaign_client_settings', seller_group,
-        format('EXISTS (SELECT FROM campaigns g WHERE g.id = campaign_id AND g.user_id = %s)', me));
-    PERFORM cc_guard_rows('campaign_dids', seller_group,
-        format('EXISTS (SELECT FROM campaigns g WHERE g.id = campaign_id AND g.user_id = %s)', me),
-        format('EXISTS (SELECT FROM campaigns g WHERE g.id = campaign_id AND g.user_id = %1$s)
-                AND EXISTS (SELECT FROM dids d WHERE d.id = did_id AND d.user_id = %1$s)', me));
+    FOR tbl IN SELECT * FROM cc_tables() t WHERE t.sees IS NOT NULL AND seller_group IS NOT NULL LOOP
+        PERFORM cc_guard_rows(tbl.name, seller_group, format(tbl.sees, me), format(tbl.leaves, me));
+    END LOOP;
 END $$;
 
 CREATE OR REPLACE FUNCTION cc_grant_functions(p_names text, p_role text) RETURNS void LANGUAGE plpgsql AS $$
@@ -218,15 +181,17 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE OR REPLACE FUNCTION cc_grant_columns(p_rights text, p_table text, p_role text, p_columns text[])
+SELECT cc_drop('cc_grant_columns');
+
+-- Columns are text, as cc_tables has them.
+CREATE OR REPLACE FUNCTION cc_grant_columns(p_right text, p_table text, p_role text, p_columns text)
 RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    columns text := (SELECT string_agg(quote_ident(c), ', ') FROM unnest(p_columns) c);
-    right_  text;
 BEGIN
-    FOREACH right_ IN ARRAY string_to_array(p_rights, ', ') LOOP
-        EXECUTE format('GRANT %s (%s) ON %I TO %s', right_, columns, p_table, p_role);
-    END LOOP;
+    IF p_columns IS NOT NULL THEN
+        EXECUTE format('GRANT %s %s ON %I TO %s', p_right, (
+            SELECT '(' || string_agg(quote_ident(c), ', ') || ')' FROM unnest(string_to_array(nullif(p_columns, '*'), ',')) c),
+            p_table, p_role);
+    END IF;
 END $$;
 
 -- Numbers for new rows; an identity column needs no grant, but takes one.

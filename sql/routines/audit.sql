@@ -1,4 +1,4 @@
--- The audit of configuration: what records a change (the tables and triggers are those of 0004_audit and 0005_access).
+-- The audit of configuration: what records a change, and where. Its table is of 0004_audit.
 
 -- A parent's name. One that goes in the same cascade has just been recorded.
 CREATE OR REPLACE FUNCTION cc_audit_parent(p_table text, p_id text) RETURNS text LANGUAGE sql STABLE AS $$
@@ -102,3 +102,23 @@ BEGIN
     RETURN NULL;
 END $$;
 SELECT cc_as_owner('cc_audit_removal');
+
+-- Where a table has no trigger yet: CREATE TRIGGER holds off whoever writes to it. The name stands before the
+-- cascades' own ("RI_..."): a parent is recorded before what goes with it. Settings and call records have theirs from
+-- 0004_audit, which leave out what calls do.
+DO $$
+DECLARE
+    missing text;
+BEGIN
+    FOR missing IN
+        SELECT format('CREATE TRIGGER %I %s ON %I %s', g.name, g.event, t.name, g.action)
+        FROM cc_tables() t, (VALUES
+            ('Audit', 'AFTER INSERT OR UPDATE OR DELETE', 'FOR EACH ROW EXECUTE FUNCTION cc_audit()'),
+            ('AuditTruncate', 'BEFORE TRUNCATE', 'FOR EACH STATEMENT EXECUTE FUNCTION cc_audit_removal()')
+        ) g (name, event, action)
+        WHERE t.is_audited
+          AND NOT EXISTS (SELECT FROM pg_trigger x WHERE x.tgrelid = to_regclass(t.name) AND x.tgname = g.name)
+    LOOP
+        EXECUTE missing;
+    END LOOP;
+END $$;

@@ -1,4 +1,4 @@
--- What the other routines are made with: rights, replacement, calls' ids and locks.
+-- What the other routines are made with: rights, replacement, calls' ids and locks. The tables: tables.sql.
 
 -- Makes a function run with its owner's rights, with names looked up only where the platform's tables
 -- are (pg_temp is named, or it would go first), and callable only by whom it is granted to: also what

@@ -51,8 +51,10 @@ pub struct Filter {
     pub from: Option<DateTime<Utc>>,
     /// Before this time.
     pub to: Option<DateTime<Utc>>,
-    /// `audit_log.table_name`, one of these.
-    pub tables: Vec<String>,
+    /// What `cc_tables` calls the table's noun.
+    pub noun: Option<String>,
+    /// `audit_log.table_name`
+    pub table: Option<String>,
     /// `audit_log.row_name`, or a part of "campaign / client": one of these, in any case.
     pub names: Vec<String>,
     /// `audit_log.operator`
@@ -86,7 +88,8 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
     let select = format!(
         "{SELECT}
          WHERE ($1::timestamptz IS NULL OR a.at >= $1) AND ($2::timestamptz IS NULL OR a.at < $2)
-           AND ($3::text[] = '{{}}' OR a.table_name = ANY ($3))
+           AND ($3::text IS NULL OR a.table_name IN (SELECT t.name FROM cc_tables() t WHERE t.noun = $3))
+           AND ($9::text IS NULL OR a.table_name = $9)
            AND ($4::text[] = '{{}}'
                 OR ARRAY(SELECT lower(n) FROM unnest($4) n)
                 && (lower(a.row_name) || string_to_array(lower(a.row_name), ' / ')))
@@ -100,12 +103,13 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
         args![
             filter.from,
             filter.to,
-            filter.tables,
+            filter.noun,
             filter.names,
             filter.operator,
             filter.login,
             filter.action,
             filter.command,
+            filter.table,
         ],
     )?)
 }

@@ -45,7 +45,7 @@ const STEPS: &[Step] = &[
     migration!("0008_decisions"),
     migration!("0009_call_identity"),
     migration!("0010_no_transfer"),
-    routine!("base": "base"),
+    routine!("base": "base" "tables"),
     // before what it secures
     routine!("access": "access"),
     routine!("audit": "audit"),

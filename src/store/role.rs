@@ -285,10 +285,7 @@ pub fn open_tables(db: &mut impl GenericClient) -> Result<Vec<String>> {
         "SELECT quote_ident(c.relname)
          FROM pg_class c LEFT JOIN pg_attribute t ON t.attrelid = c.oid AND t.attacl IS NOT NULL
          WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'v', 'p')
-           AND c.relname IN ('users', 'clients', 'pjsip_endpoints', 'pjsip_aors', 'pjsip_auths', 'dids', 'campaigns',
-               'campaign_dids', 'campaign_client_settings', 'call_logs', 'call_attempts', 'call_endings',
-               'routing_turns', 'audit_log', 'database_roles', 'capconduit_migrations',
-               'ps_endpoints', 'ps_aors', 'ps_auths')
+           AND c.relname IN (SELECT t.name FROM cc_tables() t)
            AND (EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee = 0)
                 OR EXISTS (SELECT FROM aclexplode(t.attacl) a WHERE a.grantee = 0))
          GROUP BY c.relname ORDER BY 1",

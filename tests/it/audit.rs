@@ -380,3 +380,29 @@ fn a_link_is_added_in_one_change_that_says_its_caps() {
         assert!(changes.contains("max_concurrency 5") && changes.lines().count() == 2, "{changes}");
     }
 }
+
+/// The values that an option of `audit list` may have.
+fn values(help: &str, option: &str) -> Vec<String> {
+    let text = help.split(option).nth(1).and_then(|rest| rest.split("[possible values: ").nth(1)).expect(option);
+    let list = text.split(']').next().expect("an end");
+    let mut values: Vec<String> = list.split(',').map(|value| value.trim().to_owned()).collect();
+    values.sort();
+    values
+}
+
+#[test]
+fn the_nouns_and_tables_are_those_that_the_database_audits() {
+    let database = Postgres::shared().database();
+    let help = database.capconduit(&["audit", "list", "--help"]);
+    let audited = |column: &str| {
+        database.query(&format!("SELECT DISTINCT {column} COLLATE \"C\" FROM cc_tables() WHERE is_audited ORDER BY 1"))
+    };
+    assert_eq!(values(&help, "--noun "), audited("noun"));
+    assert_eq!(values(&help, "--table "), audited("name"));
+    let triggers =
+        "SELECT DISTINCT tgrelid::regclass::text COLLATE \"C\" FROM pg_trigger WHERE tgname ~ '^Audit' ORDER BY 1";
+    assert_eq!(database.query(triggers), audited("name"));
+    let tables = "SELECT relname COLLATE \"C\" FROM pg_class
+                  WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v') ORDER BY 1";
+    assert_eq!(database.query(tables), database.query("SELECT name COLLATE \"C\" FROM cc_tables() ORDER BY 1"));
+}
