@@ -1,13 +1,31 @@
 //! `db migrate`, `db status`, `db seed`: an empty database and a v3.0 platform's.
 
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::harness::agi;
+use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
 use crate::harness::wait_for;
 
 const V3: &str = include_str!("v3.sql");
+
+/// The steps of the release of commit 77d78d7, in their order: migrations, which never change, and routines as they were.
+const RELEASE: [(&str, &str); 11] = [
+    ("0001_v3_tables", include_str!("../../sql/migrations/0001_v3_tables.sql")),
+    ("0002_ledger", include_str!("../../sql/migrations/0002_ledger.sql")),
+    ("0003_counters", include_str!("../../sql/migrations/0003_counters.sql")),
+    ("0004_audit", include_str!("../../sql/migrations/0004_audit.sql")),
+    ("0005_access", include_str!("../../sql/migrations/0005_access.sql")),
+    ("0006_pjsip_options", include_str!("../../sql/migrations/0006_pjsip_options.sql")),
+    ("0008_decisions", include_str!("../../sql/migrations/0008_decisions.sql")),
+    ("access", include_str!("release/access.sql")),
+    ("routing", include_str!("release/routing.sql")),
+    ("call_log", include_str!("release/call_log.sql")),
+    ("realtime", include_str!("release/realtime.sql")),
+];
 
 const TABLES: [&str; 10] = [
     "users",
@@ -61,7 +79,14 @@ fn schema(database: &Database) -> Vec<String> {
              UNION ALL
              SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
              UNION ALL
-             SELECT format('%s %s', oid::regprocedure, md5(prosrc)) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+             SELECT format('%s %s', oid::regprocedure, md5(pg_get_functiondef(oid))) FROM pg_proc
+             WHERE pronamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT format('%s %s %s %s', c.oid::regclass, a.attnum, a.attname, a.atttypid::regtype)
+             FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+             WHERE c.relkind = 'c' AND c.relnamespace = 'public'::regnamespace
+             UNION ALL
+             SELECT format('%s', p) FROM pg_policies p WHERE schemaname = 'public'
          ) s (line) ORDER BY line",
     )
 }
@@ -323,4 +348,183 @@ fn calls_are_routed_while_only_the_programs_are_new() {
     let asked = format!("SELECT status FROM cc_route('{}', 'new-1.2', '', 't', '', '', NULL, NULL)", site.did);
     assert_eq!(database.value(&asked), "proceed");
     assert_eq!(site.records("call_status"), ["ANSWERED"; 3]);
+}
+
+/// A database of that release, with the sample data, a setting with a total, calls that are over and calls that are not.
+fn release() -> Database {
+    let database = Postgres::shared().empty_database();
+    let mut client = database.connect();
+    client
+        .batch_execute(
+            "SET client_min_messages = warning;
+             CREATE TABLE capconduit_migrations (name text PRIMARY KEY, checksum text NOT NULL,
+                 applied_at timestamptz NOT NULL DEFAULT now(), applied_by text NOT NULL DEFAULT current_user)",
+        )
+        .expect("a table");
+    for (name, sql) in RELEASE {
+        let mut tx = client.transaction().expect("a transaction");
+        tx.batch_execute(sql).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        let record = "INSERT INTO capconduit_migrations VALUES ($1, encode(sha256(convert_to($2, 'UTF8')), 'hex'))";
+        tx.execute(record, &[&name, &sql]).expect("it is recorded");
+        tx.commit().expect("commit");
+    }
+    database.execute(include_str!("../../sql/seed.sql"));
+    database.execute(
+        "UPDATE campaign_client_settings SET total_calls_allowed = 1000, current_total_calls = 7 WHERE id = 1;
+         SELECT cc_route('+18005550101', 'over', NULL, 'node', '1', 'x', NULL, NULL);
+         SELECT cc_log_call('+18005550101', '1', 'x', now(), now(), now(), 3, 3, 'ANSWERED', 16, 'x', 'over', NULL, 'ANSWER', 1);
+         SELECT cc_route('+18005550102', 'spooled', NULL, 'node', '1', 'x', NULL, NULL);
+         SELECT cc_release_call('spooled', 'ANSWER', 16, true);
+         SELECT cc_route('+18005550101', 'up-1', NULL, 'node', '1', 'x', NULL, NULL);
+         SELECT cc_route('+18005550103', 'up-2', NULL, 'node', '1', 'x', NULL, NULL)",
+    );
+    database
+}
+
+/// Calls come as from programs of that release: on a session that is kept, with a statement that is kept too, on a
+/// session for each, through a pooler; and from a program of today. Each way has a campaign of its own.
+#[test]
+fn a_database_of_the_last_release_becomes_a_fresh_one_while_calls_are_routed() {
+    const ASK: &str = "SELECT status FROM cc_route($1, $2, NULL, 'node', '1', 'x', NULL, NULL, 0)";
+    const LOG: &str =
+        "SELECT already_logged FROM cc_log_call($1, '1', 'x', now(), NULL, now(), 3, 0, 'FAILED', 16, 'x', $2,
+                           NULL, 'CANCEL', NULL, NULL)";
+    let (database, untouched) = (release(), release());
+    let tables = ["call_attempts", "call_endings", "routing_turns", "audit_log"];
+    let columns = tables.map(|table| {
+        let list = "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute WHERE attnum > 0";
+        (table, untouched.value(&format!("{list} AND attrelid = '{table}'::regclass")))
+    });
+    let data = || {
+        let mut all = rows(&database, &untouched);
+        for (table, columns) in &columns {
+            let rows = database.query(&format!("SELECT ROW({columns})::text FROM {table}"));
+            all.extend(rows.into_iter().map(|row| format!("{table}: {row}")));
+        }
+        all
+    };
+    let before = data();
+    for (table, count) in [("call_attempts", 4), ("call_logs", 7), ("call_endings", 1), ("routing_turns", 1)] {
+        assert!(before.iter().filter(|row| row.starts_with(&format!("{table}: "))).count() >= count, "{before:#?}");
+    }
+    let links = [(); 2].map(|()| Link { max_concurrency: 100_000, ..Link::to("sip:127.0.0.1:9") });
+    let sites: Vec<Site> = (0..5).map(|_| Site::new(&database, "weighted", 20, &links)).collect();
+    let pooler = PgBouncer::start(Postgres::shared(), &database);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (is_done, asked, refused) = (AtomicBool::new(false), AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let until_done = |way: usize, ask: &mut dyn FnMut(&str, &str) -> Result<String, String>| {
+        while !is_done.load(Ordering::Relaxed) {
+            let call = format!("way{way}-{}", asked.fetch_add(1, Ordering::Relaxed));
+            match ask(&sites[way].did, &call) {
+                Ok(status) if status == "proceed" => {}
+                said => refused.lock().expect("a list").push(format!("{call}: {said:?}")),
+            }
+        }
+    };
+    let said = |e: postgres::Error| format!("{e:?}");
+    let claim = |client: &mut postgres::Client, did: &str, call: &str| {
+        let row = client.query_one(ASK, &[&did, &call]).map_err(said)?;
+        client.query_one(LOG, &[&did, &call]).map_err(said)?;
+        Ok(row.get(0))
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = database.connect();
+            until_done(0, &mut |did, call| claim(&mut client, did, call));
+        });
+        scope.spawn(|| {
+            let mut client = database.connect();
+            let [ask, log] = [ASK, LOG].map(|sql| client.prepare(sql).expect("it is prepared"));
+            until_done(1, &mut |did, call| {
+                let row = client.query_one(&ask, &[&did, &call]).map_err(said)?;
+                client.query_one(&log, &[&did, &call]).map_err(said)?;
+                Ok(row.get(0))
+            });
+        });
+        scope.spawn(|| until_done(2, &mut |did, call| claim(&mut database.connect(), did, call)));
+        scope.spawn(|| {
+            until_done(3, &mut |did, call| {
+                // named statements do not go through it
+                let sql = ASK.replace("$1", &format!("'{did}'")).replace("$2", &format!("'{call}'"));
+                let messages = pooler.database.connect().simple_query(&sql).map_err(said)?;
+                Ok(messages
+                    .iter()
+                    .filter_map(|m| if let postgres::SimpleQueryMessage::Row(r) = m { r.get(0) } else { None })
+                    .collect())
+            });
+        });
+        scope.spawn(|| {
+            until_done(4, &mut |did, call| {
+                let output =
+                    agi::run(&mut agi::command("cc-route", &database.url, folder.path()), &agi::dialled(call, did));
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                Ok(if said.contains("\"proceed,,,") { "proceed".to_owned() } else { said })
+            });
+        });
+        // a migration that would hold up calls gives way to them
+        wait_for("the migration to get a moment without calls", || {
+            let output = database.command().args(["db", "migrate"]).output().expect("it runs");
+            assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
+            output.status.success()
+        });
+        // and what this release has is replaced by itself
+        for _ in 0..3 {
+            let routines = "'base', 'access', 'audit', 'routing', 'call_log', 'realtime', 'verify', 'unsold'";
+            database.execute(&format!("UPDATE capconduit_migrations SET checksum = 'old' WHERE name IN ({routines})"));
+            database.capconduit(&["db", "migrate"]);
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    let refused = refused.into_inner().expect("a list");
+    assert!(refused.is_empty(), "{} of {asked:?} calls: {refused:#?}", refused.len());
+
+    assert_eq!(schema(&database), schema(&Postgres::shared().database()));
+    let after = data();
+    let lost: Vec<&String> = before.iter().filter(|row| !after.contains(row)).collect();
+    assert!(lost.is_empty(), "{lost:#?}");
+    assert_eq!(database.capconduit(&["db", "verify"]), "No difference.\n");
+    let twice =
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace GROUP BY 1 HAVING count(*) > 1";
+    assert_eq!(database.query(twice), [""; 0]);
+}
+
+#[test]
+fn a_claim_in_its_middle_ends_as_it_began_when_its_functions_are_replaced() {
+    let database = release();
+    let mut holder = database.connect();
+    let mut migration = database.connect();
+    migration.batch_execute("SET client_min_messages = warning; BEGIN").expect("it begins");
+    for file in [
+        "base",
+        "tables",
+        "route/resolve",
+        "route/links",
+        "route/turns",
+        "route/reasons",
+        "route/rejection",
+        "route/route",
+    ] {
+        let path = format!("{}/sql/routines/{file}.sql", env!("CARGO_MANIFEST_DIR"));
+        migration
+            .batch_execute(&std::fs::read_to_string(&path).expect(&path))
+            .unwrap_or_else(|e| panic!("{file}: {e:?}"));
+    }
+    holder.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(cc_call_lock('middle'))").expect("the call is held up");
+    let session = database.connect();
+    let claim = thread::spawn(move || {
+        let mut session = session;
+        session
+            .query_one("SELECT status FROM cc_route('+18005550101', 'middle', NULL, 'n', '1', 'x', NULL, NULL, 0)", &[])
+    });
+    wait_for("the claim to wait for the call", || {
+        let waits = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted";
+        !holder.query(waits, &[]).expect("it is asked").is_empty()
+    });
+    migration.batch_execute("COMMIT").expect("all of it is replaced");
+    holder.batch_execute("COMMIT").expect("the call goes on");
+    let row = claim.join().expect("it ended").expect("nothing is missed");
+    assert_eq!(row.get::<_, String>(0), "proceed");
+    assert_eq!(database.value("SELECT count(*) FROM pg_proc WHERE proname ~ '^was_cc_'"), "2");
+    database.execute("SELECT cc_drop_aside()");
+    assert_eq!(database.value("SELECT count(*) FROM pg_proc WHERE proname ~ '^was_cc_'"), "0");
 }
