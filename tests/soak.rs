@@ -77,6 +77,15 @@ impl Dice {
     }
 }
 
+/// Says that it is over when it is dropped.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn main() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = number("SOAK_SECONDS").unwrap_or(600);
@@ -93,6 +102,8 @@ fn main() {
             scope.spawn(move || soak.call(node, Dice(seed + 1 + node as u64)));
             scope.spawn(move || soak.tidy(node));
         }
+        // also where this thread panics: the others end then, too
+        let _over = Over(&soak.over);
         let mut dice = Dice(seed);
         while begun.elapsed() < Duration::from_secs(seconds) {
             sleep(Duration::from_secs(2 + dice.below(5)));
@@ -105,7 +116,6 @@ fn main() {
                 );
             }
         }
-        soak.over.store(true, Ordering::Relaxed);
     });
     soak.settle();
     soak.judge(&first);

@@ -81,7 +81,7 @@ BEGIN
 END $$;
 
 -- What an id has in common with the unique id of its channel, however it was made from that: an id that does
--- not fit, or that another call had, ends in `~` and 16 hexadecimal digits (src/call.rs makes the former,
+-- not fit, or that another call had, ends in `~` and 16 hexadecimal digits (src/model/call_id.rs makes the former,
 -- cc_call_id the latter).
 CREATE OR REPLACE FUNCTION cc_call_tail(p_call_id text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE

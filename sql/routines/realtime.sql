@@ -9,7 +9,7 @@ SELECT e.id, e.transport, e.aors, e.auth, e.context, e.disallow, e.allow, e.dire
        e.outbound_auth, e.from_user, e.from_domain, e.callerid,
        -- asked for by modules that a site may load besides ours
        NULL::text AS mailboxes,
-       -- src/realtime/options.rs
+       -- src/model/pjsip_options.rs
        e.rtp_symmetric, e.force_rport, e.rewrite_contact, e.ice_support, e.dtmf_mode, e.media_encryption,
        e.media_encryption_optimistic, e.media_address, e.bind_rtp_to_media_address,
        e.asymmetric_rtp_codec, e.use_ptime, e.rtp_keepalive,
@@ -27,7 +27,7 @@ WHERE c.status = 'active';
 
 CREATE OR REPLACE VIEW ps_aors WITH (security_barrier) AS
 SELECT a.id, a.contact, a.max_contacts, a.qualify_frequency, NULL::text AS mailboxes,
-       -- src/realtime/options.rs
+       -- src/model/pjsip_options.rs
        a.qualify_timeout, a.qualify_2xx_only, a.authenticate_qualify, a.outbound_proxy
 FROM pjsip_aors a JOIN clients c ON c.id = a.client_id
 WHERE c.status = 'active';

@@ -47,7 +47,7 @@ pub fn recorded(db: &mut impl GenericClient) -> Result<Vec<Role>> {
 /// The database's.
 pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
     tx.batch_execute("SET LOCAL lock_timeout = '5s'")?;
-    super::migrate::lock(tx)
+    crate::store::migrate::lock(tx)
 }
 
 /// Whether the cluster has the role; None where it has not, else what it has that no grant of ours
