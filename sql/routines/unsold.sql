@@ -23,8 +23,9 @@ LANGUAGE sql STABLE AS $$
         FROM (SELECT DISTINCT n.id FROM number n WHERE n.user_status = 'active' AND n.status = 'active') c
         WHERE EXISTS (
             SELECT FROM unnest(cc_links(c.id, '', NULL, now())) l
-            WHERE l.reason IS NULL OR l.reason IN ('concurrency_cap', 'total_cap')
-                  AND (l.current_total_calls >= l.total_calls_allowed) IS NOT TRUE)
+            WHERE l.reason IS NULL OR l.reason IN (SELECT r.code FROM cc_reasons() r WHERE r.passes)
+               -- calls in flight fill the total, and may end without being counted
+               OR l.reason = 'total_cap' AND l.current_total_calls < l.total_calls_allowed)
     )
     SELECT n.number, r.reason, n.username, n.user_status, r.campaign_id, r.campaign_name, r.campaign_status
     FROM number n,

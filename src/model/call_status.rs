@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::model::reason::REASONS;
+
 /// What the channel says at hangup.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
@@ -15,21 +17,20 @@ pub struct Ending {
     pub answered: Option<DateTime<Utc>>,
 }
 
+/// What a call that was not rejected may end with.
+const OUTCOMES: [&str; 5] = ["ANSWERED", "NOANSWER", "BUSY", "FAILED", "ABANDONED"];
+
 /// What `call_logs.call_status` may be, of this release; v3.0 wrote reasons of its own.
-pub const STATUSES: [&str; 12] = [
-    "ANSWERED",
-    "NOANSWER",
-    "BUSY",
-    "FAILED",
-    "ABANDONED",
-    "REJECTED_CC",
-    "REJECTED_TOTAL",
-    "REJECTED_NO_CLIENTS",
-    "REJECTED_DID_NOT_FOUND",
-    "REJECTED_DID_INACTIVE",
-    "REJECTED_OWNER_INACTIVE",
-    "REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID",
-];
+#[must_use]
+pub fn statuses() -> Vec<&'static str> {
+    let mut all = OUTCOMES.to_vec();
+    for status in REASONS.iter().filter_map(|reason| reason.call_status) {
+        if !all.contains(&status) {
+            all.push(status);
+        }
+    }
+    all
+}
 
 /// The status a call ends with. A caller who hangs up before there is an outcome has abandoned it.
 #[must_use]

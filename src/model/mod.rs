@@ -9,4 +9,5 @@ pub mod live;
 pub mod number;
 pub mod pjsip_options;
 pub mod realtime;
+pub mod reason;
 pub mod sip;

@@ -50,7 +50,7 @@ const STEPS: &[Step] = &[
     routine!("access": "access"),
     routine!("audit": "audit"),
     routine!("routing": "route/resolve" "route/links" "route/turns" "route/reasons" "route/rejection"
-             "route/route" "route/explain"),
+             "route/passed_over" "route/route" "route/explain"),
     routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call" "settle/counters"),
     routine!("realtime": "realtime"),
     routine!("verify": "verify"),

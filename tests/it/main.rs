@@ -39,6 +39,7 @@ mod parts;
 mod passed_over;
 mod pooler;
 mod realtime;
+mod reasons;
 mod report;
 mod schema;
 mod sip_options;

@@ -1,39 +1,29 @@
--- The links that could not get the call, in the order of the campaign: `acme concurrency_cap 5/5, borealis
--- total_cap 999/1000 (1 in flight), dormant client_inactive`. Null where every link could. It travels in
--- an AGI command of at most 2000 bytes: what would make it longer than 900 becomes `and 3 more`, and of
--- identifiers, in which v3.0 allows anything, only what cannot be taken for anything else is kept.
+-- cc_reasons: why a call, or a link of its campaign, is turned down, a row each. src/model/reason.rs has the same rows;
+-- tests/it/reasons.rs holds the two equal, and the functions that give the reasons to this list.
 --
--- A loop without a statement, since it runs under the campaign's lock.
-CREATE OR REPLACE FUNCTION cc_passed_over(p_candidates cc_candidate[]) RETURNS text
-LANGUAGE plpgsql IMMUTABLE AS $$
-DECLARE
-    c    cc_candidate;
-    link text;
-    said text;
-    more integer := 0;
-BEGIN
-    FOREACH c IN ARRAY p_candidates LOOP
-        CONTINUE WHEN c.reason IS NULL;
-        link := regexp_replace(c.client_identifier, '[^A-Za-z0-9_.@-]', '?', 'g') || ' ' || c.reason;
-        IF c.reason = 'concurrency_cap' THEN
-            link := link || ' ' || c.live_calls || '/' || c.max_concurrency;
-        ELSIF c.reason = 'total_cap' THEN
-            link := link || ' ' || c.current_total_calls || '/' || c.total_calls_allowed;
-            IF c.live_calls + c.uncounted_calls > 0 THEN
-                link := link || ' (' || concat_ws(' + ', nullif(c.live_calls, 0) || ' in flight',
-                                                  nullif(c.uncounted_calls, 0) || ' to be counted') || ')';
-            END IF;
-        END IF;
-        IF said IS NULL THEN
-            said := link;
-        ELSIF more = 0 AND length(said) + length(link) < 880 THEN
-            said := said || ', ' || link;
-        ELSE
-            more := more + 1;
-        END IF;
-    END LOOP;
-    IF more > 0 THEN
-        said := said || ' and ' || more || ' more';
-    END IF;
-    RETURN said;
-END $$;
+--   about         link: cc_links gives it to a link; did: cc_resolve_did to the call; call: cc_route to the call
+--   call_status, hangup_cause   what the record and the carrier get. Of the links' reasons, the first row that a link
+--                 has decides. Null: the links decide, or the call ends as its last attempt ended
+--   passes        it ends by itself, with nothing changed
+--   words         what `call explain` says of it; %s: the figures
+CREATE OR REPLACE FUNCTION cc_reasons()
+RETURNS TABLE (code text, about text, call_status text, hangup_cause integer, passes boolean, words text)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+VALUES
+    ('concurrency_cap', 'link', 'REJECTED_CC', 34, true, 'it had %s calls at once'),
+    ('total_cap', 'link', 'REJECTED_TOTAL', 34, false, 'it had had %s calls in all'),
+    ('already_tried', 'link', NULL, NULL, false, 'tried before in this call'),
+    ('setting_inactive', 'link', 'REJECTED_NO_CLIENTS', 20, false, 'its setting was inactive'),
+    ('client_inactive', 'link', 'REJECTED_NO_CLIENTS', 20, false, 'the client was inactive'),
+    ('client_identifier_invalid', 'link', 'REJECTED_NO_CLIENTS', 20, false, 'its identifier cannot be dialled'),
+    ('no_endpoint', 'link', 'REJECTED_NO_CLIENTS', 20, false, 'it had no endpoint'),
+    ('no_contact', 'link', 'REJECTED_NO_CLIENTS', 20, false, 'its endpoint had no contact'),
+    ('did_not_found', 'did', 'REJECTED_DID_NOT_FOUND', 1, false, 'there was no DID of this number'),
+    ('did_inactive', 'did', 'REJECTED_DID_INACTIVE', 1, false, 'the DID was inactive'),
+    ('owner_inactive', 'did', 'REJECTED_OWNER_INACTIVE', 21, false, 'the DID''s seller was not active'),
+    ('no_active_campaign_for_did', 'did', 'REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID', 20, false, 'the DID fed no active campaign'),
+    ('no_active_clients_in_campaign', 'call', 'REJECTED_NO_CLIENTS', 20, false, 'the campaign had no active client'),
+    ('no_eligible_clients_available', 'call', NULL, NULL, false, 'no client of the campaign could take it'),
+    ('call_ended', 'call', 'ABANDONED', 16, false, 'the caller had hung up'),
+    ('attempt_over', 'call', 'FAILED', 42, false, 'the channel had gone on')
+$$;

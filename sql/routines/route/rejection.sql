@@ -9,31 +9,21 @@ DECLARE
     reasons text[];
 BEGIN
     IF p_did_reason IS NOT NULL THEN
-        reason := p_did_reason;
-        call_status := 'REJECTED_' || upper(reason);
-        hangup_cause := CASE reason WHEN 'owner_inactive' THEN 21
-                                    WHEN 'no_active_campaign_for_did' THEN 20
-                                    ELSE 1 END;
+        SELECT r.code, r.call_status, r.hangup_cause INTO reason, call_status, hangup_cause
+        FROM cc_reasons() r WHERE r.code = p_did_reason;
         RETURN;
     END IF;
     SELECT coalesce(array_agg(DISTINCT c.reason), '{}') INTO reasons FROM unnest(p_candidates) c;
-    IF reasons <@ ARRAY['setting_inactive', 'client_inactive'] THEN
-        reason := 'no_active_clients_in_campaign';
-    ELSE
-        reason := 'no_eligible_clients_available';
-    END IF;
-    IF 'concurrency_cap' = ANY (reasons) THEN
-        call_status := 'REJECTED_CC';
-        hangup_cause := 34;
-    ELSIF 'total_cap' = ANY (reasons) THEN
-        call_status := 'REJECTED_TOTAL';
-        hangup_cause := 34;
-    ELSIF 'already_tried' = ANY (reasons) THEN
-        -- every client was asked: the call ends as the last one ended
+    reason := CASE WHEN reasons <@ ARRAY['setting_inactive', 'client_inactive'] THEN 'no_active_clients_in_campaign'
+                   ELSE 'no_eligible_clients_available' END;
+    -- a campaign without links has the last row
+    SELECT r.call_status, r.hangup_cause INTO call_status, hangup_cause
+    FROM cc_reasons() WITH ORDINALITY r (code, about, call_status, hangup_cause, passes, words, place)
+    WHERE r.about = 'link' AND r.code = ANY (reasons) OR r.code = 'no_active_clients_in_campaign'
+    ORDER BY r.place LIMIT 1;
+    -- every client was asked: the call ends as the last one ended
+    IF call_status IS NULL THEN
         call_status := CASE WHEN p_dial_status IN ('BUSY', 'NOANSWER') THEN p_dial_status ELSE 'FAILED' END;
         hangup_cause := CASE p_dial_status WHEN 'BUSY' THEN 17 WHEN 'NOANSWER' THEN 19 ELSE 34 END;
-    ELSE
-        call_status := 'REJECTED_NO_CLIENTS';
-        hangup_cause := 20;
     END IF;
 END $$;

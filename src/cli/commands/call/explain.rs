@@ -10,6 +10,7 @@ use crate::cli::env::Env;
 use crate::cli::output::{Output, to_value};
 use crate::model::call::seconds_between;
 use crate::model::hangup_cause::cause_text;
+use crate::model::reason::{self, REASONS};
 use crate::store::call::{Attempt, Call};
 use crate::{Result, store};
 
@@ -220,10 +221,6 @@ fn ending(call: &Call, attempts: &[Attempt]) -> String {
         "REJECTED_CC" => "Rejected: a client was at its cap of calls at once, and none was left that could take it",
         "REJECTED_TOTAL" => "Rejected: a client had had its total of calls, and none was left that could take it",
         "REJECTED_NO_CLIENTS" => "Rejected: the campaign had no client that could take it",
-        "REJECTED_DID_NOT_FOUND" => "Rejected: there was no DID of this number",
-        "REJECTED_DID_INACTIVE" => "Rejected: the DID was inactive",
-        "REJECTED_OWNER_INACTIVE" => "Rejected: the DID's seller was not active",
-        "REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID" => "Rejected: the DID fed no active campaign",
         "FAILED" if attempts.is_empty() => {
             "No decision could be made, as when the database is away: Asterisk's log says why"
         }
@@ -233,7 +230,10 @@ fn ending(call: &Call, attempts: &[Attempt]) -> String {
         "BUSY" | "NOANSWER" | "FAILED" if !attempts.is_empty() => {
             return format!("No client was left that could take it, and the call was ended{lasted}{cause}.");
         }
-        other => return format!("It ended as {other}{lasted}{cause}."),
+        other => match REASONS.iter().find(|reason| reason.about == "did" && reason.call_status == Some(other)) {
+            Some(reason) => return format!("Rejected: {}{lasted}{cause}.", reason.words),
+            None => return format!("It ended as {other}{lasted}{cause}."),
+        },
     };
     format!("{what}{lasted}{cause}.")
 }
@@ -269,17 +269,10 @@ fn in_words(passed_over: Option<&str>) -> Vec<String> {
         let figures = parts.next().unwrap_or_default();
         let (count, besides) = figures.split_at(figures.find(' ').unwrap_or(figures.len()));
         let count = count.replacen('/', " of ", 1);
-        match reason {
-            "setting_inactive" => format!("{name}: its setting was inactive"),
-            "client_inactive" => format!("{name}: the client was inactive"),
-            "client_identifier_invalid" => format!("{name}: its identifier cannot be dialled"),
-            "no_endpoint" => format!("{name}: it had no endpoint"),
-            "no_contact" => format!("{name}: its endpoint had no contact"),
-            "already_tried" => format!("{name}: tried before in this call"),
-            "concurrency_cap" => format!("{name}: it had {count} calls at once"),
-            "total_cap" => format!("{name}: it had had {count} calls in all{besides}"),
+        match reason::of(reason) {
+            Some(reason) => format!("{name}: {}{besides}", reason.words.replace("%s", &count)),
             // a newer release's
-            _ => link.to_owned(),
+            None => link.to_owned(),
         }
     };
     links.split(", ").map(in_words).chain(more).collect()

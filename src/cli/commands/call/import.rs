@@ -153,8 +153,8 @@ fn status(value: Option<&str>) -> Result<Value> {
     let Some(value) = value else { return Ok(Value::Null) };
     // other programs have words of their own
     let is_word = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b' ' || b == b'-';
-    let known = crate::model::call_status::STATUSES.iter().find(|known| known.eq_ignore_ascii_case(value));
-    if let Some(known) = known.filter(|known| **known != value) {
+    let known = crate::model::call_status::statuses().into_iter().find(|known| known.eq_ignore_ascii_case(value));
+    if let Some(known) = known.filter(|known| *known != value) {
         return Err(Error::invalid(format!("call_status is \"{value}\": it must be {known}")));
     }
     if value.len() <= 50 && value.starts_with(|c: char| c.is_ascii_alphabetic()) && value.bytes().all(is_word) {

@@ -17,7 +17,7 @@ use crate::cli::commands::call::show::Show;
 use crate::cli::env::Env;
 use crate::cli::find::{self, unknown};
 use crate::cli::output::Output;
-use crate::model::call_status::STATUSES;
+use crate::model::call_status;
 use crate::store::call::{self, Attempt, Call, Filter};
 use crate::{Kind, Result};
 
@@ -95,14 +95,15 @@ struct Filters {
     /// Only of this seller
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Only with this call status, or one of these: ANSWERED, NOANSWER, BUSY, FAILED, ABANDONED,
-    /// REJECTED_CC, REJECTED_TOTAL, REJECTED_NO_CLIENTS, REJECTED_DID_NOT_FOUND,
-    /// REJECTED_DID_INACTIVE, REJECTED_OWNER_INACTIVE, REJECTED_NO_ACTIVE_CAMPAIGN_FOR_DID;
-    /// REJECTED* stands for all that begin so
-    #[arg(long, value_name = "STATUS", value_delimiter = ',')]
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', help = about_status())]
     status: Vec<String>,
     #[command(flatten)]
     period: Period,
+}
+
+fn about_status() -> String {
+    let known = call_status::statuses().join(", ");
+    format!("Only with this call status, or one of these: {known}; REJECTED* stands for all that begin so")
 }
 
 impl Filters {
@@ -163,12 +164,12 @@ fn check_statuses(statuses: &[String]) -> Result<()> {
     for status in statuses {
         let typed = status.to_uppercase();
         let is_known = match typed.strip_suffix('*') {
-            Some(begin) => STATUSES.iter().any(|known| known.starts_with(begin)),
+            Some(begin) => call_status::statuses().iter().any(|known| known.starts_with(begin)),
             // v3.0 wrote reasons of its own
-            None => STATUSES.contains(&typed.as_str()) || typed.starts_with("REJECTED_"),
+            None => call_status::statuses().contains(&typed.as_str()) || typed.starts_with("REJECTED_"),
         };
         if !is_known {
-            let known: Vec<String> = STATUSES.iter().map(|&known| known.to_owned()).collect();
+            let known: Vec<String> = call_status::statuses().iter().map(|&known| known.to_owned()).collect();
             let mut error = unknown("call status", status, &known);
             if typed.len() > 2 && "REJECTED".starts_with(typed.as_str()) {
                 error.hint = Some("REJECTED* stands for all calls that were rejected".to_owned());
