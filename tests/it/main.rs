@@ -31,6 +31,7 @@ mod layers;
 mod layout;
 mod listing;
 mod manual;
+mod maps;
 mod media;
 mod merged;
 mod migrate;
