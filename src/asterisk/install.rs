@@ -6,7 +6,7 @@
 use crate::asterisk::conf::{File, configuration, programs};
 use crate::asterisk::site::{Site, agi_dir, setting};
 use crate::system::file::replace;
-use crate::{Error, Result};
+use crate::{Error, Result, as_json, shape};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::fs;
@@ -25,15 +25,19 @@ pub enum Change {
     Replaced,
 }
 
-/// One file of the installation.
-#[derive(Debug, Serialize)]
-pub struct Installed {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What happened to it.
-    pub change: Change,
-    /// Where the file it replaced is.
-    pub backup: Option<PathBuf>,
+as_json! { Text: Change; }
+
+shape! {
+    /// One file of the installation.
+    #[derive(Debug)]
+    pub struct Installed {
+        /// Where it is.
+        pub path: PathBuf,
+        /// created, unchanged or replaced.
+        pub change: Change,
+        /// Where the file it replaced is.
+        pub backup: Option<PathBuf>,
+    }
 }
 
 /// Writes the files. `database` is what Asterisk's realtime reads through; `programs_dir` holds the

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::{as_json, shape};
+
 pub mod agi;
 pub mod clients;
 pub mod database;
@@ -45,19 +47,23 @@ impl fmt::Display for State {
     }
 }
 
-/// What was looked at, and what was found.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Finding {
-    /// The part of the system: `files`, `server`, ...
-    pub area: &'static str,
-    /// What was looked at: a file, `modules`, `client acme`.
-    pub check: String,
-    /// What it came to.
-    pub state: State,
-    /// What is so, and why it matters.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: Option<String>,
+as_json! { Text: State; }
+
+shape! {
+    /// What was looked at, and what was found.
+    #[derive(Clone, Debug, PartialEq)]
+    pub struct Finding {
+        /// The part of the system: files, server, clients, agi, database or spool.
+        pub area: &'static str,
+        /// What was looked at.
+        pub check: String,
+        /// ok, info, unknown (it could not be looked at), warning or error.
+        pub state: State,
+        /// What is so, and why it matters.
+        pub message: String,
+        /// What to do about it.
+        pub remedy: Option<String>,
+    }
 }
 
 /// The findings of one area.

@@ -5,6 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
+use crate::{as_json, shape};
+
 /// A server as it is now.
 #[derive(Debug)]
 pub struct Server {
@@ -47,11 +49,15 @@ impl fmt::Display for State {
     }
 }
 
-/// The contact of a client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Contact {
-    /// Whether it answers.
-    pub contact_state: State,
-    /// How many milliseconds its last answer took, where Asterisk says so.
-    pub contact_rtt_ms: Option<f64>,
+as_json! { Text: State; }
+
+shape! {
+    /// The contact of a client.
+    #[derive(Clone, Copy, Debug, Default, PartialEq)]
+    pub struct Contact {
+        /// What Asterisk says of the client's contact: reachable, unreachable, not_qualified, unknown or not_asked.
+        pub contact_state: State,
+        /// Milliseconds that the contact's last answer took, where Asterisk says so.
+        pub contact_rtt_ms: Option<f64>,
+    }
 }

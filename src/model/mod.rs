@@ -10,4 +10,5 @@ pub mod number;
 pub mod pjsip_options;
 pub mod realtime;
 pub mod reason;
+pub mod shape;
 pub mod sip;

@@ -20,6 +20,5 @@ pub use kept::Kept;
 pub use login::name_login;
 pub use query::{Query, SqlArg, arg};
 pub(crate) use query::{all, column, one};
-pub use row::{Field, Fields};
 pub use url::parse_url;
 pub use wire::Connection;

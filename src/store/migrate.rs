@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::pg::Query;
 use crate::store::needs;
-use crate::{Error, Result, args};
+use crate::{Error, Result, args, as_json, shape};
 
 /// One part of the schema: the text of one SQL file or of several.
 struct Step {
@@ -75,26 +75,33 @@ pub enum State {
     Unknown,
 }
 
-/// One step and where it stands.
-#[derive(Clone, Debug, Serialize)]
-pub struct Status {
-    /// `0001_v3_tables`, `routing`, ...
-    pub name: String,
-    /// Where it stands.
-    pub state: State,
-    /// When it was applied last.
-    pub applied_at: Option<DateTime<Utc>>,
+as_json! { Text: State; }
+
+shape! {
+    /// One step and where it stands.
+    #[derive(Clone, Debug)]
+    pub struct Status {
+        /// 0001_v3_tables, routing, ...
+        pub name: String,
+        /// pending, applied, changed (a routine with another text), mismatch (a migration with another text) or
+        /// unknown (a newer program's).
+        pub state: State,
+        /// When it was applied last.
+        pub applied_at: Option<DateTime<Utc>>,
+    }
 }
 
-/// What `migrate` did.
-#[derive(Clone, Debug, Serialize)]
-pub struct Applied {
-    /// The step.
-    pub name: String,
-    /// Whether it replaced an older text of a routine.
-    pub replaced: bool,
-    /// How long it took.
-    pub milliseconds: i64,
+shape! {
+    /// What `migrate` did.
+    #[derive(Clone, Debug)]
+    pub struct Applied {
+        /// The step.
+        pub name: String,
+        /// It replaced an older text of a routine.
+        pub replaced: bool,
+        /// How long it took.
+        pub milliseconds: i64,
+    }
 }
 
 fn checksum(sql: &str) -> String {

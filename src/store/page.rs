@@ -3,7 +3,7 @@
 //! The order is the one that the command line gives a list that it holds (`cli::listing`): what is nothing
 //! comes last, either way; text goes by its letters whatever the case of A to Z, then by its bytes.
 
-use crate::pg::Field;
+use crate::model::shape::{Field, Json};
 
 /// A field to order by.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +46,9 @@ impl By {
     fn sql(&self) -> String {
         let column = format!("r.\"{}\"", self.field.name);
         let text = |text: &str| vec![format!("lower({text} COLLATE \"C\")"), format!("{text} COLLATE \"C\"")];
-        let terms = match self.field.inner_type() {
-            "i16" | "i32" | "i64" | "f32" | "f64" | "bool" | "DateTime<Utc>" | "NaiveDate" => vec![column],
-            "String" => text(&format!("{column}::text")),
+        let terms = match self.field.json.known() {
+            Json::Integer | Json::Number | Json::Boolean | Json::Time | Json::Date => vec![column],
+            Json::Text => text(&format!("{column}::text")),
             // a list or an object goes by how it is printed
             _ => text(&format!("to_json({column})::text")),
         };

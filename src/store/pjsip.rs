@@ -13,8 +13,9 @@ use serde_json::{Map, Value};
 use crate::confirm::Confirmed;
 use crate::model::pjsip_options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
 use crate::model::realtime::Text;
-use crate::pg::{Field, Fields, Query};
-use crate::{Error, Result, args, row};
+use crate::model::shape::{Field, Fields, Json, paths};
+use crate::pg::Query;
+use crate::{Error, Result, args, row, shape};
 
 impl<'a> FromSql<'a> for Text {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn StdError + Sync + Send>> {
@@ -127,7 +128,7 @@ impl<T: for<'r> TryFrom<&'r Row, Error = crate::Error> + HasOptions> TryFrom<&Ro
 
     fn try_from(row: &Row) -> Result<Self> {
         let mut options = Map::new();
-        for name in T::option_names() {
+        for (name, _) in paths(T::OPTIONS) {
             // whatever its type: a v3.0 platform may have had the column before
             let text: Option<Text> = row.try_get(format!("option_{name}").as_str())?;
             let number = |text: &Text| text.0.parse::<serde_json::Number>().ok().map(Value::Number);
@@ -136,7 +137,7 @@ impl<T: for<'r> TryFrom<&'r Row, Error = crate::Error> + HasOptions> TryFrom<&Ro
                 Some(number) => number,
                 None => Value::String(text.0),
             });
-            options.insert(name.to_owned(), value);
+            options.insert(name, value);
         }
         Ok(WithOptions { row: T::try_from(row)?, options })
     }
@@ -144,17 +145,17 @@ impl<T: for<'r> TryFrom<&'r Row, Error = crate::Error> + HasOptions> TryFrom<&Ro
 
 /// The options of an object as [`Fields`], each nullable.
 const fn option_fields<const N: usize>(object: Object) -> [Field; N] {
-    let mut fields = [Field { name: "", rust_type: "Option<String>", about: "" }; N];
+    let mut fields = [Field::new("", Json::Any, ""); N];
     let (mut at, mut n) = (0, 0);
     while at < pjsip_options::OPTIONS.len() {
         let option = &pjsip_options::OPTIONS[at];
-        if matches!((object, option.object), (Object::Endpoint, Object::Endpoint) | (Object::Aor, Object::Aor)) {
-            let rust_type = match option.rule {
-                pjsip_options::Rule::Integer(..) => "Option<i32>",
-                pjsip_options::Rule::Seconds(_) => "Option<f64>",
-                _ => "Option<String>",
+        if option.object as u8 == object as u8 {
+            let json = match option.rule {
+                pjsip_options::Rule::Integer(..) => &Json::Integer,
+                pjsip_options::Rule::Seconds(_) => &Json::Number,
+                _ => &Json::Text,
             };
-            fields[n] = Field { name: option.name, rust_type, about: option.about };
+            fields[n] = Field::new(option.name, Json::Nullable(json), option.about);
             n += 1;
         }
         at += 1;
@@ -165,10 +166,7 @@ const fn option_fields<const N: usize>(object: Object) -> [Field; N] {
 const fn count(object: Object) -> usize {
     let (mut at, mut n) = (0, 0);
     while at < pjsip_options::OPTIONS.len() {
-        if matches!(
-            (object, pjsip_options::OPTIONS[at].object),
-            (Object::Endpoint, Object::Endpoint) | (Object::Aor, Object::Aor)
-        ) {
+        if pjsip_options::OPTIONS[at].object as u8 == object as u8 {
             n += 1;
         }
         at += 1;
@@ -176,39 +174,29 @@ const fn count(object: Object) -> usize {
     n
 }
 
-/// The options of an endpoint, as they are printed.
-pub const ENDPOINT_OPTIONS: &[Field] = &option_fields::<{ count(Object::Endpoint) }>(Object::Endpoint);
-
-/// The options of an AOR, as they are printed.
-pub const AOR_OPTIONS: &[Field] = &{
-    const OWN: usize = count(Object::Aor);
-    let own = option_fields::<OWN>(Object::Aor);
-    let about = "The proxy that requests which qualify the contact go through: the endpoint's.";
-    let mut all = [Field { name: AOR_OUTBOUND_PROXY, rust_type: "Option<String>", about }; OWN + 1];
-    let mut at = 0;
-    while at < OWN {
-        all[at] = own[at];
-        at += 1;
-    }
-    all
-};
-
 /// A row that Asterisk takes more options of.
 pub trait HasOptions {
-    /// Their columns.
-    fn option_names() -> impl Iterator<Item = &'static str>;
+    /// Their columns, as they are printed.
+    const OPTIONS: &'static [Field];
 }
 
 impl HasOptions for Endpoint {
-    fn option_names() -> impl Iterator<Item = &'static str> {
-        pjsip_options::of(Object::Endpoint).map(|option| option.name)
-    }
+    const OPTIONS: &'static [Field] = &option_fields::<{ count(Object::Endpoint) }>(Object::Endpoint);
 }
 
 impl HasOptions for Aor {
-    fn option_names() -> impl Iterator<Item = &'static str> {
-        pjsip_options::of(Object::Aor).map(|option| option.name).chain([AOR_OUTBOUND_PROXY])
-    }
+    const OPTIONS: &'static [Field] = &[
+        Field::flat(&option_fields::<{ count(Object::Aor) }>(Object::Aor)),
+        Field::new(
+            AOR_OUTBOUND_PROXY,
+            Json::Nullable(&Json::Text),
+            "The proxy that requests which qualify the contact go through: the endpoint's.",
+        ),
+    ];
+}
+
+impl<T: Fields + HasOptions> Fields for WithOptions<T> {
+    const FIELDS: &'static [Field] = &[Field::flat(T::FIELDS), Field::flat(T::OPTIONS)];
 }
 
 /// All rows of a table with their options; with a client, only its own.
@@ -222,46 +210,30 @@ where
     WithOptions<T>: for<'r> TryFrom<&'r Row, Error = crate::Error>,
 {
     let options: Vec<String> =
-        T::option_names().map(|name| format!("t.\"{name}\"::text AS \"option_{name}\"")).collect();
+        paths(T::OPTIONS).iter().map(|(name, _)| format!("t.\"{name}\"::text AS \"option_{name}\"")).collect();
     let sql = format!("SELECT t.*, {} FROM {table} t WHERE $1::int IS NULL OR t.client_id = $1", options.join(", "));
     crate::pg::all(&db.rows(&sql, args![client_id])?)
 }
 
-/// The SIP side of a client.
-#[derive(Clone, Debug, Serialize)]
-pub struct Pjsip {
-    /// `clients.id`
-    pub client_id: i32,
-    /// The client's identifier.
-    pub client_identifier: String,
-    /// The client's status: Asterisk does not see an inactive one.
-    pub status: String,
-    /// Its endpoint.
-    pub endpoint: Option<WithOptions<Endpoint>>,
-    /// Its AOR.
-    pub aor: Option<WithOptions<Aor>>,
-    /// Its authentication.
-    pub auth: Option<Auth>,
-    /// What keeps calls from it.
-    pub problems: Vec<String>,
-}
-
-/// The fields of a [`Pjsip`], those of its objects as `endpoint.transport`.
-#[must_use]
-pub fn field_names() -> Vec<String> {
-    let of =
-        |object: &'static str, fields: &'static [Field]| fields.iter().map(move |f| format!("{object}.{}", f.name));
-    let options =
-        |object: &'static str, names: Vec<&'static str>| names.into_iter().map(move |n| format!("{object}.{n}"));
-    let own =
-        ["client_id", "client_identifier", "status", "problems", "contact_state", "contact_rtt_ms"].map(str::to_owned);
-    own.into_iter()
-        .chain(of("endpoint", Endpoint::FIELDS))
-        .chain(options("endpoint", Endpoint::option_names().collect()))
-        .chain(of("aor", Aor::FIELDS))
-        .chain(options("aor", Aor::option_names().collect()))
-        .chain(of("auth", Auth::FIELDS))
-        .collect()
+shape! {
+    /// The SIP side of a client.
+    #[derive(Clone, Debug)]
+    pub struct Pjsip {
+        /// The client.
+        pub client_id: i32,
+        /// The client's identifier.
+        pub client_identifier: String,
+        /// The client's status: Asterisk does not see an inactive one.
+        pub status: String,
+        /// Its endpoint.
+        pub endpoint: Option<WithOptions<Endpoint>>,
+        /// Where the endpoint is.
+        pub aor: Option<WithOptions<Aor>>,
+        /// What Asterisk authenticates with.
+        pub auth: Option<Auth>,
+        /// What keeps calls from it.
+        pub problems: Vec<String>,
+    }
 }
 
 /// Whether the login may change the SIP side: a seller's may not.

@@ -3,12 +3,13 @@
 //! A record names the client that had the call last. What is said of clients is counted by the attempts
 //! instead, each with how it ended: a client that was busy had the call, too.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use postgres::{GenericClient, Row};
 use serde_json::{Map, Value};
 
+use crate::model::shape::{Field, Json};
 use crate::pg::Query;
-use crate::{Result, args};
+use crate::{Result, args, fields};
 
 /// How calls ended, counted.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,16 +115,22 @@ impl Key {
 
     /// The fields that name a group, in order.
     #[must_use]
-    pub fn fields(self) -> &'static [&'static str] {
+    pub const fn fields(self) -> &'static [Field] {
         match self {
-            Key::Day => &["day"],
-            Key::Hour => &["hour"],
-            Key::Weekday => &["weekday"],
-            Key::Campaign => &["campaign_id", "campaign_name"],
-            Key::Client => &["client_identifier"],
-            Key::Did => &["incoming_did_number"],
-            Key::Seller => &["username"],
-            Key::Status => &["call_status"],
+            Key::Day => fields! { day: NaiveDate = "The day." },
+            Key::Hour => fields! { hour: String = "The hour of the day, 00:00 to 23:00." },
+            Key::Weekday => fields! { weekday: String = "The day of the week." },
+            Key::Campaign => fields! {
+                campaign_id: Option<i32> = "The campaign; null: none.",
+                campaign_name: Option<String> = "Its name.",
+            },
+            Key::Client => fields! {
+                client_identifier: Option<String> =
+                    "A client that calls were offered to, counted by how they ended there; null: none.",
+            },
+            Key::Did => fields! { incoming_did_number: String = "The number called." },
+            Key::Seller => fields! { username: Option<String> = "The seller; null: none." },
+            Key::Status => fields! { call_status: String = "The call status." },
         }
     }
 
@@ -313,12 +320,12 @@ fn groups(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<Ve
 
 fn names(row: &Row, keys: &[Key]) -> Result<Map<String, Value>> {
     let mut names = Map::new();
-    for &name in keys.iter().flat_map(|key| key.fields()) {
-        let value = match name {
-            "campaign_id" => row.try_get::<_, Option<i32>>(name)?.map(Value::from),
-            _ => row.try_get::<_, Option<String>>(name)?.map(Value::from),
+    for Field { name, json, .. } in keys.iter().flat_map(|key| key.fields()) {
+        let value = match json.known() {
+            Json::Integer => row.try_get::<_, Option<i32>>(*name)?.map(Value::from),
+            _ => row.try_get::<_, Option<String>>(*name)?.map(Value::from),
         };
-        names.insert(name.to_owned(), value.unwrap_or_default());
+        names.insert((*name).to_owned(), value.unwrap_or_default());
     }
     Ok(names)
 }

@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
-use serde::Serialize;
 
 use crate::model::call_id::{kept_id, tail};
 use crate::model::live;
 use crate::pg::Query;
 use crate::store::call::{IN_FLIGHT, REAPED};
-use crate::{Error, Kind, Result, args, row};
+use crate::{Error, Kind, Result, args, row, shape};
 
 row! {
     /// The database server.
@@ -132,13 +131,15 @@ pub fn lately(db: &mut impl GenericClient, minutes: i32, filter: Filter) -> Resu
     Ok(Lately { calls: row.try_get(0)?, failed: row.try_get(1)?, rejected: row.try_get(2)? })
 }
 
-/// The attempts that nobody has released.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Attempts {
-    /// Calls in progress.
-    pub live: i64,
-    /// Past their lease: they hold no place among calls at once, and wait for `call reap`.
-    pub expired: i64,
+shape! {
+    /// The attempts that nobody has released.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Attempts {
+        /// Calls in progress.
+        pub live: i64,
+        /// Past their lease: they hold no place among calls at once, and wait for call reap.
+        pub expired: i64,
+    }
 }
 
 /// The open attempts, also of links that are gone.

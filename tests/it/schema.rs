@@ -10,21 +10,24 @@ use serde_json::Value;
 use crate::harness::postgres::{Database, Postgres};
 
 /// What a documented command may print, by command and condition.
-type Shapes = HashMap<(&'static str, Option<&'static str>), Vec<Documented>>;
+type Shapes = HashMap<Key, Vec<Documented>>;
+
+/// A command and a condition.
+type Key = (String, Option<&'static str>);
 
 /// Runs commands, compares what they print, and knows which have been run.
 struct Checks {
     shapes: Shapes,
-    left: BTreeSet<(&'static str, Option<&'static str>)>,
+    left: BTreeSet<Key>,
 }
 
 impl Checks {
     fn new() -> Checks {
         let mut shapes = Shapes::new();
         for field in schema::documented() {
-            shapes.entry((field.command, field.when)).or_default().push(field);
+            shapes.entry((field.command.clone(), field.when)).or_default().push(field);
         }
-        let left = shapes.keys().copied().collect();
+        let left = shapes.keys().cloned().collect();
         Checks { shapes, left }
     }
 
@@ -55,11 +58,11 @@ impl Checks {
 
     #[track_caller]
     fn check(&mut self, when: Option<&str>, arguments: &[&str], document: &Value) {
-        let of = |(command, w): &(&str, Option<&str>)| {
+        let of = |(command, w): &Key| {
             *w == when && command.split(' ').zip(arguments).all(|(word, argument)| word == *argument)
         };
-        let key = *self.shapes.keys().find(|key| of(key)).unwrap_or_else(|| panic!("{arguments:?} is not documented"));
-        let fields = &self.shapes[&key];
+        let key = self.shapes.keys().find(|key| of(key)).unwrap_or_else(|| panic!("{arguments:?} is not documented"));
+        let fields = &self.shapes[key];
         let rows = match (fields[0].prints, document) {
             ("array", Value::Array(rows)) => rows.as_slice(),
             ("object", Value::Object(_)) => std::slice::from_ref(document),
@@ -69,7 +72,7 @@ impl Checks {
         for row in rows {
             compare(arguments, fields, "", row);
         }
-        self.left.remove(&key);
+        self.left.remove(key);
     }
 }
 

@@ -232,7 +232,7 @@ fn passage(page: &mut Page, paragraph: &str) {
 fn json(page: &mut Page, commands: &[(String, &Command)], fields: &[Documented]) {
     let mut shapes: Vec<(Vec<&str>, Vec<&Documented>)> = Vec::new();
     for (name, _) in commands {
-        let of_command: Vec<&Documented> = fields.iter().filter(|field| field.command == name).collect();
+        let of_command: Vec<&Documented> = fields.iter().filter(|field| field.command == *name).collect();
         for shape in of_command.chunk_by(|a, b| a.when == b.when) {
             let same = |there: &Vec<&Documented>| {
                 let what =

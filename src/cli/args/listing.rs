@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use crate::cli::args::input::{integer, not_an_option, number};
 use crate::cli::env::Env;
 use crate::cli::output::{self, Output, table};
-use crate::pg::{Field, Fields};
+use crate::model::shape::{Field, Fields};
 use crate::store::page::{self, By};
 use crate::{Error, Kind, Result};
 

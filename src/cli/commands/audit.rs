@@ -1,7 +1,6 @@
 //! `capconduit audit`: who changed what.
 
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::args::input::integer;
@@ -9,10 +8,10 @@ use crate::cli::args::listing::{Known, Listing};
 use crate::cli::args::period::Period;
 use crate::cli::env::Env;
 use crate::cli::output::{self, Output};
-use crate::pg::{Field, Fields};
+use crate::model::shape::Fields;
 use crate::store::audit::{self, Entry, Filter};
 use crate::words::nearest;
-use crate::{Error, Kind, Result, text};
+use crate::{Error, Kind, Result, shape, text};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -91,7 +90,7 @@ pub(crate) struct List {
 
 impl List {
     fn run(mut self, env: &mut Env<'_>) -> Result<Output> {
-        let page = self.listing.page::<Entry>(FIELDS)?;
+        let page = self.listing.page::<Entry>(Short::FIELDS)?;
         self.period.check()?;
         let mut db = env.connect()?;
         let (from, to) = self.period.bounds(&mut db)?;
@@ -118,9 +117,9 @@ impl List {
                 env.progress(&format!("note: nothing that has been changed is called \"{name}\"{near}"));
             }
         }
-        let rows = entries.iter().map(|entry| Row { entry, change: compact(entry) });
+        let rows = entries.into_iter().map(|entry| Row { short: Short { change: compact(&entry) }, entry });
         let rows = rows.map(|row| output::to_value(&row)).collect::<Result<Vec<Value>>>()?;
-        let fields: Vec<Known<'_>> = FIELDS.iter().chain(Entry::FIELDS).map(Known::from).collect();
+        let fields: Vec<Known<'_>> = Short::FIELDS.iter().chain(Entry::FIELDS).map(Known::from).collect();
         self.listing.of_values(
             rows,
             &fields,
@@ -130,19 +129,22 @@ impl List {
     }
 }
 
-/// What a list says of a change besides its [`Entry`].
-pub(crate) const FIELDS: &[Field] = &[Field {
-    name: "change",
-    rust_type: "String",
-    about: " What was changed, or of a new or removed row its values, in short, for people: cut after 60 characters.",
-}];
+shape! {
+    /// What a list says of a change besides its [`Entry`].
+    struct Short {
+        /// What was changed, or of a new or removed row its values, in short, for people: cut after 60 characters.
+        change: String,
+    }
+}
 
-/// A change in a list.
-#[derive(Serialize)]
-struct Row<'a> {
-    change: String,
-    #[serde(flatten)]
-    entry: &'a Entry,
+shape! {
+    /// A change in a list.
+    pub(crate) struct Row {
+        #[serde(flatten)]
+        short: Short,
+        #[serde(flatten)]
+        entry: Entry,
+    }
 }
 
 /// `status active -> paused, password changed`; of what was added or removed the values that it had.
@@ -192,12 +194,16 @@ pub(crate) struct Show {
     id: i64,
 }
 
-/// A field before and after.
-#[derive(Serialize)]
-struct Change<'a> {
-    field: &'a str,
-    before: &'a Value,
-    after: &'a Value,
+shape! {
+    /// A field before and after.
+    pub(crate) struct Change<'a> {
+        /// The column.
+        field: &'a str,
+        /// What it was; null where there was nothing.
+        before: &'a Value,
+        /// What it is.
+        after: &'a Value,
+    }
 }
 
 impl Show {

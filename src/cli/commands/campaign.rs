@@ -2,7 +2,6 @@
 
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
-use serde::Serialize;
 
 use crate::cli::args::input::{integer, line, not_an_id, nothing_to_change, number};
 use crate::cli::args::listing::Listing;
@@ -13,7 +12,7 @@ use crate::cli::remove::Uses;
 use crate::config::Config;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};
-use crate::{Error, Result, words};
+use crate::{Error, Result, shape, words};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -104,12 +103,14 @@ impl List {
     }
 }
 
-/// A campaign and what it gives to whom.
-#[derive(Serialize)]
-struct Whole {
-    #[serde(flatten)]
-    campaign: Campaign,
-    settings: Vec<Setting>,
+shape! {
+    /// A campaign and what it gives to whom.
+    pub(crate) struct Whole {
+        #[serde(flatten)]
+        campaign: Campaign,
+        /// The clients that get its calls.
+        settings: Vec<Setting>,
+    }
 }
 
 fn whole(db: &mut impl GenericClient, campaign: Campaign) -> Result<Whole> {

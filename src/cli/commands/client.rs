@@ -2,9 +2,7 @@
 
 use clap::{Args, Subcommand};
 use postgres::GenericClient;
-use serde::Serialize;
 
-use crate::Result;
 use crate::cli::args::input::{clearable, line, not_an_id, nothing_to_change};
 use crate::cli::args::listing::Listing;
 use crate::cli::commands::pjsip::fields::{
@@ -22,6 +20,7 @@ use crate::model::sip::check_identifier;
 use crate::store::client::{self, Changes, Client};
 use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint, WithOptions};
 use crate::words::{self, shell};
+use crate::{Result, shape};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -70,14 +69,18 @@ impl Verb {
     }
 }
 
-/// A client and its SIP side.
-#[derive(Serialize)]
-struct Whole {
-    #[serde(flatten)]
-    client: Client,
-    endpoint: Option<WithOptions<Endpoint>>,
-    aor: Option<WithOptions<Aor>>,
-    auth: Option<Auth>,
+shape! {
+    /// A client and its SIP side.
+    pub(crate) struct Whole {
+        #[serde(flatten)]
+        client: Client,
+        /// Its SIP side: the endpoint.
+        endpoint: Option<WithOptions<Endpoint>>,
+        /// Where the endpoint is.
+        aor: Option<WithOptions<Aor>>,
+        /// What Asterisk authenticates with.
+        auth: Option<Auth>,
+    }
 }
 
 fn whole(db: &mut impl GenericClient, name: &str) -> Result<Whole> {

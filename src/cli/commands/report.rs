@@ -4,7 +4,6 @@ use std::io::IsTerminal;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::input::not_an_option;
@@ -14,9 +13,10 @@ use crate::cli::env::Env;
 use crate::cli::find;
 use crate::cli::output::bars::Charset;
 use crate::cli::output::{self, Output};
+use crate::model::shape::Fields;
 use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::zone::{self, Moment, Reading};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, shape};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,42 +75,40 @@ fn key(text: &str) -> Result<Key, String> {
     })
 }
 
-/// What is said of a number of calls.
-#[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Figures {
-    pub(crate) calls: i64,
-    pub(crate) answered: i64,
-    pub(crate) abandoned: i64,
-    pub(crate) noanswer: i64,
-    pub(crate) busy: i64,
-    pub(crate) failed: i64,
-    pub(crate) rejected: i64,
-    pub(crate) other: i64,
-    pub(crate) answer_rate: Option<f64>,
-    pub(crate) mean_billsec: Option<f64>,
-    pub(crate) billed_seconds: i64,
-    pub(crate) billed_minutes: f64,
-    pub(crate) first_call: Option<DateTime<Utc>>,
-    pub(crate) last_call: Option<DateTime<Utc>>,
+shape! {
+    /// What is said of a number of calls.
+    #[derive(Debug, PartialEq)]
+    pub(crate) struct Figures {
+        /// All calls.
+        pub(crate) calls: i64,
+        /// ANSWERED.
+        pub(crate) answered: i64,
+        /// ABANDONED.
+        pub(crate) abandoned: i64,
+        /// NOANSWER.
+        pub(crate) noanswer: i64,
+        /// BUSY.
+        pub(crate) busy: i64,
+        /// FAILED.
+        pub(crate) failed: i64,
+        /// REJECTED_CC and the other rejections.
+        pub(crate) rejected: i64,
+        /// Any other call status.
+        pub(crate) other: i64,
+        /// Answered calls in percent of calls.
+        pub(crate) answer_rate: Option<f64>,
+        /// Mean seconds with a client, of the answered calls.
+        pub(crate) mean_billsec: Option<f64>,
+        /// Seconds with a client.
+        pub(crate) billed_seconds: i64,
+        /// The same in minutes.
+        pub(crate) billed_minutes: f64,
+        /// When the first of them came in.
+        pub(crate) first_call: Option<DateTime<Utc>>,
+        /// When the last of them came in.
+        pub(crate) last_call: Option<DateTime<Utc>>,
+    }
 }
-
-/// The fields of [`Figures`], in order.
-const FIGURES: [&str; 14] = [
-    "calls",
-    "answered",
-    "abandoned",
-    "noanswer",
-    "busy",
-    "failed",
-    "rejected",
-    "other",
-    "answer_rate",
-    "mean_billsec",
-    "billed_seconds",
-    "billed_minutes",
-    "first_call",
-    "last_call",
-];
 
 #[allow(clippy::cast_precision_loss, reason = "calls and seconds stay far below 2^52")]
 fn ratio(part: i64, whole: i64, factor: f64) -> Option<f64> {
@@ -182,15 +180,14 @@ impl Report {
     }
 
     fn output(self, scope: &Scope, rows: Vec<Value>, total: &Tally, json: bool) -> Result<Output> {
-        let fields: Vec<&str> = self.by.iter().flat_map(|key| key.fields()).copied().collect();
-        let names: Vec<&str> = fields.iter().copied().chain(FIGURES).collect();
-        let shown = names.iter().copied().filter(|&name| match name {
+        let fields: Vec<&str> = self.by.iter().flat_map(|key| key.fields()).map(|field| field.name).collect();
+        let known: Vec<Known<'_>> =
+            self.by.iter().flat_map(|key| key.fields()).chain(Figures::FIELDS).map(Known::from).collect();
+        let shown = known.iter().map(|field| field.name).filter(|&name| match name {
             "campaign_id" | "billed_seconds" => false,
             "other" => Figures::from(total).other > 0,
             _ => true,
         });
-        let is_time = |name: &str| ["first_call", "last_call"].contains(&name);
-        let known: Vec<Known<'_>> = names.iter().map(|name| Known { name, is_time: is_time(name) }).collect();
         let most = rows.iter().filter_map(|row| row["calls"].as_i64()).max().unwrap_or(0);
         let output = self.listing.of_values(rows, &known, &shown.collect::<Vec<_>>(), "No calls.")?;
         let Output::List { mut rows, mut columns, empty } = output else { return Ok(output) };
@@ -245,13 +242,6 @@ fn row(names: Map<String, Value>, tally: &Tally) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_fields_are_those_that_are_printed() {
-        let figures = output::to_value(&Figures::from(&Tally::default())).expect("JSON");
-        let names: Vec<&String> = figures.as_object().expect("an object").keys().collect();
-        assert_eq!(names, FIGURES);
-    }
 
     #[test]
     fn nothing_is_divided_by_nothing() {

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::commands::call::advice;
 use crate::cli::commands::call::show::known;
@@ -12,7 +11,7 @@ use crate::model::call::seconds_between;
 use crate::model::hangup_cause::cause_text;
 use crate::model::reason::{self, REASONS};
 use crate::store::call::{Attempt, Call};
-use crate::{Result, store};
+use crate::{Result, shape, store};
 
 /// `call explain`
 #[derive(Debug, Args)]
@@ -21,30 +20,49 @@ pub(crate) struct Explain {
     call: String,
 }
 
-/// The story; the JSON of the command.
-#[derive(Serialize)]
-struct Story {
-    id: Option<i64>,
-    asterisk_uniqueid: Option<String>,
-    call_status: Option<String>,
-    timestamp_start: DateTime<Utc>,
-    arrival: String,
-    attempts: Vec<Step>,
-    timestamp_end: Option<DateTime<Utc>>,
-    ending: String,
-    passed_over: Vec<String>,
-    advice: Option<String>,
+shape! {
+    /// The story; the JSON of the command.
+    pub(crate) struct Story {
+        /// The record; null: the call has none yet.
+        id: Option<i64>,
+        /// Names the call.
+        asterisk_uniqueid: Option<String>,
+        /// As in the record.
+        call_status: Option<String>,
+        /// The call came in; the first attempt, where there is no record.
+        timestamp_start: DateTime<Utc>,
+        /// From whom and on what it came in, for people, as all that is told here.
+        arrival: String,
+        /// What was tried, in order.
+        attempts: Vec<Step>,
+        /// The call ended.
+        timestamp_end: Option<DateTime<Utc>>,
+        /// How the call ended, and why.
+        ending: String,
+        /// A rejection: each link of the campaign, and why it could not get the call.
+        passed_over: Vec<String>,
+        /// A rejection: what a call would meet now, what was changed since, and the command that would change it. A
+        /// call that no client answered: what to do about the client.
+        advice: Option<String>,
+    }
 }
 
-/// An attempt of it.
-#[derive(Serialize)]
-struct Step {
-    attempt_number: i32,
-    claimed_at: DateTime<Utc>,
-    client_identifier: Option<String>,
-    chosen: String,
-    passed_over: Vec<String>,
-    outcome: String,
+shape! {
+    /// An attempt of it.
+    struct Step {
+        /// 1 for the call's first.
+        attempt_number: i32,
+        /// When it was claimed.
+        claimed_at: DateTime<Utc>,
+        /// The client; null where removed since.
+        client_identifier: Option<String>,
+        /// Why this client.
+        chosen: String,
+        /// Each link that could not get the call, and why.
+        passed_over: Vec<String>,
+        /// How it ended.
+        outcome: String,
+    }
 }
 
 impl Explain {

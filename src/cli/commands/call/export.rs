@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::commands::call::Filters;
 use crate::cli::env::Env;
 use crate::cli::output::{self, Output, Stream, csv, file, table};
-use crate::pg::Fields;
+use crate::model::shape::Fields;
 use crate::store::call::{self, Call, Filter};
 use crate::{Result, words};
 

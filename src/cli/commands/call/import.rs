@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::env::Env;
 use crate::cli::output::csv::{Line, Sheet};
 use crate::cli::output::{Output, file};
-use crate::pg::Fields;
+use crate::model::shape::Fields;
 use crate::store::call::Call;
 use crate::store::import::History;
 use crate::words::plural;

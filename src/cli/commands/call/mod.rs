@@ -1,13 +1,13 @@
 //! `capconduit call`: records, attempts, and what is up now.
 
 mod advice;
-mod explain;
+pub(super) mod explain;
 mod export;
 mod import;
-mod reap;
-mod replay;
-mod settle;
-mod show;
+pub(super) mod reap;
+pub(super) mod replay;
+pub(super) mod settle;
+pub(super) mod show;
 
 use clap::{Args, Subcommand};
 

@@ -3,9 +3,7 @@
 use std::collections::HashSet;
 
 use clap::Args;
-use serde::Serialize;
 
-use crate::Result;
 use crate::asterisk::live;
 use crate::asterisk::live::ari::Ari;
 use crate::cli::env::Env;
@@ -15,6 +13,7 @@ use crate::model::live::Server;
 use crate::store::call::REAPED;
 use crate::store::reap::{self, Open};
 use crate::words::plural;
+use crate::{Result, shape};
 
 /// `call reap`
 #[derive(Debug, Args)]
@@ -37,15 +36,22 @@ pub(crate) struct Reap {
     dry_run: bool,
 }
 
-/// An attempt that is closed, and why; a row of the command's table.
-#[derive(Debug, Serialize)]
-struct Closed<'a> {
-    id: i64,
-    asterisk_uniqueid: &'a str,
-    system_name: Option<&'a str>,
-    client_identifier: Option<&'a str>,
-    claimed_at: chrono::DateTime<chrono::Utc>,
-    release_reason: &'static str,
+shape! {
+    /// An attempt that is closed, and why; a row of the command's table.
+    pub(crate) struct Closed<'a> {
+        /// The attempt.
+        id: i64,
+        /// Names the call.
+        asterisk_uniqueid: &'a str,
+        /// systemname of the Asterisk that had the call.
+        system_name: Option<&'a str>,
+        /// The client; null where removed since.
+        client_identifier: Option<&'a str>,
+        /// When it was claimed.
+        claimed_at: chrono::DateTime<chrono::Utc>,
+        /// expired, asterisk_restarted or channel_gone.
+        release_reason: &'static str,
+    }
 }
 
 impl Reap {

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use chrono::Utc;
 use clap::Args;
-use serde::Serialize;
 
 use crate::agi::last_line;
 use crate::cli::env::Env;
@@ -16,7 +15,7 @@ use crate::config::Config;
 use crate::delivery::spool::{Entry, Spool, Spooled};
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
 use crate::words::plural;
-use crate::{Error, Kind, Result, pg};
+use crate::{Error, Kind, Result, pg, shape};
 
 /// After this many records in a row that could not be delivered, the rest would wait in vain as well.
 const GIVE_UP_AFTER: u32 = 3;
@@ -38,23 +37,25 @@ pub(crate) struct Replay {
     failed: bool,
 }
 
-/// What came of it; the JSON of the command.
-#[derive(Debug, Default, Serialize)]
-struct Summary {
-    /// Delivered now.
-    delivered: u32,
-    /// Had been delivered before.
-    already_delivered: u32,
-    /// Refused for good, and kept aside.
-    failed: u32,
-    /// Not readable as a record, and kept aside.
-    damaged: u32,
-    /// Left in the spool.
-    remaining: u32,
-    /// Another replay was at work: nothing was done.
-    busy: bool,
-    /// The spool folder.
-    spool_dir: PathBuf,
+shape! {
+    /// What came of it; the JSON of the command.
+    #[derive(Debug, Default)]
+    pub(crate) struct Summary {
+        /// Delivered now.
+        delivered: u32,
+        /// Had been delivered before.
+        already_delivered: u32,
+        /// Refused for good, and kept in failed/.
+        failed: u32,
+        /// Not readable as a record, and kept in damaged/.
+        damaged: u32,
+        /// Left in the spool.
+        remaining: u32,
+        /// Another replay was at work: nothing was done.
+        busy: bool,
+        /// The spool folder.
+        spool_dir: PathBuf,
+    }
 }
 
 impl Replay {

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::args::input::{any_integer, number};
 use crate::cli::args::period::Period;
@@ -12,7 +11,7 @@ use crate::store::call::{self, Attempt};
 use crate::store::page::Page;
 use crate::store::reap::{self, Outcome};
 use crate::words::plural;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, shape};
 
 /// `call settle`
 #[derive(Debug, Args)]
@@ -49,16 +48,24 @@ pub(crate) struct Settle {
     dry_run: bool,
 }
 
-/// A call that is settled; a row of the command's table.
-#[derive(Debug, Serialize)]
-struct Settled {
-    asterisk_uniqueid: String,
-    claimed_at: DateTime<Utc>,
-    campaign_name: Option<String>,
-    client_identifier: Option<String>,
-    call_status: &'static str,
-    billsec_seconds: Option<i32>,
-    id: Option<i64>,
+shape! {
+    /// A call that is settled; a row of the command's table.
+    pub(crate) struct Settled {
+        /// Names the call.
+        asterisk_uniqueid: String,
+        /// When its last client was claimed.
+        claimed_at: DateTime<Utc>,
+        /// The campaign; null where removed since.
+        campaign_name: Option<String>,
+        /// The client; null where removed since.
+        client_identifier: Option<String>,
+        /// ANSWERED or FAILED.
+        call_status: &'static str,
+        /// Seconds with the client; null: nobody knows.
+        billsec_seconds: Option<i32>,
+        /// The record; null with --dry-run.
+        id: Option<i64>,
+    }
 }
 
 impl Settle {

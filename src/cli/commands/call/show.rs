@@ -4,10 +4,9 @@ use crate::cli::env::Env;
 use crate::cli::output::Output;
 use crate::cli::output::table::Tables;
 use crate::store::call::{self, Attempt, Call};
-use crate::{Error, Result};
+use crate::{Error, Result, shape};
 use clap::Args;
 use postgres::GenericClient;
-use serde::Serialize;
 
 /// All that is known of a call, by its uniqueid or its record's id: a call that is up has no record, a
 /// rejected one may have no attempts.
@@ -45,21 +44,28 @@ pub(crate) const ATTEMPTS: Tables = &[(
     ],
 )];
 
-/// A call and what was tried.
-#[derive(Serialize)]
-pub(crate) struct Whole {
-    #[serde(flatten)]
-    call: Call,
-    attempts: Vec<Attempt>,
+shape! {
+    /// A call and what was tried.
+    pub(crate) struct Whole {
+        #[serde(flatten)]
+        call: Call,
+        /// What was tried, in order.
+        attempts: Vec<Attempt>,
+    }
 }
 
-/// A call that is still up: it has no record yet.
-#[derive(Serialize)]
-pub(crate) struct Unrecorded<'a> {
-    id: Option<i64>,
-    call_status: Option<&'a str>,
-    asterisk_uniqueid: &'a str,
-    attempts: Vec<Attempt>,
+shape! {
+    /// A call that is still up: it has no record yet.
+    pub(crate) struct Unrecorded<'a> {
+        /// Null.
+        id: Option<i64>,
+        /// Null.
+        call_status: Option<&'a str>,
+        /// Names the call.
+        asterisk_uniqueid: &'a str,
+        /// What was tried, in order.
+        attempts: Vec<Attempt>,
+    }
 }
 
 impl Show {

@@ -1,7 +1,7 @@
 //! `capconduit db`: the schema, the sample data, and whether what must agree does.
 
 mod passwords;
-mod roles;
+pub(super) mod roles;
 
 use clap::{Args, Subcommand};
 use serde_json::json;

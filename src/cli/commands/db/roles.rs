@@ -22,7 +22,7 @@ use crate::config::OWNER_ENV_FILE as OWNER_FILE;
 use crate::config::env_file::{EnvFile, Prepared};
 use crate::store::role::{self, Origin, Role};
 use crate::words::shell;
-use crate::{Error, Kind, Result, pg};
+use crate::{Error, Kind, Result, as_json, pg, shape};
 
 /// `db roles`
 #[derive(Debug, Args)]
@@ -96,14 +96,23 @@ enum State {
     Disabled,
 }
 
-/// A role as it is shown.
-#[derive(Debug, Serialize)]
-struct Shown {
-    role: String,
-    purpose: String,
-    username: Option<String>,
-    state: State,
-    file: Option<PathBuf>,
+as_json! { Text: State; }
+
+shape! {
+    /// A role as it is shown.
+    #[derive(Debug)]
+    pub(crate) struct Shown {
+        /// The database login.
+        role: String,
+        /// asterisk, agi, admin, report, seller_group or seller.
+        purpose: String,
+        /// The seller.
+        username: Option<String>,
+        /// created, there, rotated, removed or missing.
+        state: State,
+        /// The env file that has its URL.
+        file: Option<PathBuf>,
+    }
 }
 
 const COLUMNS: &[&str] = &["role", "purpose", "state", "file"];

@@ -22,6 +22,7 @@ use crate::cli::find;
 use crate::cli::output::{self, Output};
 use crate::model::pjsip_options::Object;
 use crate::model::realtime::Text;
+use crate::model::shape::{Fields, Json, paths};
 use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges};
 use crate::{Error, Kind, Result};
 
@@ -79,9 +80,12 @@ impl List {
         let contacts = reachability::ask(env.config, &mut db);
         let rows = sides.into_iter().map(|pjsip| output::to_value(&Side::seen(pjsip, &contacts)));
         let rows = rows.collect::<Result<_>>()?;
-        let names: Vec<String> = pjsip::field_names();
+        let mut fields = paths(Side::FIELDS);
+        fields.retain(|(_, field)| !matches!(field.json.known(), Json::Object(_)));
+        // those of its objects last
+        fields.sort_by_key(|(path, _)| path.contains('.'));
         let fields: Vec<Known<'_>> =
-            names.iter().map(|name| Known { name, is_time: name.ends_with("config_updated_at") }).collect();
+            fields.iter().map(|(name, field)| Known { name, is_time: field.is_time() }).collect();
         let shown = |column: &&str| contacts.is_asked() || *column != "contact_state";
         let columns: Vec<&str> = COLUMNS.iter().copied().filter(shown).collect();
         self.listing.of_values(rows, &fields, &columns, "No clients.")

@@ -1,7 +1,6 @@
 //! What adding and changing a client's SIP side takes besides its row: parts that work together, and what to do next.
 
 use postgres::GenericClient;
-use serde::Serialize;
 
 use crate::asterisk::live::answers;
 use crate::asterisk::live::console::Console;
@@ -13,20 +12,21 @@ use crate::model::realtime::Text;
 use crate::model::sip::missing_transport;
 use crate::store::pjsip::{self, Aor, AuthChanges, EndpointChanges, OfNothing, Pjsip, WithOptions};
 use crate::words::shell;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, shape};
 
 /// The SIP side of a client.
 pub(crate) fn of_client(db: &mut impl GenericClient, client_id: i32) -> Result<Pjsip> {
     pjsip::list(db, Some(client_id))?.pop().ok_or_else(|| Error::not_found("client", client_id))
 }
 
-/// A client's SIP side as it is printed: what the database has, and whether Asterisk reaches its contact.
-#[derive(Serialize)]
-pub(crate) struct Side {
-    #[serde(flatten)]
-    pub(crate) pjsip: Pjsip,
-    #[serde(flatten)]
-    contact: Contact,
+shape! {
+    /// A client's SIP side as it is printed: what the database has, and whether Asterisk reaches its contact.
+    pub(crate) struct Side {
+        #[serde(flatten)]
+        pub(crate) pjsip: Pjsip,
+        #[serde(flatten)]
+        contact: Contact,
+    }
 }
 
 impl Side {

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::{DateTime, Utc};
 use clap::Args;
 use postgres::Client;
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::asterisk::live;
@@ -36,7 +35,7 @@ use crate::store::report::{self, Key, Scope, Tally};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment, Reading};
 use crate::words::{plural, some_of};
-use crate::{Error, Kind, Result, pg, store};
+use crate::{Error, Kind, Result, pg, shape, store};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -95,52 +94,67 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// All that is seen at one time; --json prints it. What could not be read is null.
-#[derive(Debug, Serialize)]
-struct Snapshot {
-    at: DateTime<Utc>,
-    database: Database,
-    asterisk: Asterisk,
-    spool: SpoolState,
-    attempts: Option<Attempts>,
-    links: Option<Vec<LinkNow>>,
-    calls: Option<Calls>,
-    hours: Option<Vec<Hour>>,
-    findings: Vec<Finding>,
-    notices: Vec<Finding>,
-    #[serde(skip)]
-    unsold: Vec<Unsold>,
-    /// What is to be said of active DIDs that no call reaches.
-    #[serde(skip)]
-    unreached: Vec<String>,
-    /// Attempts of calls that were up when Asterisk died.
-    #[serde(skip)]
-    lost: i64,
-    /// Lost calls that hold a place in a total.
-    #[serde(skip)]
-    undecided: i64,
-    /// Whether Asterisk has said which contacts answer.
-    #[serde(skip)]
-    contacts_are_seen: bool,
-    /// Whether the login may change what Asterisk asks of a contact.
-    #[serde(skip)]
-    sip_is_ours: bool,
-    /// How many calls there were lately, and how many of them were lost.
-    #[serde(skip)]
-    lately: Option<Lately>,
-    /// Records are to go to the database, and not to the HTTP back end.
-    #[serde(skip)]
-    delivers_to_database: bool,
-    #[serde(skip)]
-    failure: Option<Error>,
+shape! {
+    /// All that is seen at one time; --json prints it. What could not be read is null.
+    #[derive(Debug)]
+    pub(crate) struct Snapshot {
+        /// When this was looked at.
+        at: DateTime<Utc>,
+        /// The database.
+        database: Database,
+        /// Asterisk, all null where neither its console nor ARI can be asked.
+        asterisk: Asterisk,
+        /// Call records that are still to be delivered.
+        spool: SpoolState,
+        /// Attempts that nobody has released; null where the database is away, as what follows.
+        attempts: Option<Attempts>,
+        /// The links with what counts against their caps.
+        links: Option<Vec<LinkNow>>,
+        /// The calls since the beginning of the day, or --since.
+        calls: Option<Calls>,
+        /// The last 24 hours.
+        hours: Option<Vec<Hour>>,
+        /// What needs attention.
+        findings: Vec<Finding>,
+        /// Active DIDs that are not sold as somebody has left it: paused, suspended, in no campaign.
+        notices: Vec<Finding>,
+        #[serde(skip)]
+        unsold: Vec<Unsold>,
+        /// What is to be said of active DIDs that no call reaches.
+        #[serde(skip)]
+        unreached: Vec<String>,
+        /// Attempts of calls that were up when Asterisk died.
+        #[serde(skip)]
+        lost: i64,
+        /// Lost calls that hold a place in a total.
+        #[serde(skip)]
+        undecided: i64,
+        /// Whether Asterisk has said which contacts answer.
+        #[serde(skip)]
+        contacts_are_seen: bool,
+        /// Whether the login may change what Asterisk asks of a contact.
+        #[serde(skip)]
+        sip_is_ours: bool,
+        /// How many calls there were lately, and how many of them were lost.
+        #[serde(skip)]
+        lately: Option<Lately>,
+        /// Records are to go to the database, and not to the HTTP back end.
+        #[serde(skip)]
+        delivers_to_database: bool,
+        #[serde(skip)]
+        failure: Option<Error>,
+    }
 }
 
-/// A link, and whether its client can be reached.
-#[derive(Debug, Serialize)]
-struct LinkNow {
-    #[serde(flatten)]
-    link: Link,
-    contact_state: State,
+shape! {
+    /// A link, and whether its client can be reached.
+    #[derive(Debug)]
+    struct LinkNow {
+        #[serde(flatten)]
+        link: Link,
+        /// What Asterisk says of the client's contact: reachable, unreachable, not_qualified, unknown or not_asked.
+        contact_state: State,
+    }
 }
 
 impl std::ops::Deref for LinkNow {
@@ -158,51 +172,87 @@ const DELIVERED_SECONDS: u64 = 120;
 const LATELY_MINUTES: i32 = 15;
 const LATELY_CALLS: i64 = 5;
 
-#[derive(Debug, Default, Serialize)]
-struct Database {
-    reachable: bool,
-    version: Option<String>,
-    role: Option<String>,
-    latency_ms: Option<f64>,
-    schema_up_to_date: Option<bool>,
-    error: Option<String>,
+shape! {
+    /// The database.
+    #[derive(Debug, Default)]
+    struct Database {
+        /// It answers.
+        reachable: bool,
+        /// PostgreSQL's.
+        version: Option<String>,
+        /// primary or standby.
+        role: Option<String>,
+        /// Milliseconds that one question took.
+        latency_ms: Option<f64>,
+        /// Null where this login may not know.
+        schema_up_to_date: Option<bool>,
+        /// Why it does not answer.
+        error: Option<String>,
+    }
 }
 
-/// All is null where nobody was asked.
-#[derive(Debug, Default, Serialize)]
-struct Asterisk {
-    up: Option<bool>,
-    system_name: Option<String>,
-    version: Option<String>,
-    started_at: Option<DateTime<Utc>>,
-    channels: Option<usize>,
-    error: Option<String>,
+shape! {
+    /// All is null where nobody was asked.
+    #[derive(Debug, Default)]
+    struct Asterisk {
+        /// It answers.
+        up: Option<bool>,
+        /// systemname of asterisk.conf.
+        system_name: Option<String>,
+        /// Its version.
+        version: Option<String>,
+        /// When it was started.
+        started_at: Option<DateTime<Utc>>,
+        /// Channels that are up.
+        channels: Option<usize>,
+        /// Why it does not answer.
+        error: Option<String>,
+    }
 }
 
-#[derive(Debug, Default, Serialize)]
-struct SpoolState {
-    dir: PathBuf,
-    waiting: Option<usize>,
-    oldest_seconds: Option<u64>,
-    failed: Option<usize>,
-    damaged: Option<usize>,
-    error: Option<String>,
+shape! {
+    /// The records that wait.
+    #[derive(Debug, Default)]
+    struct SpoolState {
+        /// The spool folder.
+        dir: PathBuf,
+        /// Records that wait.
+        waiting: Option<usize>,
+        /// The age of the oldest.
+        oldest_seconds: Option<u64>,
+        /// Refused for good, and kept in failed/.
+        failed: Option<usize>,
+        /// Not readable as a record, and kept in damaged/.
+        damaged: Option<usize>,
+        /// Why the folder cannot be read.
+        error: Option<String>,
+    }
 }
 
-#[derive(Debug, Serialize)]
-struct Calls {
-    since: DateTime<Utc>,
-    tz: String,
-    #[serde(flatten)]
-    figures: Figures,
-    by_status: Map<String, Value>,
+shape! {
+    /// The calls of a time.
+    #[derive(Debug)]
+    struct Calls {
+        /// From when on.
+        since: DateTime<Utc>,
+        /// The time zone of the day.
+        tz: String,
+        #[serde(flatten)]
+        figures: Figures,
+        /// How many calls have each call status.
+        by_status: Map<String, Value>,
+    }
 }
 
-/// Something that needs attention, or is worth knowing.
-#[derive(Debug, PartialEq, Serialize)]
-struct Finding {
-    check: &'static str,
-    message: String,
+shape! {
+    /// Something that needs attention, or is worth knowing.
+    #[derive(Debug, PartialEq)]
+    struct Finding {
+        /// What was looked at.
+        check: &'static str,
+        /// What is wrong, or worth knowing.
+        message: String,
+    }
 }
 
 impl Status {
