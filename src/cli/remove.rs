@@ -1,5 +1,9 @@
-//! What uses a thing that is to be removed: refused, or asked about.
+//! Removing a thing: while it is in use, that is refused; then somebody is asked.
 
+use postgres::{Client, Transaction};
+
+use crate::cli::env::Env;
+use crate::confirm::Confirmed;
 use crate::words::plural;
 use crate::{Error, Result};
 
@@ -26,29 +30,67 @@ impl Uses {
         let calls = [in_flight(live_calls), recorded(records)];
         Uses { list: things.into_iter().chain(calls).flatten().collect(), records }
     }
+}
 
-    /// With what goes along without being a reason to refuse.
-    pub(crate) fn and(mut self, thing: Option<String>) -> Self {
-        self.list.splice(0..0, thing);
-        self
+/// A thing that is to be removed.
+pub(crate) struct Removal<'a> {
+    /// `client "acme"`
+    pub(crate) thing: &'a str,
+    /// What goes along without being a reason to refuse.
+    pub(crate) along: Option<String>,
+    /// What its call records lack then: `client`.
+    pub(crate) lost: &'a str,
+    /// What stops its calls and leaves it there: `client disable acme`.
+    pub(crate) disable: String,
+    /// What `--force` does: `removes its settings too`.
+    pub(crate) forced: &'a str,
+    /// `--force`: also while it is in use.
+    pub(crate) force: bool,
+}
+
+impl Removal<'_> {
+    /// Removes it with `remove`, if nothing uses it and somebody agrees. `uses` is asked again after the question:
+    /// people take their time.
+    ///
+    /// # Errors
+    /// It is in use, nobody agrees; those of `uses` and `remove`.
+    pub(crate) fn run(
+        self,
+        env: &mut Env<'_>,
+        db: &mut Client,
+        mut uses: impl FnMut(&mut Transaction<'_>) -> Result<Uses>,
+        remove: impl FnOnce(&mut Transaction<'_>, &Confirmed) -> Result<u64>,
+    ) -> Result<()> {
+        let mut tx = db.transaction()?;
+        let in_use = uses(&mut tx)?;
+        tx.rollback()?;
+        self.refuse(&in_use)?;
+        let confirmed = env.confirm(&self.question(&in_use))?;
+        let mut tx = env.begin(db)?;
+        self.refuse(&uses(&mut tx)?)?;
+        remove(&mut tx, &confirmed)?;
+        Ok(tx.commit()?)
     }
 
-    /// Refuses to remove the thing while it is in use; `how` says how to proceed.
-    pub(crate) fn refuse(&self, thing: &str, how: &str) -> Result<()> {
-        if self.list.is_empty() {
+    fn refuse(&self, uses: &Uses) -> Result<()> {
+        if self.force || uses.list.is_empty() {
             return Ok(());
         }
-        Err(Error::conflict(format!("{thing} is in use: {}", self.list.join(", ")))
-            .hint(format!("Nothing was changed. {how}")))
+        let Removal { thing, disable, forced, .. } = self;
+        Err(Error::conflict(format!("{thing} is in use: {}", uses.list.join(", "))).hint(format!(
+            "Nothing was changed. To stop its calls and keep its call records whole, capconduit {disable}. --force \
+             {forced}."
+        )))
     }
 
-    /// `Remove client "acme" with 1 call in flight?`; `lost` is what the records would lack then.
-    pub(crate) fn question(&self, thing: &str, lost: &str) -> String {
-        let question = match self.list.as_slice() {
+    fn question(&self, uses: &Uses) -> String {
+        let Removal { thing, lost, .. } = self;
+        let with: Vec<&str> = self.along.iter().chain(&uses.list).map(String::as_str).collect();
+        let question = match with.as_slice() {
             [] => format!("Remove {thing}?"),
-            uses => format!("Remove {thing} with {}?", uses.join(", ")),
+            with => format!("Remove {thing} with {}?", with.join(", ")),
         };
-        match self.records {
+        match uses.records {
             0 => question,
             1 => format!("{question} The call record stays, but names no {lost} any more."),
             _ => format!("{question} The call records stay, but name no {lost} any more."),
@@ -60,21 +102,28 @@ impl Uses {
 mod tests {
     use super::*;
 
+    fn removal<'a>(thing: &'a str, lost: &'a str) -> Removal<'a> {
+        Removal { thing, along: None, lost, disable: "x disable y".into(), forced: "removes it", force: false }
+    }
+
     #[test]
     fn what_is_in_use_is_named() {
         let uses = Uses::new([None], 1, 0);
-        assert_eq!(uses.question("client \"acme\"", "client"), "Remove client \"acme\" with 1 call in flight?");
-        assert!(Uses::default().refuse("client \"acme\"", "").is_ok());
-        let error = uses.refuse("client \"acme\"", "Wait.").expect_err("in use");
+        let client = removal("client \"acme\"", "client");
+        assert_eq!(client.question(&uses), "Remove client \"acme\" with 1 call in flight?");
+        assert!(client.refuse(&Uses::default()).is_ok());
+        let error = client.refuse(&uses).expect_err("in use");
         assert_eq!(error.message, "client \"acme\" is in use: 1 call in flight");
+        assert!(Removal { force: true, ..client }.refuse(&uses).is_ok());
     }
 
     #[test]
     fn call_records_are_a_use() {
-        let error = Uses::new([None], 0, 97).refuse("DID \"+12\"", "").expect_err("in use");
+        let did = removal("DID \"+12\"", "DID");
+        let error = did.refuse(&Uses::new([None], 0, 97)).expect_err("in use");
         assert_eq!(error.message, "DID \"+12\" is in use: 97 call records");
         assert_eq!(
-            Uses::new([None], 2, 1).question("DID \"+12\"", "DID"),
+            did.question(&Uses::new([None], 2, 1)),
             "Remove DID \"+12\" with 2 calls in flight, 1 call record? The call record stays, but names no DID any more."
         );
     }

@@ -1,14 +1,14 @@
 //! `capconduit campaign`: what DIDs feed, and how their calls are shared out.
 
 use clap::{Args, Subcommand};
-use postgres::GenericClient;
+use postgres::{GenericClient, Transaction};
 
 use crate::cli::args::input::{integer, line, not_an_id, nothing_to_change, number};
 use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::Uses;
+use crate::cli::remove::{Removal, Uses};
 use crate::config::Config;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};
@@ -343,31 +343,18 @@ impl Remove {
         let campaign = self.named.find(&mut db)?;
         let campaign = whole(&mut db, campaign)?;
         let Campaign { id, name, username, .. } = &campaign.campaign;
-        let thing = format!("campaign \"{name}\" of {username}");
-        let in_use = uses_of(&mut db, *id)?;
-        self.refuse(&thing, *id, &in_use)?;
         let clients: Vec<String> = campaign.settings.iter().map(|s| s.client_identifier.clone()).collect();
-        let settings = words::counted("client", &clients).map(|clients| format!("its settings of {clients}"));
-        let confirmed = env.confirm(&in_use.and(settings).question(&thing, "campaign"))?;
-        let mut tx = env.begin(&mut db)?;
-        self.refuse(&thing, *id, &uses_of(&mut tx, *id)?)?;
-        campaign::remove(&mut tx, *id, &confirmed)?;
-        tx.commit()?;
+        let removal = Removal {
+            thing: &format!("campaign \"{name}\" of {username}"),
+            along: words::counted("client", &clients).map(|clients| format!("its settings of {clients}")),
+            lost: "campaign",
+            disable: format!("campaign disable {id}"),
+            forced: "removes it all the same",
+            force: self.force,
+        };
+        let uses =
+            |tx: &mut Transaction<'_>| Ok(Uses::new([], campaign::live_calls(tx, *id)?, campaign::records(tx, *id)?));
+        removal.run(env, &mut db, uses, |tx, confirmed| campaign::remove(tx, *id, confirmed))?;
         Output::done(format!("Campaign \"{name}\" of {username} removed."), &campaign)
     }
-
-    fn refuse(&self, thing: &str, id: i32, in_use: &Uses) -> Result<()> {
-        if self.force {
-            return Ok(());
-        }
-        let how = format!(
-            "To stop its calls and keep its call records whole, capconduit campaign disable {id}. \
-             --force removes it all the same."
-        );
-        in_use.refuse(thing, &how)
-    }
-}
-
-fn uses_of(db: &mut impl GenericClient, id: i32) -> Result<Uses> {
-    Ok(Uses::new([], campaign::live_calls(db, id)?, campaign::records(db, id)?))
 }

@@ -1,7 +1,7 @@
 //! `capconduit client`: the call centres that calls are sold to.
 
 use clap::{Args, Subcommand};
-use postgres::GenericClient;
+use postgres::{GenericClient, Transaction};
 
 use crate::cli::args::input::{clearable, line, not_an_id, nothing_to_change};
 use crate::cli::args::listing::Listing;
@@ -14,7 +14,7 @@ use crate::cli::commands::pjsip::side::{
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
-use crate::cli::remove::Uses;
+use crate::cli::remove::{Removal, Uses};
 use crate::model::realtime::Text;
 use crate::model::sip::check_identifier;
 use crate::store::client::{self, Changes, Client};
@@ -309,34 +309,21 @@ impl Remove {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
         let client = whole(&mut db, &self.client)?;
-        let id = client.client.client_identifier.as_str();
-        let thing = format!("client \"{id}\"");
-        let in_use = uses_of(&mut db, client.client.id)?;
-        self.refuse(&client.client, &in_use)?;
-        let confirmed = env.confirm(&in_use.question(&thing, "client"))?;
-        let mut tx = env.begin(&mut db)?;
-        self.refuse(&client.client, &uses_of(&mut tx, client.client.id)?)?;
-        client::remove(&mut tx, client.client.id, &confirmed)?;
-        tx.commit()?;
-        Output::done(format!("Client \"{id}\" removed."), &client)
+        let Client { id, client_identifier: name, .. } = &client.client;
+        let removal = Removal {
+            thing: &format!("client \"{name}\""),
+            along: None,
+            lost: "client",
+            disable: format!("client disable {}", shell(name)),
+            forced: "removes its settings too",
+            force: self.force,
+        };
+        let uses = |tx: &mut Transaction<'_>| {
+            let usage = client::usage(tx, *id)?;
+            let settings = words::counted("campaign", &usage.campaigns).map(|names| format!("settings in {names}"));
+            Ok(Uses::new([settings], usage.live_calls, usage.records))
+        };
+        removal.run(env, &mut db, uses, |tx, confirmed| client::remove(tx, *id, confirmed))?;
+        Output::done(format!("Client \"{name}\" removed."), &client)
     }
-
-    fn refuse(&self, client: &Client, in_use: &Uses) -> Result<()> {
-        if self.force {
-            return Ok(());
-        }
-        let id = &client.client_identifier;
-        let how = format!(
-            "To stop its calls and keep its call records whole, capconduit client disable {}. \
-             --force removes its settings too.",
-            shell(id)
-        );
-        in_use.refuse(&format!("client \"{id}\""), &how)
-    }
-}
-
-fn uses_of(db: &mut impl GenericClient, client_id: i32) -> Result<Uses> {
-    let usage = client::usage(db, client_id)?;
-    let settings = words::counted("campaign", &usage.campaigns).map(|campaigns| format!("settings in {campaigns}"));
-    Ok(Uses::new([settings], usage.live_calls, usage.records))
 }

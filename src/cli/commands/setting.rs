@@ -1,14 +1,14 @@
 //! `capconduit setting`: what a client may get of a campaign, with its caps.
 
 use clap::{Args, Subcommand};
-use postgres::GenericClient;
+use postgres::{GenericClient, Transaction};
 
 use crate::cli::args::input::{any_integer, integer, nothing_to_change, number};
 use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::Uses;
+use crate::cli::remove::{Removal, Uses};
 use crate::store::campaign::Campaign;
 use crate::store::setting::{self, Changes, Filter, Setting};
 use crate::words::{plural, shell};
@@ -368,31 +368,20 @@ impl Remove {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
         let setting = self.named.find("remove", &mut db)?;
-        let thing = format!("setting of {}", what(&setting));
-        let in_use = uses_of(&mut db, &setting)?;
-        self.refuse(&thing, &setting, &in_use)?;
-        let confirmed = env.confirm(&in_use.question(&thing, "setting"))?;
-        let mut tx = env.begin(&mut db)?;
-        let setting = setting::by_id(&mut tx, setting.id)?.ok_or_else(|| Error::not_found("setting", setting.id))?;
-        self.refuse(&thing, &setting, &uses_of(&mut tx, &setting)?)?;
-        setting::remove(&mut tx, setting.id, &confirmed)?;
-        tx.commit()?;
+        let id = setting.id;
+        let removal = Removal {
+            thing: &format!("setting of {}", what(&setting)),
+            along: None,
+            lost: "setting",
+            disable: format!("setting disable {id}"),
+            forced: "removes it all the same",
+            force: self.force,
+        };
+        let uses = |tx: &mut Transaction<'_>| {
+            let setting = setting::by_id(tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
+            Ok(Uses::new([], setting.live_calls, setting::records(tx, id)?))
+        };
+        removal.run(env, &mut db, uses, |tx, confirmed| setting::remove(tx, id, confirmed))?;
         Output::done(format!("Setting of {} removed.", what(&setting)), &setting)
     }
-
-    fn refuse(&self, thing: &str, setting: &Setting, in_use: &Uses) -> Result<()> {
-        if self.force {
-            return Ok(());
-        }
-        let how = format!(
-            "To stop its calls and keep its call records whole, capconduit setting disable {}. \
-             --force removes it all the same.",
-            setting.id
-        );
-        in_use.refuse(thing, &how)
-    }
-}
-
-fn uses_of(db: &mut impl GenericClient, setting: &Setting) -> Result<Uses> {
-    Ok(Uses::new([], setting.live_calls, setting::records(db, setting.id)?))
 }

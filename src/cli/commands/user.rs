@@ -1,7 +1,7 @@
 //! `capconduit user`: people who log in to the web back end, and sellers.
 
 use clap::{Args, Subcommand};
-use postgres::GenericClient;
+use postgres::{GenericClient, Transaction};
 use serde_json::json;
 
 use crate::cli::args::input::{clearable, line, new_password, not_an_id, nothing_to_change, old_password, typeable};
@@ -9,7 +9,7 @@ use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
-use crate::cli::remove::Uses;
+use crate::cli::remove::{Removal, Uses};
 use crate::store::user::{self, Changes, User};
 use crate::words::{self, shell};
 use crate::{Error, Kind, Result};
@@ -300,36 +300,23 @@ impl Remove {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
         let user = find::user(&mut db, &self.user)?;
-        let thing = format!("user \"{}\"", user.username);
-        let in_use = uses_of(&mut db, user.id)?;
-        self.refuse(&user, &in_use)?;
-        let confirmed = env.confirm(&in_use.question(&thing, "user, DID or campaign"))?;
-        let mut tx = env.begin(&mut db)?;
-        self.refuse(&user, &uses_of(&mut tx, user.id)?)?;
-        user::remove(&mut tx, user.id, &confirmed)?;
-        tx.commit()?;
-        Output::done(format!("User \"{}\" removed.", user.username), &user)
+        let User { id, username: name, .. } = &user;
+        let removal = Removal {
+            thing: &format!("user \"{name}\""),
+            along: None,
+            lost: "user, DID or campaign",
+            disable: format!("user disable {}", shell(name)),
+            forced: "removes what it owns too",
+            force: self.force,
+        };
+        let uses = |tx: &mut Transaction<'_>| {
+            let usage = user::usage(tx, *id)?;
+            let owned = [words::counted("DID", &usage.dids), words::counted("campaign", &usage.campaigns)];
+            Ok(Uses::new(owned, usage.live_calls, usage.records))
+        };
+        removal.run(env, &mut db, uses, |tx, confirmed| user::remove(tx, *id, confirmed))?;
+        Output::done(format!("User \"{name}\" removed."), &user)
     }
-
-    fn refuse(&self, user: &User, in_use: &Uses) -> Result<()> {
-        if self.force {
-            return Ok(());
-        }
-        let name = &user.username;
-        let how = format!(
-            "To stop its calls and keep its call records whole, capconduit user disable {}. \
-             --force removes what it owns too.",
-            shell(name)
-        );
-        in_use.refuse(&format!("user \"{name}\""), &how)
-    }
-}
-
-fn uses_of(db: &mut impl GenericClient, user_id: i32) -> Result<Uses> {
-    let usage = user::usage(db, user_id)?;
-    let dids = words::counted("DID", &usage.dids);
-    let campaigns = words::counted("campaign", &usage.campaigns);
-    Ok(Uses::new([dids, campaigns], usage.live_calls, usage.records))
 }
 
 pub(crate) fn check_email(email: &str) -> Result<()> {

@@ -4,17 +4,17 @@ mod export;
 mod import;
 
 use clap::{Args, Subcommand};
-use postgres::GenericClient;
+use postgres::Transaction;
 
 use crate::cli::args::input::{clearable, nothing_to_change};
 use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::Uses;
+use crate::cli::remove::{Removal, Uses};
 use crate::config::Config;
 use crate::model::number::{Doubt, E164};
-use crate::store::did::{self, Changes, Did};
+use crate::store::did::{self, Changes};
 use crate::words::{self, shell};
 use crate::{Error, Kind, Result, store};
 
@@ -307,31 +307,21 @@ impl Remove {
         let mut db = env.connect()?;
         let did = find::did(&mut db, env.config, &self.did)?;
         let thing = format!("DID \"{}\"", did.number);
-        let in_use = uses_of(&mut db, &did)?;
-        self.refuse(&thing, &did, &in_use)?;
-        let confirmed = env.confirm(&in_use.question(&thing, "DID"))?;
-        let mut tx = env.begin(&mut db)?;
-        let did = find::did(&mut tx, env.config, &did.number)?;
-        self.refuse(&thing, &did, &uses_of(&mut tx, &did)?)?;
-        did::remove(&mut tx, did.id, &confirmed)?;
-        tx.commit()?;
+        let removal = Removal {
+            thing: &thing,
+            along: None,
+            lost: "DID",
+            disable: format!("did disable {}", shell(&did.number)),
+            forced: "takes it out of its campaigns too",
+            force: self.force,
+        };
+        let config = env.config;
+        let uses = |tx: &mut Transaction<'_>| {
+            let did = find::did(tx, config, &did.number)?;
+            let campaigns = words::counted("campaign", &did.campaigns);
+            Ok(Uses::new([campaigns], did::live_calls(tx, did.id)?, did::records(tx, did.id)?))
+        };
+        removal.run(env, &mut db, uses, |tx, confirmed| did::remove(tx, did.id, confirmed))?;
         Output::done(format!("{thing} removed."), &did)
     }
-
-    fn refuse(&self, thing: &str, did: &Did, in_use: &Uses) -> Result<()> {
-        if self.force {
-            return Ok(());
-        }
-        let how = format!(
-            "To stop its calls and keep its call records whole, capconduit did disable {}. \
-             --force takes it out of its campaigns too.",
-            shell(&did.number)
-        );
-        in_use.refuse(thing, &how)
-    }
-}
-
-fn uses_of(db: &mut impl GenericClient, did: &Did) -> Result<Uses> {
-    let campaigns = words::counted("campaign", &did.campaigns);
-    Ok(Uses::new([campaigns], did::live_calls(db, did.id)?, did::records(db, did.id)?))
 }
