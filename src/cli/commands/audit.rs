@@ -1,6 +1,6 @@
 //! `capconduit audit`: who changed what.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::args::input::integer;
@@ -40,21 +40,13 @@ const TABLES: [&str; 11] = [
 ];
 const ACTIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
 
-/// The verbs of `audit`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List changes: the newest 50, or the first of --sort, or --limit of them
-    List(Box<List>),
-    /// Show a change, field by field
-    Show(Show),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `audit`.
+    enum Verb {
+        /// List changes: the newest 50, or the first of --sort, or --limit of them
+        List(Box<List>),
+        /// Show a change, field by field
+        Show(Show),
     }
 }
 

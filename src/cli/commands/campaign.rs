@@ -1,6 +1,6 @@
 //! `capconduit campaign`: what DIDs feed, and how their calls are shared out.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use postgres::{GenericClient, Transaction};
 
 use crate::cli::args::input::{integer, line, not_an_id, nothing_to_change, number};
@@ -25,39 +25,25 @@ Two sellers may have campaigns of the same name: --user or the id says which is 
 pub(crate) const STATUSES: [&str; 3] = ["active", "inactive", "paused"];
 pub(crate) const STRATEGIES: [&str; 3] = ["priority", "round_robin", "weighted"];
 
-/// The verbs of `campaign`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List campaigns
-    List(List),
-    /// Show a campaign with its DIDs and settings
-    Show(Show),
-    /// Add a campaign
-    Add(Box<Add>),
-    /// Change a campaign
-    Set(Box<Set>),
-    /// Let a campaign get calls
-    Enable(Switch),
-    /// Let a campaign get no calls for a while
-    Pause(Switch),
-    /// Let a campaign get no calls
-    Disable(Switch),
-    /// Remove a campaign with its settings
-    Remove(Remove),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-            Verb::Add(verb) => verb.run(env),
-            Verb::Set(verb) => verb.run(env),
-            Verb::Enable(verb) => verb.run("active", env),
-            Verb::Pause(verb) => verb.run("paused", env),
-            Verb::Disable(verb) => verb.run("inactive", env),
-            Verb::Remove(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `campaign`.
+    enum Verb {
+        /// List campaigns
+        List(List),
+        /// Show a campaign with its DIDs and settings
+        Show(Show),
+        /// Add a campaign
+        Add(Box<Add>),
+        /// Change a campaign
+        Set(Box<Set>),
+        /// Let a campaign get calls
+        Enable(Switch) as "active",
+        /// Let a campaign get no calls for a while
+        Pause(Switch) as "paused",
+        /// Let a campaign get no calls
+        Disable(Switch) as "inactive",
+        /// Remove a campaign with its settings
+        Remove(Remove),
     }
 }
 

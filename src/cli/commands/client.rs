@@ -1,6 +1,6 @@
 //! `capconduit client`: the call centres that calls are sold to.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use postgres::{GenericClient, Transaction};
 
 use crate::cli::args::input::{clearable, line, not_an_id, nothing_to_change};
@@ -36,36 +36,23 @@ that ignores them: --qualify-frequency 0.";
 
 pub(crate) const STATUSES: [&str; 2] = ["active", "inactive"];
 
-/// The verbs of `client`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List clients
-    List(List),
-    /// Show a client with its endpoint, AOR and authentication
-    Show(Show),
-    /// Add a client with its endpoint, AOR and authentication
-    Add(Box<Add>),
-    /// Change a client
-    Set(Box<Set>),
-    /// Let a client get calls
-    Enable(Switch),
-    /// Let a client get no calls
-    Disable(Switch),
-    /// Remove a client
-    Remove(Remove),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-            Verb::Add(verb) => verb.run(env),
-            Verb::Set(verb) => verb.run(env),
-            Verb::Enable(verb) => verb.run("active", env),
-            Verb::Disable(verb) => verb.run("inactive", env),
-            Verb::Remove(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `client`.
+    enum Verb {
+        /// List clients
+        List(List),
+        /// Show a client with its endpoint, AOR and authentication
+        Show(Show),
+        /// Add a client with its endpoint, AOR and authentication
+        Add(Box<Add>),
+        /// Change a client
+        Set(Box<Set>),
+        /// Let a client get calls
+        Enable(Switch) as "active",
+        /// Let a client get no calls
+        Disable(Switch) as "inactive",
+        /// Remove a client
+        Remove(Remove),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `capconduit setting`: what a client may get of a campaign, with its caps.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use postgres::{GenericClient, Transaction};
 
 use crate::cli::args::input::{any_integer, integer, nothing_to_change, number};
@@ -24,36 +24,23 @@ A setting is named by campaign and client, or by its id alone.";
 
 pub(crate) const STATUSES: [&str; 2] = ["active", "inactive"];
 
-/// The verbs of `setting`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List settings with their live calls
-    List(List),
-    /// Show a setting with its live calls
-    Show(Show),
-    /// Let a client get calls of a campaign
-    Add(Add),
-    /// Change a setting
-    Set(Set),
-    /// Let the client get calls of the campaign
-    Enable(Switch),
-    /// Let the client get no calls of the campaign
-    Disable(Switch),
-    /// Remove a setting; the client gets no more calls of the campaign
-    Remove(Remove),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-            Verb::Add(verb) => verb.run(env),
-            Verb::Set(verb) => verb.run("set", env),
-            Verb::Enable(verb) => verb.run("active", env),
-            Verb::Disable(verb) => verb.run("inactive", env),
-            Verb::Remove(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `setting`.
+    enum Verb {
+        /// List settings with their live calls
+        List(List),
+        /// Show a setting with its live calls
+        Show(Show),
+        /// Let a client get calls of a campaign
+        Add(Add),
+        /// Change a setting
+        Set(Set) as "set",
+        /// Let the client get calls of the campaign
+        Enable(Switch) as "active",
+        /// Let the client get no calls of the campaign
+        Disable(Switch) as "inactive",
+        /// Remove a setting; the client gets no more calls of the campaign
+        Remove(Remove),
     }
 }
 

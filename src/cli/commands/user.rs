@@ -1,6 +1,6 @@
 //! `capconduit user`: people who log in to the web back end, and sellers.
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use postgres::{GenericClient, Transaction};
 use serde_json::json;
 
@@ -26,39 +26,25 @@ pub(crate) const STATUSES: [&str; 4] = ["active", "inactive", "pending_approval"
 /// No password matches it.
 pub(crate) const NO_PASSWORD: &str = "!";
 
-/// The verbs of `user`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List users
-    List(List),
-    /// Show a user
-    Show(Show),
-    /// Add a user
-    Add(Box<Add>),
-    /// Change a user
-    Set(Box<Set>),
-    /// Make a user active
-    Enable(Switch),
-    /// Make a user inactive: no login, and a seller's calls are rejected
-    Disable(Switch),
-    /// Give a user a new password
-    Passwd(Passwd),
-    /// Remove a user
-    Remove(Remove),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-            Verb::Add(verb) => verb.run(env),
-            Verb::Set(verb) => verb.run(env),
-            Verb::Enable(verb) => verb.run("active", env),
-            Verb::Disable(verb) => verb.run("inactive", env),
-            Verb::Passwd(verb) => verb.run(env),
-            Verb::Remove(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `user`.
+    enum Verb {
+        /// List users
+        List(List),
+        /// Show a user
+        Show(Show),
+        /// Add a user
+        Add(Box<Add>),
+        /// Change a user
+        Set(Box<Set>),
+        /// Make a user active
+        Enable(Switch) as "active",
+        /// Make a user inactive: no login, and a seller's calls are rejected
+        Disable(Switch) as "inactive",
+        /// Give a user a new password
+        Passwd(Passwd),
+        /// Remove a user
+        Remove(Remove),
     }
 }
 

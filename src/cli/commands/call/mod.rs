@@ -9,7 +9,7 @@ pub(super) mod replay;
 pub(super) mod settle;
 pub(super) mod show;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use crate::cli::args::listing::Listing;
 use crate::cli::args::period::Period;
@@ -37,46 +37,30 @@ Examples:
 Times are UTC: 2026-07-01, '2026-07-01 12:00', today, yesterday, -2h, -7d.
 With --tz, those of --from and --to are that zone's.";
 
-/// The verbs of `call`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List call records: the newest 50, or the first of --sort, or --limit of them
-    List(Box<List>),
-    /// Show a call record with its attempts
-    Show(Show),
-    /// Tell what became of a call, and why
-    Explain(explain::Explain),
-    /// List the attempts in flight: what counts against the caps now
-    Active(Active),
-    /// List the attempts of calls that died with their Asterisk, or were left without a record: the
-    /// newest 50, or the first of --sort, or --limit of them
-    Lost(Lost),
-    /// Write call records as CSV, oldest first
-    Export(Box<export::Export>),
-    /// Add call records from CSV, each once, without counting them
-    Import(import::Import),
-    /// Deliver the call records that had to be spooled
-    Replay(replay::Replay),
-    /// Close the attempts that a dead Asterisk left behind
-    Reap(reap::Reap),
-    /// Say what became of lost calls: answered, and to be counted, or not
-    Settle(Box<settle::Settle>),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-            Verb::Explain(verb) => verb.run(env),
-            Verb::Active(verb) => verb.run(env),
-            Verb::Lost(verb) => verb.run(env),
-            Verb::Export(verb) => verb.run(env),
-            Verb::Import(verb) => verb.run(env),
-            Verb::Replay(verb) => verb.run(env),
-            Verb::Reap(verb) => verb.run(env),
-            Verb::Settle(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `call`.
+    enum Verb {
+        /// List call records: the newest 50, or the first of --sort, or --limit of them
+        List(Box<List>),
+        /// Show a call record with its attempts
+        Show(Show),
+        /// Tell what became of a call, and why
+        Explain(explain::Explain),
+        /// List the attempts in flight: what counts against the caps now
+        Active(Active),
+        /// List the attempts of calls that died with their Asterisk, or were left without a record: the
+        /// newest 50, or the first of --sort, or --limit of them
+        Lost(Lost),
+        /// Write call records as CSV, oldest first
+        Export(Box<export::Export>),
+        /// Add call records from CSV, each once, without counting them
+        Import(import::Import),
+        /// Deliver the call records that had to be spooled
+        Replay(replay::Replay),
+        /// Close the attempts that a dead Asterisk left behind
+        Reap(reap::Reap),
+        /// Say what became of lost calls: answered, and to be counted, or not
+        Settle(Box<settle::Settle>),
     }
 }
 

@@ -8,7 +8,7 @@ mod rules;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use postgres::GenericClient;
 
 use crate::cli::commands::config::planner::Planner;
@@ -41,24 +41,15 @@ Where a DID feeds several active campaigns, the one that was added first gets it
 are added in the document's order.
 Counters, call records, ids and times are no part of it.";
 
-/// The verbs of `config`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Print the configuration as a document, or write it to a file
-    Export(Export),
-    /// Show what apply would do; exit code 1 where there is anything to do
-    Diff(Diff),
-    /// Bring the database to what a document says, as a whole or not at all
-    Apply(Apply),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::Export(verb) => verb.run(env),
-            Verb::Diff(verb) => verb.run(env),
-            Verb::Apply(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `config`.
+    enum Verb {
+        /// Print the configuration as a document, or write it to a file
+        Export(Export),
+        /// Show what apply would do; exit code 1 where there is anything to do
+        Diff(Diff),
+        /// Bring the database to what a document says, as a whole or not at all
+        Apply(Apply),
     }
 }
 

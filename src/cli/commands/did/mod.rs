@@ -3,7 +3,7 @@
 mod export;
 mod import;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use postgres::Transaction;
 
 use crate::cli::args::input::{clearable, nothing_to_change};
@@ -31,42 +31,27 @@ pub(crate) const STATUSES: [&str; 2] = ["active", "inactive"];
 /// Of CSV files.
 const COLUMNS: [&str; 5] = ["number", "user", "status", "description", "campaigns"];
 
-/// The verbs of `did`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List DIDs
-    List(List),
-    /// Show a DID
-    Show(Show),
-    /// Add a DID
-    Add(Add),
-    /// Change a DID
-    Set(Set),
-    /// Let calls to a DID be routed
-    Enable(Switch),
-    /// Let calls to a DID be rejected
-    Disable(Switch),
-    /// Remove a DID
-    Remove(Remove),
-    /// Write DIDs as CSV
-    Export(export::Export),
-    /// Add and change DIDs as a CSV file says: all of them, or none
-    Import(import::Import),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-            Verb::Add(verb) => verb.run(env),
-            Verb::Set(verb) => verb.run(env),
-            Verb::Enable(verb) => verb.run("active", env),
-            Verb::Disable(verb) => verb.run("inactive", env),
-            Verb::Remove(verb) => verb.run(env),
-            Verb::Export(verb) => verb.run(env),
-            Verb::Import(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `did`.
+    enum Verb {
+        /// List DIDs
+        List(List),
+        /// Show a DID
+        Show(Show),
+        /// Add a DID
+        Add(Add),
+        /// Change a DID
+        Set(Set),
+        /// Let calls to a DID be routed
+        Enable(Switch) as "active",
+        /// Let calls to a DID be rejected
+        Disable(Switch) as "inactive",
+        /// Remove a DID
+        Remove(Remove),
+        /// Write DIDs as CSV
+        Export(export::Export),
+        /// Add and change DIDs as a CSV file says: all of them, or none
+        Import(import::Import),
     }
 }
 

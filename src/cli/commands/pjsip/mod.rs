@@ -6,7 +6,7 @@
 pub(crate) mod fields;
 pub(crate) mod side;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use crate::cli::args::input::nothing_to_change;
 use crate::cli::args::listing::{Known, Listing};
@@ -39,30 +39,19 @@ endpoint in pjsip_local.conf, and a context for --context in extensions_local.co
 Asterisk sees a change at the next call. It starts qualifying a new contact after
 asterisk -rx 'pjsip reload qualify aor IDENT'.";
 
-/// The verbs of `pjsip`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// List the clients' SIP sides
-    List(List),
-    /// Show a client's SIP side, and what keeps calls from it
-    Show(Show),
-    /// Add the endpoint and the AOR that a client lacks
-    Add(Box<Add>),
-    /// Change a client's SIP side
-    Set(Box<Set>),
-    /// Remove a client's SIP side; it gets no more calls
-    Remove(Remove),
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::List(verb) => verb.run(env),
-            Verb::Show(verb) => verb.run(env),
-            Verb::Add(verb) => verb.run(env),
-            Verb::Set(verb) => verb.run(env),
-            Verb::Remove(verb) => verb.run(env),
-        }
+verbs! {
+    /// The verbs of `pjsip`.
+    enum Verb {
+        /// List the clients' SIP sides
+        List(List),
+        /// Show a client's SIP side, and what keeps calls from it
+        Show(Show),
+        /// Add the endpoint and the AOR that a client lacks
+        Add(Box<Add>),
+        /// Change a client's SIP side
+        Set(Box<Set>),
+        /// Remove a client's SIP side; it gets no more calls
+        Remove(Remove),
     }
 }
 

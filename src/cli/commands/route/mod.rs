@@ -3,7 +3,7 @@
 pub(crate) mod advice;
 pub(crate) mod reachability;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::Value;
 
 use crate::cli::env::Env;
@@ -30,11 +30,12 @@ const SEEN: Tables = &[("candidates", CANDIDATES)];
 /// Without contact_state, where Asterisk was not asked: that is said once.
 const UNSEEN: Tables = &[("candidates", CANDIDATES.split_at(CANDIDATES.len() - 1).0)];
 
-/// The verbs of `route`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
-    /// Show where a call to a DID would go now, and why, without claiming anything
-    Explain(Explain),
+verbs! {
+    /// The verbs of `route`.
+    enum Verb {
+        /// Show where a call to a DID would go now, and why, without claiming anything
+        Explain(Explain),
+    }
 }
 
 /// `route explain`
@@ -45,14 +46,6 @@ pub(crate) struct Explain {
     /// The caller's number, for the record of what was asked: no rule looks at it
     #[arg(long, value_name = "N")]
     caller: Option<String>,
-}
-
-impl Verb {
-    pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        match self {
-            Verb::Explain(verb) => verb.run(env),
-        }
-    }
 }
 
 impl Explain {
