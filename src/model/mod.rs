@@ -10,5 +10,6 @@ pub mod number;
 pub mod pjsip_options;
 pub mod realtime;
 pub mod reason;
+pub mod rules;
 pub mod shape;
 pub mod sip;

@@ -64,7 +64,9 @@ impl Noun {
         }
     }
 
-    fn table(self) -> &'static str {
+    /// Where it is stored.
+    #[must_use]
+    pub fn table(self) -> &'static str {
         match self {
             Noun::User => "users",
             Noun::Client => "clients",

@@ -42,6 +42,7 @@ mod pooler;
 mod realtime;
 mod reasons;
 mod report;
+mod rules;
 mod schema;
 mod sip_options;
 mod spool_faults;

@@ -10,6 +10,7 @@ use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
 use crate::config::Config;
+use crate::model::rules;
 use crate::store::campaign::{self, Campaign, Changes};
 use crate::store::setting::{self, Setting};
 use crate::{Error, Result, shape, words};
@@ -21,9 +22,6 @@ Examples:
   capconduit campaign set 'Alice Priority' --status paused
 
 Two sellers may have campaigns of the same name: --user or the id says which is meant.";
-
-pub(crate) const STATUSES: [&str; 3] = ["active", "inactive", "paused"];
-pub(crate) const STRATEGIES: [&str; 3] = ["priority", "round_robin", "weighted"];
 
 verbs! {
     /// The verbs of `campaign`.
@@ -70,7 +68,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// Only this status
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::CAMPAIGN_STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     listing: Listing,
@@ -139,7 +137,7 @@ impl Show {
 #[derive(Debug, Default, Args)]
 struct CampaignFields {
     /// How calls are shared out; default priority
-    #[arg(long, value_parser = STRATEGIES)]
+    #[arg(long, value_parser = rules::STRATEGIES)]
     routing_strategy: Option<String>,
     /// How long a client may ring before the next one is tried: 1 to 3600; default 30
     #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
@@ -148,7 +146,7 @@ struct CampaignFields {
     #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
     max_call_seconds: Option<i64>,
     /// Only an active campaign gets calls
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::CAMPAIGN_STATUSES)]
     status: Option<String>,
     /// Free text; empty clears it
     #[arg(long, value_name = "TEXT")]
@@ -161,9 +159,12 @@ impl CampaignFields {
             name: None,
             status: self.status,
             routing_strategy: self.routing_strategy,
-            // longer than any carrier lets a call ring
-            dial_timeout_seconds: number("dial_timeout_seconds", self.dial_timeout_seconds, 1..=3600)?,
-            max_call_seconds: number("max_call_seconds", self.max_call_seconds, 1..=86_400)?,
+            dial_timeout_seconds: number(
+                "dial_timeout_seconds",
+                self.dial_timeout_seconds,
+                rules::DIAL_TIMEOUT_SECONDS,
+            )?,
+            max_call_seconds: number("max_call_seconds", self.max_call_seconds, rules::MAX_CALL_SECONDS)?,
             description: self.description,
         })
     }
@@ -209,7 +210,7 @@ fn client_and_cap(text: &str) -> Result<(String, i64), String> {
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        line("name", &*self.name, 100)?;
+        line("name", &*self.name, rules::NAME)?;
         not_an_id("name", &self.name)?;
         let changes = self.fields.changes()?;
         let mut db = env.connect()?;
@@ -231,7 +232,7 @@ impl Add {
                     Error::conflict(format!("client \"{}\" is given twice", identifier)).hint("Nothing was changed.")
                 );
             }
-            let cap = number("max_concurrency", *cap, 1..=i32::MAX)?.unwrap_or(1);
+            let cap = number("max_concurrency", *cap, rules::MAX_CONCURRENCY)?.unwrap_or(1);
             setting::add(&mut tx, campaign.id, client_id, cap)?;
         }
         let campaign = find::campaign(&mut tx, &self.name, Some(&owner.username))?;
@@ -261,7 +262,7 @@ pub(crate) struct Set {
 
 impl Set {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        line("name", self.name.as_deref(), 100)?;
+        line("name", self.name.as_deref(), rules::NAME)?;
         let changes = Changes { name: self.name, ..self.fields.changes()? };
         if changes == Changes::default() && self.add_did.is_empty() && self.remove_did.is_empty() {
             return Err(nothing_to_change("campaign"));

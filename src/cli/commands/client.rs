@@ -16,6 +16,7 @@ use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
 use crate::model::realtime::Text;
+use crate::model::rules;
 use crate::model::sip::check_identifier;
 use crate::store::client::{self, Changes, Client};
 use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint, WithOptions};
@@ -33,8 +34,6 @@ Examples:
 
 Asterisk places no call with a contact that does not answer its OPTIONS requests. For a call centre
 that ignores them: --qualify-frequency 0.";
-
-pub(crate) const STATUSES: [&str; 2] = ["active", "inactive"];
 
 verbs! {
     /// The verbs of `client`.
@@ -83,7 +82,7 @@ fn whole(db: &mut impl GenericClient, name: &str) -> Result<Whole> {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only this status
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     listing: Listing,
@@ -125,7 +124,7 @@ struct ClientFields {
     #[arg(long, value_name = "TEXT")]
     department: Option<String>,
     /// Only an active client gets calls
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::STATUSES)]
     status: Option<String>,
     /// Free text; empty clears it
     #[arg(long, value_name = "TEXT")]
@@ -137,7 +136,7 @@ struct ClientFields {
 
 impl ClientFields {
     fn check(&self) -> Result<()> {
-        clearable("department", self.department.as_deref(), 100)
+        clearable("department", self.department.as_deref(), rules::NAME)
     }
 
     fn is_given(&self) -> bool {
@@ -182,7 +181,7 @@ impl Add {
         let id = self.client_identifier.as_str();
         check_identifier(id)?;
         not_an_id("client_identifier", id)?;
-        line("name", &*self.name, 100)?;
+        line("name", &*self.name, rules::NAME)?;
         self.fields.check()?;
         let contact = contact(self.contact)?;
         let mut aor = self.aor.changes(None)?;
@@ -240,7 +239,7 @@ impl Set {
         if self.name.is_none() && self.contact.is_none() && !self.fields.is_given() {
             return Err(nothing_to_change("client"));
         }
-        line("name", self.name.as_deref(), 100)?;
+        line("name", self.name.as_deref(), rules::NAME)?;
         self.fields.check()?;
         let contact = self.contact.map(contact).transpose()?;
         let mut db = env.connect()?;

@@ -9,6 +9,7 @@ use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
+use crate::model::rules;
 use crate::store::campaign::Campaign;
 use crate::store::setting::{self, Changes, Filter, Setting};
 use crate::words::{plural, shell};
@@ -21,8 +22,6 @@ Examples:
   capconduit setting list --client acme
 
 A setting is named by campaign and client, or by its id alone.";
-
-pub(crate) const STATUSES: [&str; 2] = ["active", "inactive"];
 
 verbs! {
     /// The verbs of `setting`.
@@ -200,7 +199,7 @@ struct SettingFields {
     #[arg(long, value_name = "N", value_parser = integer::<1>, allow_negative_numbers = true)]
     weight: Option<i64>,
     /// Only an active setting gets calls
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::STATUSES)]
     status: Option<String>,
 }
 
@@ -208,11 +207,11 @@ impl SettingFields {
     fn changes(self, max_concurrency: Option<i64>) -> Result<Changes> {
         Ok(Changes {
             status: self.status,
-            max_concurrency: number("max_concurrency", max_concurrency, 1..=i32::MAX)?,
+            max_concurrency: number("max_concurrency", max_concurrency, rules::MAX_CONCURRENCY)?,
             total_calls_allowed: self.total_calls_allowed.as_deref().map(total).transpose()?,
             current_total_calls: None,
-            forwarding_priority: number("forwarding_priority", self.forwarding_priority, i32::MIN..=i32::MAX)?,
-            weight: number("weight", self.weight, 1..=i32::MAX)?,
+            forwarding_priority: number("forwarding_priority", self.forwarding_priority, rules::FORWARDING_PRIORITY)?,
+            weight: number("weight", self.weight, rules::WEIGHT)?,
         })
     }
 }
@@ -224,7 +223,7 @@ fn total(text: &str) -> Result<Option<i32>> {
     let calls: i64 = text.parse().map_err(|_| {
         Error::invalid(format!("total_calls_allowed is \"{}\": it must be a number, or unlimited", text.escape_debug()))
     })?;
-    number("total_calls_allowed", calls, 0..=i32::MAX)
+    number("total_calls_allowed", calls, rules::TOTAL_CALLS)
 }
 
 /// `setting add`
@@ -246,7 +245,7 @@ pub(crate) struct Add {
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let cap = number("max_concurrency", self.max_concurrency, 1..=i32::MAX)?.unwrap_or(1);
+        let cap = number("max_concurrency", self.max_concurrency, rules::MAX_CONCURRENCY)?.unwrap_or(1);
         let changes = self.fields.changes(None)?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
@@ -287,7 +286,7 @@ impl Set {
     fn run(self, verb: &str, env: &mut Env<'_>) -> Result<Output> {
         let current = if self.reset_total_calls { Some(0) } else { self.current_total_calls };
         let changes = Changes {
-            current_total_calls: number("current_total_calls", current, 0..=i32::MAX)?,
+            current_total_calls: number("current_total_calls", current, rules::TOTAL_CALLS)?,
             ..self.fields.changes(self.max_concurrency)?
         };
         if changes == Changes::default() {

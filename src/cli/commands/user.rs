@@ -10,6 +10,7 @@ use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
+use crate::model::rules;
 use crate::store::user::{self, Changes, User};
 use crate::words::{self, shell};
 use crate::{Error, Kind, Result};
@@ -21,8 +22,6 @@ Examples:
   capconduit user set alice --status suspended
   capconduit user enable alice";
 
-pub(crate) const ROLES: [&str; 3] = ["admin", "staff", "user"];
-pub(crate) const STATUSES: [&str; 4] = ["active", "inactive", "pending_approval", "suspended"];
 /// No password matches it.
 pub(crate) const NO_PASSWORD: &str = "!";
 
@@ -52,10 +51,10 @@ verbs! {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only this role
-    #[arg(long, value_parser = ROLES)]
+    #[arg(long, value_parser = rules::USER_ROLES)]
     role: Option<String>,
     /// Only this status
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::USER_STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     listing: Listing,
@@ -98,8 +97,8 @@ struct UserFields {
 
 impl UserFields {
     fn changes(self) -> Result<Changes> {
-        clearable("full_name", self.full_name.as_deref(), 100)?;
-        clearable("company_name", self.company_name.as_deref(), 100)?;
+        clearable("full_name", self.full_name.as_deref(), rules::NAME)?;
+        clearable("company_name", self.company_name.as_deref(), rules::NAME)?;
         Ok(Changes { full_name: self.full_name, company_name: self.company_name, ..Changes::default() })
     }
 }
@@ -113,10 +112,10 @@ pub(crate) struct Add {
     #[arg(long, value_name = "ADDRESS")]
     email: String,
     /// What the user may do; a seller is a user
-    #[arg(long, default_value = "user", value_parser = ROLES)]
+    #[arg(long, default_value = "user", value_parser = rules::USER_ROLES)]
     role: String,
     /// Only an active user can log in, only an active seller's calls are routed
-    #[arg(long, default_value = "active", value_parser = STATUSES)]
+    #[arg(long, default_value = "active", value_parser = rules::USER_STATUSES)]
     status: String,
     /// Read the password from standard input, one line
     #[arg(long)]
@@ -127,7 +126,7 @@ pub(crate) struct Add {
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        line("username", &*self.username, 80)?;
+        line("username", &*self.username, rules::USERNAME)?;
         not_an_id("username", &self.username)?;
         check_email(&self.email)?;
         let changes = Changes { role: Some(self.role), status: Some(self.status), ..self.fields.changes()? };
@@ -172,10 +171,10 @@ pub(crate) struct Set {
     #[arg(long, value_name = "ADDRESS")]
     email: Option<String>,
     /// What the user may do; a seller is a user
-    #[arg(long, value_parser = ROLES)]
+    #[arg(long, value_parser = rules::USER_ROLES)]
     role: Option<String>,
     /// Only an active user can log in, only an active seller's calls are routed
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::USER_STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     fields: UserFields,
@@ -306,7 +305,7 @@ impl Remove {
 }
 
 pub(crate) fn check_email(email: &str) -> Result<()> {
-    line("email", email, 120)?;
+    line("email", email, rules::EMAIL)?;
     let valid = email.split_once('@').is_some_and(|(local, domain)| {
         !local.is_empty() && !domain.is_empty() && !domain.contains('@') && !email.contains(char::is_whitespace)
     });

@@ -4,9 +4,10 @@ use serde_json::{Map, Value};
 
 use crate::cli::args::input::{clearable, fits, line, not_an_id, number};
 use crate::cli::commands::pjsip::fields;
-use crate::cli::commands::{campaign, client, did, setting, user};
+use crate::cli::commands::user;
 use crate::model::pjsip_options::{self, Object, SipOption};
 use crate::model::realtime::Text;
+use crate::model::rules::{self, Rule};
 use crate::model::sip::check_identifier;
 use crate::store::document::{Column, Holds, Noun};
 use crate::words::quoted;
@@ -16,12 +17,14 @@ use crate::{Error, Result};
 pub(crate) fn check_names(noun: Noun, fields: &Map<String, Value>) -> Result<()> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     match noun {
-        Noun::User => line("username", text("username"), 80).and_then(|()| not_an_id("username", text("username"))),
+        Noun::User => {
+            line("username", text("username"), rules::USERNAME).and_then(|()| not_an_id("username", text("username")))
+        }
         Noun::Client => {
             let identifier = text("client_identifier");
             check_identifier(identifier).and_then(|()| not_an_id("client_identifier", identifier))
         }
-        Noun::Campaign => line("name", text("name"), 100).and_then(|()| not_an_id("name", text("name"))),
+        Noun::Campaign => line("name", text("name"), rules::NAME).and_then(|()| not_an_id("name", text("name"))),
         // an endpoint's id holds no more than what check_identifier lets through
         Noun::Endpoint | Noun::Aor | Noun::Auth => check_identifier(text("client")),
         Noun::Did | Noun::Setting => Ok(()),
@@ -48,16 +51,15 @@ pub(crate) fn check(noun: Noun, column: &Column, value: &Value) -> Result<()> {
             other => option.check(&other.to_string()),
         };
     }
+    let rule = rules::of(noun.name(), name);
     match value {
-        Value::String(text) => check_text(noun, column, text),
+        Value::String(text) => match rule {
+            Some(Rule::OneOf(values)) => one_of(name, text, values),
+            _ => check_text(noun, column, text),
+        },
         Value::Number(n) => {
-            let range = match (noun, name) {
-                (Noun::Campaign, "dial_timeout_seconds") => 1..=3600,
-                (Noun::Campaign, "max_call_seconds") => 1..=86_400,
-                (Noun::Aor, "qualify_frequency") => 0..=86_400,
-                (Noun::Setting, "max_concurrency" | "weight") => 1..=i32::MAX,
-                (Noun::Setting, "total_calls_allowed") => 0..=i32::MAX,
-                (Noun::Setting, _) => i32::MIN..=i32::MAX,
+            let range = match rule {
+                Some(Rule::Within(range)) => range.clone(),
                 _ => 0..=i32::MAX,
             };
             number(name, n.as_i64().unwrap_or(i64::MAX), range).map(|_| ())
@@ -88,16 +90,7 @@ fn check_text(noun: Noun, column: &Column, text: &str) -> Result<()> {
         (_, "password_hash") => check_hash(text),
         (_, "password") => fields::check_password(text),
         (Noun::User, "email") => user::check_email(text),
-        (Noun::User, "role") => one_of(name, text, &user::ROLES),
-        (Noun::User, "status") => one_of(name, text, &user::STATUSES),
-        (Noun::Client, "status") => one_of(name, text, &client::STATUSES),
-        (Noun::Did, "status") => one_of(name, text, &did::STATUSES),
-        (Noun::Campaign, "status") => one_of(name, text, &campaign::STATUSES),
-        (Noun::Campaign, "routing_strategy") => one_of(name, text, &campaign::STRATEGIES),
-        (Noun::Setting, "status") => one_of(name, text, &setting::STATUSES),
         (Noun::Aor, "contact") => fields::contact(text.to_owned()).map(|_| ()),
-        (Noun::Auth, "auth_type") => one_of(name, text, &["userpass"]),
-        (Noun::Endpoint, "direct_media") => one_of(name, text, &["yes", "no"]),
         (Noun::Endpoint, "disallow" | "allow") => fields::codecs(name, owned()).map(|_| ()),
         (Noun::Endpoint, "transport" | "context" | "aors" | "auth" | "outbound_auth" | "from_user" | "from_domain") => {
             if text.is_empty() {

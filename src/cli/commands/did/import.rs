@@ -7,13 +7,14 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::args::input::clearable;
-use crate::cli::commands::did::{COLUMNS, RULES, STATUSES, Trust, normalized};
+use crate::cli::commands::did::{COLUMNS, RULES, Trust, normalized};
 use crate::cli::env::Env;
 use crate::cli::find::unknown;
 use crate::cli::output::csv::{Line, Sheet};
 use crate::cli::output::{Output, file};
 use crate::config::Config;
 use crate::model::number::{Doubt, NumberRules};
+use crate::model::rules;
 use crate::store::document::{self, Key, Link, Noun, Row, State};
 use crate::{Error, Result};
 
@@ -222,9 +223,12 @@ impl Import {
         };
         set("user", json!(user));
         if let Some(status) = line.value("status") {
-            if !STATUSES.contains(&status) {
-                let what =
-                    format!("status is \"{}\": it must be one of {}", status.escape_debug(), STATUSES.join(", "));
+            if !rules::STATUSES.contains(&status) {
+                let what = format!(
+                    "status is \"{}\": it must be one of {}",
+                    status.escape_debug(),
+                    rules::STATUSES.join(", ")
+                );
                 return Err(Error::invalid(what));
             }
             set("status", json!(status));
@@ -232,7 +236,7 @@ impl Import {
         if let Some(description) = line.get("description") {
             // as it has been stored by whoever, it may stay
             if there.is_none_or(|row| text(row, "description") != description) {
-                clearable("description", description, 255)?;
+                clearable("description", description, rules::DID_DESCRIPTION)?;
             }
             set("description", if description.is_empty() { Value::Null } else { json!(description) });
         }

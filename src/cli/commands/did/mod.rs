@@ -14,6 +14,7 @@ use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
 use crate::config::Config;
 use crate::model::number::{Doubt, E164};
+use crate::model::rules;
 use crate::store::did::{self, Changes};
 use crate::words::{self, shell};
 use crate::{Error, Kind, Result, store};
@@ -27,7 +28,6 @@ Examples:
 
 A number is stored in E.164 form; it may be typed in any form that CAPCONDUIT_NUMBER_RULES makes one of.";
 
-pub(crate) const STATUSES: [&str; 2] = ["active", "inactive"];
 /// Of CSV files.
 const COLUMNS: [&str; 5] = ["number", "user", "status", "description", "campaigns"];
 
@@ -102,7 +102,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "CAMPAIGN")]
     campaign: Option<String>,
     /// Only this status
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     listing: Listing,
@@ -139,7 +139,7 @@ impl Show {
 #[derive(Debug, Default, Args)]
 struct DidFields {
     /// Calls to an inactive DID are rejected
-    #[arg(long, value_parser = STATUSES)]
+    #[arg(long, value_parser = rules::STATUSES)]
     status: Option<String>,
     /// Free text; empty clears it
     #[arg(long, value_name = "TEXT")]
@@ -148,7 +148,7 @@ struct DidFields {
 
 impl DidFields {
     fn changes(self) -> Result<Changes> {
-        clearable("description", self.description.as_deref(), 255)?;
+        clearable("description", self.description.as_deref(), rules::DID_DESCRIPTION)?;
         Ok(Changes { status: self.status, description: self.description, ..Changes::default() })
     }
 }

@@ -4,6 +4,7 @@ use crate::cli::args::input::{fits, integer, line, new_password, not_an_option, 
 use crate::cli::env::Env;
 use crate::model::pjsip_options::{self, Object};
 use crate::model::realtime::Text;
+use crate::model::rules;
 use crate::model::sip::check_contact;
 use crate::store::pjsip::{AorChanges, AuthChanges, EndpointChanges, OptionChanges};
 use crate::{Error, Kind, Result};
@@ -152,7 +153,7 @@ impl AorFields {
             contact: contact.map(self::contact).transpose()?,
             max_contacts: number("max_contacts", self.max_contacts, 0..=i32::MAX)?,
             // the most that Asterisk takes
-            qualify_frequency: number("qualify_frequency", self.qualify_frequency, 0..=86_400)?,
+            qualify_frequency: number("qualify_frequency", self.qualify_frequency, rules::QUALIFY_FREQUENCY)?,
             options: Vec::new(),
         })
     }
