@@ -33,24 +33,7 @@ pub fn truncate(text: &str, max: usize) -> &str {
 /// Decodes `%XX` (Asterisk's URIENCODE); what is no valid escape stays as it is.
 #[must_use]
 pub fn percent_decode(bytes: &[u8]) -> Vec<u8> {
-    let hex = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let [first, tail @ ..] = rest {
-        match tail {
-            [high, low, after @ ..] if *first == b'%' => {
-                if let (Some(high), Some(low)) = (hex(*high), hex(*low)) {
-                    out.push(high << 4 | low);
-                    rest = after;
-                    continue;
-                }
-                out.push(*first);
-            }
-            _ => out.push(*first),
-        }
-        rest = tail;
-    }
-    out
+    percent_encoding::percent_decode(bytes).collect()
 }
 
 #[cfg(test)]
