@@ -30,7 +30,7 @@ pub fn truncate(text: &str, max: usize) -> &str {
     }
 }
 
-/// Decodes `%XX` (Asterisk's URIENCODE); what is no valid escape stays as it is.
+/// Decodes `%XX` (Asterisk's URIENCODE); an invalid escape stays as it is.
 #[must_use]
 pub fn percent_decode(bytes: &[u8]) -> Vec<u8> {
     percent_encoding::percent_decode(bytes).collect()

@@ -1,4 +1,4 @@
-//! Installing: writing what differs, and keeping a copy of what is replaced.
+//! Installing: writing the files that differ, and keeping a copy of each that is replaced.
 //!
 //! Installing is idempotent. A file that differs is never overwritten unless asked, and then a copy
 //! is kept. Everything is checked before anything is written.

@@ -1,4 +1,4 @@
-//! What a site chooses and where its Asterisk has things: read back from what is installed.
+//! A site's choices and its Asterisk's folders, read back from the installed files.
 
 use crate::{Error, Result};
 use std::fs;
@@ -11,10 +11,10 @@ pub const DEFAULT_ETC_DIR: &str = "/etc/asterisk";
 /// Where AGI programs are unless asterisk.conf says otherwise, and where a package puts ours.
 pub(crate) const DEFAULT_AGI_DIR: &str = "/usr/share/asterisk/agi-bin";
 
-/// Where systemd looks for what a site adds to Asterisk's unit.
+/// Where systemd looks for a site's additions to Asterisk's unit.
 pub(crate) const UNIT_DIR: &str = "/etc/systemd/system/asterisk.service.d";
 
-/// Gives Asterisk's unit what this release says it needs: time limits for realtime among it.
+/// The command that gives Asterisk's unit this release's additions, time limits for realtime among them.
 #[must_use]
 pub fn unit_command() -> String {
     let packaged = "/usr/share/doc/capconduit/examples/asterisk.service.d/capconduit.conf";

@@ -96,7 +96,7 @@ pub(crate) fn called_number(db: &mut impl GenericClient, config: &Config, did: S
     Ok(known.map(|did| did.number).or(number).unwrap_or(did))
 }
 
-/// Adding what is there already.
+/// The error for adding a thing that exists.
 pub(crate) fn exists(noun: &str, name: &str) -> Error {
     Error::conflict(format!("{noun} \"{name}\" exists already"))
         .hint(format!("Nothing was changed. capconduit {} set changes it.", noun.to_lowercase()))

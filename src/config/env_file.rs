@@ -59,7 +59,7 @@ impl EnvFile {
     /// The variable's line cannot be told from the rest (a value over several lines), or the value cannot
     /// be written.
     pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        // what a shell would take apart stands in quotes, too
+        // a value that a shell would split stands in quotes, too
         let plain = !value.contains(|c: char| c.is_whitespace() || "$#\"'\\`&;".contains(c));
         let line = if plain { format!("{name}={value}\n") } else { format!("{name}='{value}'\n") };
         self.replace(name, Some((value, line)))
@@ -160,7 +160,7 @@ impl Prepared {
         let failed = |e: std::io::Error| Error::io("read", &self.path, &e);
         let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let of_folder = fs::metadata(folder).map_err(failed)?;
-        // what this process has made is its user's
+        // a file that this process made belongs to its user
         let me = rustix::process::geteuid().as_raw();
         let refused = |what: &Path, why: &str, how: String| {
             let message = format!("{} {why}: it is no place for a password", what.display());
@@ -186,7 +186,7 @@ impl Prepared {
             Error::io("replace", &self.path, &e)
                 .hint(format!("What it was to hold is in {}.", self.temporary.display()))
         });
-        // also after a failure: what it holds may be nowhere else
+        // also after a failure: it may hold the only copy
         std::mem::forget(self);
         result
     }

@@ -32,7 +32,7 @@ pub struct Config {
     database_is_shared: bool,
     /// The file that names the database that is used, unless the environment does.
     database_file: Option<PathBuf>,
-    /// Call records are what it is used for.
+    /// It is used for call records.
     for_records: bool,
 }
 

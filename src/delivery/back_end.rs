@@ -82,7 +82,7 @@ impl Api {
 }
 
 fn classify(status: u16, body: &str) -> Answer {
-    // what the back end says goes into logs: a little of it
+    // logs get the beginning of the back end's answer
     let said: String = body.chars().filter(|c| !c.is_control()).take(200).collect();
     let error = |kind| Error::new(kind, format!("the call log API answered {status}: {said}"));
     match status {

@@ -236,7 +236,7 @@ fn is_another_call(a: &CallRecord, b: &CallRecord) -> bool {
     }
 }
 
-/// A file name that belongs to this call alone: what is not plain is written as %XX.
+/// A file name that belongs to this call alone; all but letters, digits, `-`, `_` and `.` is written as %XX.
 fn file_name(uniqueid: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     let mut name = String::new();

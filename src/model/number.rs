@@ -164,7 +164,7 @@ pub enum OutOfReach {
     ArrivesAs(E164),
     /// The rules make this number of nothing that a carrier could send.
     NeverMade,
-    /// It is stored as what is no number.
+    /// It is stored, and is no number.
     NoNumber(NoNumber),
 }
 
@@ -424,7 +424,7 @@ mod tests {
             assert_eq!(normalized(&rules, raw).as_deref(), Some(number), "{raw}");
         }
         for (raw, why) in [
-            // RFC 3966: of local numbers nobody knows what is dialled before them elsewhere
+            // RFC 3966: a local number does not say which prefix it needs elsewhere
             ("863-1234;phone-context=+1-914-555", NoNumber::Context),
             ("8005550101;phone-context=+1", NoNumber::Context),
             ("18005550101;phone-context=+44", NoNumber::Context),

@@ -71,12 +71,12 @@ impl<C: GenericClient> Query for C {
     }
 }
 
-/// All rows as what they stand for.
+/// All rows, converted.
 pub(crate) fn all<T: for<'r> TryFrom<&'r Row, Error = Error>>(rows: &[Row]) -> Result<Vec<T>> {
     rows.iter().map(T::try_from).collect()
 }
 
-/// The only row as what it stands for.
+/// The only row, converted.
 pub(crate) fn one<T: for<'r> TryFrom<&'r Row, Error = Error>>(row: Option<Row>) -> Result<Option<T>> {
     row.as_ref().map(T::try_from).transpose()
 }

@@ -137,7 +137,7 @@ fn understood(name: &str, value: &str) -> Result<Use> {
 
 /// The URL, from behind `://`, as the library understands it.
 fn of_url(rest: &str) -> Result<String> {
-    // what a password holds is none of this
+    // a ? in the password begins no parameters
     let from = rest.find('@').map_or(0, |at| at + 1);
     let Some(question) = rest[from..].find('?').map(|at| from + at) else { return Ok(format!("postgresql://{rest}")) };
     let mut kept = Vec::new();

@@ -249,8 +249,8 @@ pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
     crate::pg::all(&db.rows(&sql, args![])?)
 }
 
-/// The attempts that nobody but `call reap` has released, or nobody at all, of calls that have no record:
-/// those claimed from one time to another, newest first where the page has no order of its own.
+/// Attempts that ended without a call record, and were claimed in this period; newest first where the page has no
+/// order of its own.
 ///
 /// # Errors
 /// The database's.

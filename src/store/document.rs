@@ -218,7 +218,7 @@ impl Column {
 
     fn cast(&self) -> &'static str {
         match self.holds {
-            // not varchar(n): a cast would cut what an assignment refuses
+            // not varchar(n): a cast cuts where an assignment refuses
             Holds::Text(_) => "text",
             Holds::Integer => "integer",
             Holds::Float => "double precision",
@@ -309,7 +309,7 @@ fn parse(text: &str) -> Result<Value> {
 pub struct Row {
     /// Names it in this module.
     pub id: i32,
-    /// Its columns, and what it refers to by name.
+    /// Its columns, and the names of what it refers to.
     pub fields: Map<String, Value>,
 }
 

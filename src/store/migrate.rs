@@ -46,7 +46,7 @@ const STEPS: &[Step] = &[
     migration!("0009_call_identity"),
     migration!("0010_no_transfer"),
     routine!("base": "base"),
-    // before what it secures; the list of tables with what follows from it, which is done again when that changes
+    // before the functions that they secure; the list of tables is in both, so that both follow a change of it
     routine!("access": "tables" "access"),
     routine!("audit": "tables" "audit"),
     routine!("routing": "route/resolve" "route/links" "route/turns" "route/reasons" "route/rejection"

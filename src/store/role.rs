@@ -179,7 +179,7 @@ pub fn join(tx: &mut impl GenericClient, login: &str, group: &str) -> Result<()>
     Ok(tx.batch_execute(&format!("GRANT {} TO {}", ident(group)?, ident(login)?))?)
 }
 
-/// Ends what a seller's login may do, and forgets it. Its sessions go on: [`end_sessions`].
+/// Takes all rights from a seller's login, and forgets it. Its sessions go on: [`end_sessions`].
 ///
 /// # Errors
 /// The database's.
@@ -195,7 +195,7 @@ pub fn disable(tx: &mut impl GenericClient, name: &str, group: &str, _: &Confirm
     Ok(())
 }
 
-/// Removes a login from the cluster, with what it has made in this database.
+/// Removes a login from the cluster, with its objects in this database.
 ///
 /// # Errors
 /// The database's: also where it has made or been given something in another database.
@@ -207,7 +207,7 @@ pub fn drop(tx: &mut impl GenericClient, name: &str, _: &Confirmed) -> Result<()
     Ok(tx.batch_execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", ident(name)?))?)
 }
 
-/// Records what a role is for; one that is recorded stays.
+/// Records a role's purpose; a recorded one stays.
 ///
 /// # Errors
 /// The database's.

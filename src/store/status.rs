@@ -157,7 +157,7 @@ pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts>
     Ok(Attempts { live: row.try_get(0)?, expired: row.try_get(1)? })
 }
 
-/// How many calls hold a place in a total, of whose end nobody has told anything.
+/// How many calls hold a place in a total although their end is unknown.
 ///
 /// # Errors
 /// The database's.
@@ -172,12 +172,11 @@ pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
     row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
 }
 
-/// How many open attempts within their lease are of before this server's start, and not among its
-/// channels: their calls were lost with it.
+/// Open attempts that are older than this Asterisk's start and whose channels are gone: their calls were lost with it.
 ///
 /// # Errors
 /// The database's.
-pub fn of_before(db: &mut impl GenericClient, server: &live::Server, filter: Filter) -> Result<i64> {
+pub fn older_than_start(db: &mut impl GenericClient, server: &live::Server, filter: Filter) -> Result<i64> {
     let tails: Vec<String> = server.channels.iter().map(|id| tail(id)).collect();
     // Where the clocks differ, a new call seems old: by then its channel is among those that were asked for.
     let sql = format!(

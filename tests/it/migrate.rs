@@ -3,12 +3,13 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::harness::agi;
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
-use crate::harness::wait_for;
+use crate::harness::{wait_for, wait_for_secs};
 
 const V3: &str = include_str!("v3.sql");
 
@@ -381,6 +382,15 @@ fn release() -> Database {
     database
 }
 
+/// Says that it is done when it is dropped.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Calls come as from programs of that release: on a session that is kept, with a statement that is kept too, on a
 /// session for each, through a pooler; and from a program of today. Each way has a campaign of its own.
 #[test]
@@ -419,6 +429,8 @@ fn a_database_of_the_last_release_becomes_a_fresh_one_while_calls_are_routed() {
                 Ok(status) if status == "proceed" => {}
                 said => refused.lock().expect("a list").push(format!("{call}: {said:?}")),
             }
+            // also on a loaded machine there are moments without a call, as a migration needs them
+            thread::sleep(Duration::from_millis(20));
         }
     };
     let said = |e: postgres::Error| format!("{e:?}");
@@ -461,8 +473,10 @@ fn a_database_of_the_last_release_becomes_a_fresh_one_while_calls_are_routed() {
                 Ok(if said.contains("\"proceed,,,") { "proceed".to_owned() } else { said })
             });
         });
+        // also where this thread panics: the others end then, too
+        let _done = Done(&is_done);
         // a migration that would hold up calls gives way to them
-        wait_for("the migration to get a moment without calls", || {
+        wait_for_secs(300, "the migration to get a moment without calls", || {
             let output = database.command().args(["db", "migrate"]).output().expect("it runs");
             assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
             output.status.success()
@@ -473,7 +487,6 @@ fn a_database_of_the_last_release_becomes_a_fresh_one_while_calls_are_routed() {
             database.execute(&format!("UPDATE capconduit_migrations SET checksum = 'old' WHERE name IN ({routines})"));
             database.capconduit(&["db", "migrate"]);
         }
-        is_done.store(true, Ordering::Relaxed);
     });
     let refused = refused.into_inner().expect("a list");
     assert!(refused.is_empty(), "{} of {asked:?} calls: {refused:#?}", refused.len());

@@ -117,7 +117,7 @@ mod tests {
         for name in ["first/asterisk", "second/asterisk", "usual"] {
             fs::write(at(name), "").expect("own folder");
         }
-        // what is no file is no program
+        // a folder of the name is no program
         let path = std::env::join_paths(["none", "folder", "first", "second"].map(at)).expect("a path");
         assert_eq!(found(at("usual"), &path), at("usual"));
         assert_eq!(found(at("missing"), &path), at("first/asterisk"));

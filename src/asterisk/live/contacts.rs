@@ -1,5 +1,5 @@
 //! Whether the clients' contacts answer, as an Asterisk that can be asked sees it. Asking is quick and
-//! never fails a command: what nobody says is not known.
+//! never fails a command: without an answer, nothing is known.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::model::live::{Contact, State};
 use crate::store::pjsip::Qualification;
 
-/// How long a question may take: nobody waits for more than what it adds to the answer.
+/// How long a question may take: its answer is worth no longer wait.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long after it has asked a contact Asterisk is sure to know whether it answers.

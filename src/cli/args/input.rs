@@ -1,7 +1,7 @@
 //! Values that people type, checked before the database is asked: texts that fit their column,
 //! numbers in range, passwords.
 //!
-//! Checks change nothing: what is stored is what was typed. A value of None was not given.
+//! Checks change nothing: a value is stored as it was typed. None: it was not given.
 
 use std::io::Read;
 use std::num::{IntErrorKind, ParseIntError};

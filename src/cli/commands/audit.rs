@@ -139,7 +139,7 @@ shape! {
     }
 }
 
-/// `status active -> paused, password changed`; of what was added or removed the values that it had.
+/// `status active -> paused, password changed`; for an addition or a removal, its values.
 fn compact(entry: &Entry) -> String {
     let (before, after) = (entry.before.as_ref(), entry.after.as_ref());
     let value = |side: Option<&Value>, column: &str| match side.and_then(|side| side.get(column)) {

@@ -56,7 +56,7 @@ struct Named {
 }
 
 impl Named {
-    /// `verb` is what is to be done with it: a hint repeats it.
+    /// `verb`: the command's, for a hint.
     fn find(&self, verb: &str, db: &mut impl GenericClient) -> Result<Setting> {
         let Some(client) = &self.client else {
             let Ok(id) = self.campaign.parse() else { return Err(self.without_client(verb, db)?) };
@@ -282,7 +282,7 @@ pub(crate) struct Set {
 }
 
 impl Set {
-    /// `verb` is what the command line calls it.
+    /// `verb`: its name on the command line.
     fn run(self, verb: &str, env: &mut Env<'_>) -> Result<Output> {
         let current = if self.reset_total_calls { Some(0) } else { self.current_total_calls };
         let changes = Changes {

@@ -256,7 +256,7 @@ impl Passwd {
         let password = old_password(env, self.password_stdin, &format!("Password of {}", user.username))?;
         let password = password.ok_or_else(no_password)?;
         let hash = user::password_hash(db, user.id)?.unwrap_or_default();
-        // what is no bcrypt hash matches no password: "!" is one of them
+        // only a bcrypt hash matches a password: "!" never does
         if bcrypt::verify(&password, &hash).unwrap_or(false) {
             return Output::done(format!("The password is user \"{}\"'s.", user.username), &json!({ "matches": true }));
         }

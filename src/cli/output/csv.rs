@@ -84,7 +84,7 @@ impl<R: Read> Sheet<R> {
         Ok(Sheet { reader, names: names.into(), problems: Vec::new() })
     }
 
-    /// The next line that has the form of one; what is wrong with those before it is remembered.
+    /// The next well-formed line; faults of the lines before it are remembered.
     pub(crate) fn next(&mut self) -> Result<Option<Line>> {
         loop {
             let mut record = StringRecord::new();
@@ -99,7 +99,7 @@ impl<R: Read> Sheet<R> {
                 }
             }
             let number = record.position().map_or(0, csv::Position::line);
-            // what a spreadsheet leaves of a line that was cleared
+            // a spreadsheet leaves this of a cleared line
             if record.len() > 1 && record.iter().all(str::is_empty) {
                 continue;
             }
@@ -125,7 +125,7 @@ impl<R: Read> Sheet<R> {
         }
     }
 
-    /// Remembers what is wrong with a line.
+    /// Remembers a line's fault.
     pub(crate) fn problem(&mut self, line: u64, what: &str) {
         match self.problems.iter_mut().find(|there| there.what == what) {
             Some(there) => there.again += 1,

@@ -74,7 +74,7 @@ impl Frames {
 const ENTER: &str = "\x1b[?25l\x1b[?7l\x1b[2J";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\n";
 
-/// A frame over the one before it: what is written anew never leaves the screen empty in between.
+/// A frame over the one before it: the screen is never empty in between.
 fn in_place(frame: &str) -> String {
     let lines: Vec<&str> = frame.trim_end_matches('\n').split('\n').collect();
     format!("\x1b[H{}\x1b[K\x1b[J", lines.join("\x1b[K\n"))

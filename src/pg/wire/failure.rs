@@ -17,7 +17,7 @@ pub(super) enum Failure {
         code: SqlState,
         error: Error,
     },
-    /// Not what this program can do.
+    /// This program cannot do it.
     Other(String),
 }
 

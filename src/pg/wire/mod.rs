@@ -263,7 +263,7 @@ impl Connection {
         Ok(self.stream.write_all(bytes)?)
     }
 
-    /// The next message: its kind and what it says.
+    /// The next message: its kind and its body.
     fn receive(&mut self) -> Result<(u8, Body), Failure> {
         loop {
             if let Some((&[kind, a, b, c, d], _)) = self.received.split_first_chunk() {

@@ -65,7 +65,7 @@ impl Check {
             Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
                 return Err(Error::io("read", &conf_path, &e).hint("It says where all the rest is: run this as root."));
             }
-            // what is missing is found below
+            // a missing file is found below
             Err(_) => String::new(),
         };
         let folder = |name, default| console::path(&conf, name, default);
@@ -183,7 +183,7 @@ fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Optio
 
 /// Calls that were lost with Asterisk hold their places until `call reap` closes them.
 fn attempts(area: &mut Area, db: &mut postgres::Client, console: &Console) {
-    let lost = of_console(console).and_then(|server| status::of_before(db, &server, Filter::default()));
+    let lost = of_console(console).and_then(|server| status::older_than_start(db, &server, Filter::default()));
     match lost {
         Ok(0) => area.ok("attempts", "no place is held by a call of before Asterisk's start"),
         Ok(lost) => area.warning(
@@ -207,7 +207,7 @@ fn ari(area: &mut Area, env: &Env<'_>) {
     }
 }
 
-/// The findings by area, each remedy below what it is for.
+/// The findings by area, each with its remedy below.
 fn text(findings: &[&Finding]) -> String {
     let width = findings.iter().map(|finding| finding.check.chars().count()).max().unwrap_or(0);
     let mut text = String::new();

@@ -89,7 +89,7 @@ impl Install {
     }
 }
 
-/// What makes Asterisk work with what was written; the programs need nothing.
+/// The command that makes Asterisk read the new files; the programs need none.
 fn next_steps(installed: &[Installed]) -> Vec<String> {
     let written: Vec<&Installed> = installed
         .iter()

@@ -271,7 +271,7 @@ fn unrecorded(attempts: &[Attempt], now: DateTime<Utc>) -> String {
     "No record has come in: it may wait in its server's spool, for capconduit call replay.".to_owned()
 }
 
-/// Whether nobody but `call reap` has closed it.
+/// Whether `call reap` closed it: nothing told of its end.
 fn is_lost(attempt: &Attempt) -> bool {
     attempt.release_reason.as_deref().is_some_and(|reason| store::call::REAPED.contains(&reason))
 }

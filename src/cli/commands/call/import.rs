@@ -45,7 +45,7 @@ impl Import {
         let mut sheet = Sheet::new(input, &known, &REQUIRED)?;
         let (mut records, mut skipped) = (Vec::new(), 0);
         while let Some(line) = sheet.next()? {
-            // what has no name could be added again and again
+            // a record without an id could be added again and again
             if line.value("asterisk_uniqueid").is_none() {
                 skipped += 1;
                 continue;

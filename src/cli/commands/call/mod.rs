@@ -91,7 +91,7 @@ fn about_status() -> String {
 }
 
 impl Filters {
-    /// Checks what needs no database, then looks up what is named.
+    /// Checks the flags that need no database, then looks up the names.
     fn resolve(self, env: &Env<'_>) -> Result<(postgres::Client, Filter)> {
         check_statuses(&self.status)?;
         self.period.check()?;

@@ -166,7 +166,7 @@ impl<'a> Run<'a> {
             Ok(_) => self.spool.remove(&spooled),
             Err(undelivered) if undelivered.permanent => self.refuse(&spooled, &undelivered),
             Err(undelivered) => {
-                // what was achieved is not tried again
+                // a step that succeeded is not repeated
                 if undelivered.posted && !entry.posted {
                     self.spool.put(&Entry { posted: true, ..entry.clone() })?;
                 }
@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
         let mut database = |work: Work| {
             let mut connection = match client.take().filter(|c| !c.is_broken()) {
                 Some(connection) => connection,
-                // what is wrong with the configuration is not wrong with the record
+                // a fault of the configuration is none of the record
                 None => pg::open(config, "capconduit").map_err(|e| Error { kind: Kind::Unreachable, ..e })?,
             };
             let result = work.run(&mut connection);

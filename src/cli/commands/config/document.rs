@@ -89,7 +89,7 @@ pub(crate) fn at(path: &str, field: &str) -> String {
 
 /// The text of a document as JSON.
 pub(crate) fn parse(text: &str) -> Result<Value> {
-    // what an editor of another system may put first
+    // an editor of another system may put this first
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let Strict(value) = serde_json::from_str(text).map_err(|e| {
         // the reader's messages hold no values
@@ -171,7 +171,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a document; what is wrong with it is in `problems`.
+    /// Reads a document; its faults are in `problems`.
     pub(crate) fn read(&mut self, document: Value) {
         let Some(fields) =
             self.object("", document, &["format", "version", "scope", "users", "clients", "dids", "campaigns"])
@@ -438,7 +438,7 @@ pub(crate) fn default(noun: Noun, column: &Column, client: &str, has_auth: bool)
     }
 }
 
-/// The document of what is there, of these sellers or of all.
+/// The document of the present state, of these sellers or of all.
 pub(crate) fn write(schema: &Schema, state: &State, scope: Option<&BTreeSet<String>>, with_secrets: bool) -> Value {
     let of = |noun: Noun| state.get(&noun).into_iter().flatten();
     let in_scope = |fields: &Map<String, Value>| {

@@ -1,4 +1,4 @@
-//! The plan: what has to be done to a database so that it is as the document says.
+//! The plan: the changes that make a database as the document says.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(crate) struct Change {
     pub(crate) action: Action,
     pub(crate) noun: Noun,
     pub(crate) key: Key,
-    /// None for what is to be added.
+    /// None: it is to be added.
     pub(crate) id: Option<i32>,
     /// The values that are to be, of all fields that change.
     pub(crate) to: Map<String, Value>,
@@ -88,7 +88,7 @@ impl Change {
         let mut changes = Map::new();
         for (name, to) in &self.to {
             let change = json!({"from": shown(name, self.from.get(name)), "to": shown(name, Some(to))});
-            // what a new object leaves empty is no change
+            // an empty field of a new object is no change
             if self.action == Action::Change || !to.is_null() {
                 changes.insert(name.clone(), change);
             }
@@ -149,7 +149,7 @@ impl Plan {
         removed.filter_map(|change| change.id).collect()
     }
 
-    /// Refuses to remove what has calls in flight.
+    /// Refuses to remove a thing that has calls in flight.
     pub(crate) fn refuse_in_flight(&self, db: &mut impl GenericClient) -> Result<()> {
         let mut busy = Vec::new();
         for noun in Noun::ALL {

@@ -1,4 +1,4 @@
-//! Comparing a document with the database: what is to be added, changed and removed.
+//! Comparing a document with the database: additions, changes and removals.
 
 use crate::cli::commands::config::document::{self, Document, Object, Problems, at};
 use crate::cli::commands::config::plan::{Action, Change, Plan, name_of};
@@ -25,7 +25,7 @@ impl<'a> Planner<'a> {
         Planner { schema, state, document, problems, index }
     }
 
-    /// What has to be done; what is wrong with the document is in `problems`.
+    /// The changes to make; the document's faults are in `problems`.
     pub(crate) fn plan(&mut self, prune: bool) -> Plan {
         let mut plan = Plan::default();
         self.twice();

@@ -94,7 +94,7 @@ fn status(env: &mut Env<'_>) -> Result<Output> {
     Ok(Output::Findings { output: Box::new(output), error })
 }
 
-/// Says what the server or the database is not as it should be.
+/// Names the settings of server and database that are not as they should be.
 fn warn(env: &mut Env<'_>, needs: &[Need]) {
     for need in needs {
         if let Some((_, remedy)) = need.problem {

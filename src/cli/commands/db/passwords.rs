@@ -40,7 +40,7 @@ pub(crate) fn generated() -> Result<String> {
     let mut bytes = [0; 64];
     while password.len() < PASSWORD_LENGTH {
         getrandom::fill(&mut bytes).map_err(|e| Error::failed(format!("the system gives no random bytes: {e}")))?;
-        // 248 is four times 62: what is above would make some letters likelier
+        // 248 is four times 62: bytes above it would make some letters likelier
         let letters = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(LETTERS[usize::from(*byte) % 62]));
         password.extend(letters.take(PASSWORD_LENGTH - password.len()));
     }

@@ -92,7 +92,7 @@ enum State {
     Rotated,
     Missing,
     Removed,
-    /// To be removed, but what it has elsewhere keeps it.
+    /// To be removed, but it owns things elsewhere, and stays.
     Disabled,
 }
 
@@ -546,7 +546,7 @@ fn change(tx: &mut impl GenericClient, logins: &[Login], group: &str) -> Result<
 /// What a login lacks that is not the owner's.
 pub(crate) fn explain(error: Error) -> Error {
     match error.kind {
-        // what that takes is said with the login
+        // the login's error says what it takes
         Kind::Permission if error.message.contains(" role") => error,
         Kind::Permission => error.hint(
             "Nothing was changed. This takes the owner of the tables, who for db roles has CREATEROLE: root reaches him by \

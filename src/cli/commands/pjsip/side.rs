@@ -132,7 +132,7 @@ pub(crate) fn requalifying(client: &str) -> String {
     format!("\nAsterisk qualifies as before until its next start, or: {}", reachability::requalify(client))
 }
 
-/// Changing what is not there.
+/// The error for changing a part that a client lacks.
 pub(crate) fn lacks(identifier: &str, what: &str) -> Error {
     Error::new(Kind::NotFound, format!("client \"{identifier}\" has no {what}")).hint(format!(
         "Nothing was changed. capconduit pjsip add {} --contact sip:HOST adds what it lacks.",

@@ -93,7 +93,7 @@ fn free_lost_places(config: &Config, db: &mut impl GenericClient, decision: &Val
     let filter = Filter { campaign_id, user_id: None };
     // advice may be without what cannot be asked
     let server = live::ask(Ari::of(config).ok()?.as_ref()).ok()??;
-    match store::status::of_before(db, &server, filter).ok()? {
+    match store::status::older_than_start(db, &server, filter).ok()? {
         0 => None,
         lost => Some(format!("{lost} of before Asterisk's start still hold their places: capconduit call reap")),
     }

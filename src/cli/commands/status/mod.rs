@@ -355,7 +355,7 @@ impl Status {
         Ok(snapshot)
     }
 
-    /// Fills in what the database says, as far as it comes.
+    /// Fills in the database's part, as far as it answers.
     fn read(&self, config: &Config, db: &mut Option<Client>, snapshot: &mut Snapshot) -> Result<Filter> {
         let db = match db {
             Some(client) => client,
@@ -549,7 +549,7 @@ fn is_exhausted(link: &Link) -> bool {
 }
 
 impl Snapshot {
-    /// Puts what Asterisk says beside what the database says.
+    /// Adds Asterisk's answers to the database's.
     fn compare(
         &mut self,
         db: &mut Client,
@@ -564,7 +564,7 @@ impl Snapshot {
             link.contact_state = contacts.client(&link.client_identifier).contact_state;
         }
         if let Some(server) = server {
-            self.lost = store::status::of_before(db, &server, filter)?;
+            self.lost = store::status::older_than_start(db, &server, filter)?;
         }
         Ok(())
     }
