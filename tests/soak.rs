@@ -20,7 +20,7 @@ use harness::pgbouncer::PgBouncer;
 use harness::postgres::{Database, Postgres};
 use harness::sip::{Behaviour, Calls, Centre, Then};
 use harness::site::{Link, Site};
-use harness::{free_port, wait_for_secs};
+use harness::{OnDrop, free_port, wait_for_secs};
 
 /// How long a centre goes on with a call whose Asterisk is gone; its places stay taken for longer than that.
 const CENTRE_GIVES_UP: u32 = 10_000;
@@ -77,15 +77,6 @@ impl Dice {
     }
 }
 
-/// Says that it is over when it is dropped.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 fn main() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = number("SOAK_SECONDS").unwrap_or(600);
@@ -102,8 +93,7 @@ fn main() {
             scope.spawn(move || soak.call(node, Dice(seed + 1 + node as u64)));
             scope.spawn(move || soak.tidy(node));
         }
-        // also where this thread panics: the others end then, too
-        let _over = Over(&soak.over);
+        let _over = OnDrop(|| soak.over.store(true, Ordering::Relaxed));
         let mut dice = Dice(seed);
         while begun.elapsed() < Duration::from_secs(seconds) {
             sleep(Duration::from_secs(2 + dice.below(5)));

@@ -44,6 +44,15 @@ pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
     wait_for_secs(20, what, condition);
 }
 
+/// Does something when it is dropped, also by a panic: what other threads wait for comes where the test fails, too.
+pub struct OnDrop<F: Fn()>(pub F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
 /// [`wait_for`] with another patience.
 pub fn wait_for_secs(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();

@@ -14,7 +14,7 @@ use crate::harness::asterisk::{Asterisk, Options};
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::sip::{Behaviour, Calls, Centre, Then};
 use crate::harness::site::{Link, Site};
-use crate::harness::{free_port, program, wait_for};
+use crate::harness::{OnDrop, free_port, program, wait_for};
 use crate::stage::{stage, stage_alone};
 
 /// How the server and the program name themselves to the database.
@@ -467,10 +467,10 @@ fn records_are_written_while_callers_keep_all_workers_busy() {
                 }
             });
         }
+        let _over = OnDrop(|| over.store(true, std::sync::atomic::Ordering::Relaxed));
         let sent: Vec<_> = (0..20)
             .map(|n| server.ask("log", &agi::answered(&format!("b-{n}"), &site.did, site.settings[0])))
             .collect();
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert!(sent.iter().all(|sent| sent.contains("CC_LOGGED")), "{sent:?}\n{}", server.output());
     });
 }

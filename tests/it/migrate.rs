@@ -9,7 +9,7 @@ use crate::harness::agi;
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
-use crate::harness::{wait_for, wait_for_secs};
+use crate::harness::{OnDrop, wait_for, wait_for_secs};
 
 const V3: &str = include_str!("v3.sql");
 
@@ -382,15 +382,6 @@ fn release() -> Database {
     database
 }
 
-/// Says that it is done when it is dropped.
-struct Done<'a>(&'a AtomicBool);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Calls come as from programs of that release: on a session that is kept, with a statement that is kept too, on a
 /// session for each, through a pooler; and from a program of today. Each way has a campaign of its own.
 #[test]
@@ -473,8 +464,7 @@ fn a_database_of_the_last_release_becomes_a_fresh_one_while_calls_are_routed() {
                 Ok(if said.contains("\"proceed,,,") { "proceed".to_owned() } else { said })
             });
         });
-        // also where this thread panics: the others end then, too
-        let _done = Done(&is_done);
+        let _done = OnDrop(|| is_done.store(true, Ordering::Relaxed));
         // a migration that would hold up calls gives way to them
         wait_for_secs(300, "the migration to get a moment without calls", || {
             let output = database.command().args(["db", "migrate"]).output().expect("it runs");

@@ -5,6 +5,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use crate::harness::OnDrop;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
 
@@ -292,6 +293,7 @@ fn resets_removals_and_repairs_while_eight_sessions_log_calls() {
         for session in 0..SESSIONS {
             let (site, working) = (&site, &working);
             scope.spawn(move || {
+                let _ended = OnDrop(|| _ = working.fetch_sub(1, Ordering::Relaxed));
                 let mut client = site.database.connect();
                 for call in 0..CALLS {
                     client
@@ -304,7 +306,6 @@ fn resets_removals_and_repairs_while_eight_sessions_log_calls() {
                         ))
                         .expect("no error, no deadlock");
                 }
-                working.fetch_sub(1, Ordering::Relaxed);
             });
         }
         let changes = [
