@@ -6,7 +6,7 @@ use postgres::GenericClient;
 use crate::confirm::Confirmed;
 use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 row! {
     /// A campaign.
@@ -50,23 +50,6 @@ fn select() -> String {
     )
 }
 
-/// What is to be changed; None stays as it is, an empty text clears a nullable column.
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    /// `campaigns.name`
-    pub name: Option<String>,
-    /// `campaigns.status`
-    pub status: Option<String>,
-    /// `campaigns.routing_strategy`
-    pub routing_strategy: Option<String>,
-    /// `campaigns.dial_timeout_seconds`
-    pub dial_timeout_seconds: Option<i32>,
-    /// `campaigns.max_call_seconds`
-    pub max_call_seconds: Option<i32>,
-    /// `campaigns.description`
-    pub description: Option<String>,
-}
-
 /// All campaigns, by name; with a filter, only those.
 ///
 /// # Errors
@@ -100,39 +83,6 @@ pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Re
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows("SELECT DISTINCT name FROM campaigns ORDER BY 1", args![])?)
-}
-
-/// Adds a campaign with the database's defaults; returns the id.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the seller has one of this name.
-pub fn add(db: &mut impl GenericClient, user_id: i32, name: &str) -> Result<i32> {
-    let row = db.row("INSERT INTO campaigns (user_id, name) VALUES ($1, $2) RETURNING id", args![user_id, name])?;
-    Ok(row.ok_or_else(|| Error::failed("database: the campaign was not added"))?.try_get(0)?)
-}
-
-/// Changes a campaign; returns how many rows were changed. Without changes only `updated_at` moves.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the seller has one of the new name.
-pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
-    db.run(
-        "UPDATE campaigns SET name = coalesce($2, name), status = coalesce($3, status),
-             routing_strategy = coalesce($4, routing_strategy),
-             dial_timeout_seconds = coalesce($5, dial_timeout_seconds),
-             max_call_seconds = coalesce($6, max_call_seconds),
-             description = nullif(coalesce($7, description), ''), updated_at = now()
-         WHERE id = $1",
-        args![
-            id,
-            changes.name,
-            changes.status,
-            changes.routing_strategy,
-            changes.dial_timeout_seconds,
-            changes.max_call_seconds,
-            changes.description,
-        ],
-    )
 }
 
 /// Lets a DID of the same seller feed the campaign. Returns how many links were made: 0 where it

@@ -6,7 +6,7 @@ use postgres::GenericClient;
 use crate::confirm::Confirmed;
 use crate::model::realtime::Text;
 use crate::pg::Query;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 row! {
     /// A client.
@@ -51,21 +51,6 @@ pub fn are_whole(db: &mut impl GenericClient) -> Result<bool> {
 
 fn select(db: &mut impl GenericClient) -> Result<&'static str> {
     Ok(if are_whole(db)? { SELECT } else { SELECT_PUBLIC })
-}
-
-/// What is to be changed; None stays as it is, an empty text clears a nullable column.
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    /// `clients.name`
-    pub name: Option<String>,
-    /// `clients.department`
-    pub department: Option<String>,
-    /// `clients.status`
-    pub status: Option<String>,
-    /// `clients.notes`
-    pub notes: Option<String>,
-    /// `clients.created_by`; `Some(None)` clears it.
-    pub created_by: Option<Option<i32>>,
 }
 
 /// What a client's removal would break.
@@ -117,38 +102,6 @@ pub fn reference(db: &mut impl GenericClient, name: &str) -> Result<Option<(i32,
 /// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows("SELECT client_identifier FROM clients ORDER BY 1", args![])?)
-}
-
-/// Adds a client with the database's defaults; returns the id.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the identifier is taken.
-pub fn add(db: &mut impl GenericClient, identifier: &str, name: &str) -> Result<i32> {
-    let row =
-        db.row("INSERT INTO clients (client_identifier, name) VALUES ($1, $2) RETURNING id", args![identifier, name])?;
-    Ok(row.ok_or_else(|| Error::failed("database: the client was not added"))?.try_get(0)?)
-}
-
-/// Changes a client; returns how many rows were changed.
-///
-/// # Errors
-/// The database's.
-pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
-    db.run(
-        "UPDATE clients SET name = coalesce($2, name), department = nullif(coalesce($3, department), ''),
-             status = coalesce($4, status), notes = nullif(coalesce($5, notes), ''),
-             created_by = CASE WHEN $6 THEN $7 ELSE created_by END, updated_at = now()
-         WHERE id = $1",
-        args![
-            id,
-            changes.name,
-            changes.department,
-            changes.status,
-            changes.notes,
-            changes.created_by.is_some(),
-            changes.created_by.flatten(),
-        ],
-    )
 }
 
 /// What uses the client.

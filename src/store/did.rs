@@ -6,7 +6,7 @@ use postgres::GenericClient;
 use crate::confirm::Confirmed;
 use crate::pg::Query;
 use crate::store::status::Filter;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 row! {
     /// A DID.
@@ -36,19 +36,6 @@ const SELECT: &str = "SELECT d.*, u.username,
     ARRAY(SELECT g.name::text FROM campaign_dids k JOIN campaigns g ON g.id = k.campaign_id
           WHERE k.did_id = d.id ORDER BY g.id) AS campaigns
     FROM dids d JOIN users u ON u.id = d.user_id";
-
-/// What is to be changed; None stays as it is, an empty text clears a nullable column.
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    /// `dids.number`
-    pub number: Option<String>,
-    /// `dids.user_id`
-    pub user_id: Option<i32>,
-    /// `dids.status`
-    pub status: Option<String>,
-    /// `dids.description`
-    pub description: Option<String>,
-}
 
 /// All DIDs, by number; with a filter, only those.
 ///
@@ -158,29 +145,6 @@ pub fn campaign_statuses(db: &mut impl GenericClient, number: &str) -> Result<Ve
         args![number],
     )?;
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))).collect()
-}
-
-/// Adds a DID with the database's defaults; returns the id.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the number is there already.
-pub fn add(db: &mut impl GenericClient, number: &str, user_id: i32) -> Result<i32> {
-    let row = db.row("INSERT INTO dids (number, user_id) VALUES ($1, $2) RETURNING id", args![number, user_id])?;
-    Ok(row.ok_or_else(|| Error::failed("database: the DID was not added"))?.try_get(0)?)
-}
-
-/// Changes a DID; returns how many rows were changed.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the new number is taken.
-pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
-    db.run(
-        "UPDATE dids SET number = coalesce($2, number), user_id = coalesce($3, user_id),
-             status = coalesce($4, status), description = nullif(coalesce($5, description), ''),
-             updated_at = now()
-         WHERE id = $1",
-        args![id, changes.number, changes.user_id, changes.status, changes.description],
-    )
 }
 
 /// Names of the campaigns that the DID feeds though they are another seller's than the DID.

@@ -13,6 +13,7 @@ use crate::confirm::Confirmed;
 use crate::model::realtime::Text;
 use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
+use crate::store::changes::stored;
 use crate::{Error, Result, args};
 
 /// What the configuration consists of.
@@ -162,11 +163,11 @@ impl Noun {
     }
 
     /// What names a row in this module: the SIP side is the client's.
-    fn handle(self) -> &'static str {
+    pub(crate) fn handle(self) -> &'static str {
         if self.is_escaped() { "client_id" } else { "id" }
     }
 
-    fn updated(self) -> &'static str {
+    pub(crate) fn updated(self) -> &'static str {
         if self.is_escaped() { "config_updated_at" } else { "updated_at" }
     }
 
@@ -214,16 +215,6 @@ impl Column {
     #[must_use]
     pub fn is_secret(&self) -> bool {
         is_secret(&self.name)
-    }
-
-    fn cast(&self) -> &'static str {
-        match self.holds {
-            // not varchar(n): a cast cuts where an assignment refuses
-            Holds::Text(_) => "text",
-            Holds::Integer => "integer",
-            Holds::Float => "double precision",
-            Holds::Bool => "boolean",
-        }
     }
 }
 
@@ -381,22 +372,6 @@ fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Rows as a statement takes them: texts in their stored form.
-fn stored(noun: Noun, rows: Vec<Map<String, Value>>) -> String {
-    let rows = rows.into_iter().map(|mut fields| {
-        for (name, value) in &mut fields {
-            if let Value::String(text) = value
-                && noun.is_escaped()
-                && name != "client"
-            {
-                *text = Text(std::mem::take(text)).encoded();
-            }
-        }
-        Value::Object(fields)
-    });
-    Value::Array(rows.collect()).to_string()
-}
-
 fn expect(noun: Noun, what: &str, rows: u64, expected: usize) -> Result<()> {
     if usize::try_from(rows).is_ok_and(|rows| rows == expected) {
         return Ok(());
@@ -414,20 +389,18 @@ pub fn add(tx: &mut impl GenericClient, schema: &Schema, noun: Noun, rows: Vec<M
     let count = rows.len();
     let (owners, owner_values, joins) = noun.owners();
     let names: Vec<String> = columns.iter().map(|column| identifier(&column.name)).collect();
-    let values: Vec<String> = columns.iter().map(value_of).collect();
+    let values: Vec<String> = names.iter().map(|name| format!("p.{name}")).collect();
+    let table = noun.table();
     let sql = format!(
-        "INSERT INTO {} ({owners}{}) SELECT {owner_values}{}
-         FROM jsonb_array_elements($1::text::jsonb) WITH ORDINALITY x (r, n) {joins} ORDER BY x.n",
-        noun.table(),
+        "INSERT INTO {table} ({owners}{}) SELECT {owner_values}{}
+         FROM jsonb_array_elements($1::text::jsonb) WITH ORDINALITY x (r, n)
+         CROSS JOIN jsonb_populate_record(NULL::{table}, r) p {joins} ORDER BY x.n",
         names.join(", "),
         values.join(", "),
     );
-    let added = tx.run(&sql, args![stored(noun, rows)])?;
+    let rows = rows.into_iter().map(|row| stored(noun, row)).collect::<Value>();
+    let added = tx.run(&sql, args![rows.to_string()])?;
     expect(noun, "added", added, count)
-}
-
-fn value_of(column: &Column) -> String {
-    format!("(r->>'{}')::{}", column.name.replace('\'', "''"), column.cast())
 }
 
 /// Changes columns of rows; a row names those that change, and no others.
@@ -447,7 +420,7 @@ pub fn change(
         .filter(|column| rows.iter().any(|(_, fields)| fields.contains_key(&column.name)))
         .map(|column| {
             let (name, key) = (identifier(&column.name), column.name.replace('\'', "''"));
-            format!("{name} = CASE WHEN r ? '{key}' THEN {} ELSE t.{name} END", value_of(column))
+            format!("{name} = CASE WHEN r ? '{key}' THEN p.{name} ELSE t.{name} END")
         })
         .collect();
     if noun == Noun::Did {
@@ -460,15 +433,16 @@ pub fn change(
     sets.push(format!("{} = now()", noun.updated()));
     let rows = rows.into_iter().map(|(id, mut fields)| {
         fields.insert("#id".to_owned(), json!(id));
-        fields
+        stored(noun, fields)
     });
+    let (table, handle) = (noun.table(), noun.handle());
     let sql = format!(
-        "UPDATE {} t SET {} FROM jsonb_array_elements($1::text::jsonb) x (r) WHERE t.{} = (r->>'#id')::integer",
-        noun.table(),
+        "UPDATE {table} t SET {}
+         FROM jsonb_array_elements($1::text::jsonb) x (r) CROSS JOIN jsonb_populate_record(NULL::{table}, r) p
+         WHERE t.{handle} = (r->>'#id')::integer",
         sets.join(", "),
-        noun.handle(),
     );
-    let changed = tx.run(&sql, args![stored(noun, rows.collect())])?;
+    let changed = tx.run(&sql, args![rows.collect::<Value>().to_string()])?;
     expect(noun, "changed", changed, count)
 }
 

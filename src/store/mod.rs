@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod call;
 pub mod campaign;
+pub mod changes;
 pub mod client;
 pub mod did;
 pub mod document;

@@ -6,15 +6,17 @@ use std::error::Error as StdError;
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 use postgres::Row;
-use postgres::types::{FromSql, ToSql, Type};
+use postgres::types::{FromSql, Type};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::confirm::Confirmed;
-use crate::model::pjsip_options::{self, AOR_OUTBOUND_PROXY, Object, SipOption};
+use crate::model::pjsip_options::{self, AOR_OUTBOUND_PROXY, Object};
 use crate::model::realtime::Text;
 use crate::model::shape::{Field, Fields, Json, paths};
 use crate::pg::Query;
+use crate::store::changes::{self, Changes};
+use crate::store::document::Noun;
 use crate::{Error, Result, args, row, shape};
 
 impl<'a> FromSql<'a> for Text {
@@ -25,11 +27,6 @@ impl<'a> FromSql<'a> for Text {
     fn accepts(ty: &Type) -> bool {
         <&str as FromSql>::accepts(ty)
     }
-}
-
-/// The column's form of a change.
-fn encoded(text: &Option<Text>) -> Option<String> {
-    text.as_ref().map(Text::encoded)
 }
 
 row! {
@@ -244,64 +241,6 @@ pub fn may_change(db: &mut impl GenericClient) -> Result<bool> {
     Ok(db.row("SELECT 1 WHERE has_any_column_privilege('pjsip_aors', 'UPDATE')", args![])?.is_some())
 }
 
-/// Changes to an endpoint; None stays as it is, an empty text clears a nullable column.
-#[derive(Debug, Default, PartialEq)]
-pub struct EndpointChanges {
-    /// `transport`
-    pub transport: Option<Text>,
-    /// `aors`
-    pub aors: Option<Text>,
-    /// `auth`
-    pub auth: Option<Text>,
-    /// `context`
-    pub context: Option<Text>,
-    /// `disallow`
-    pub disallow: Option<Text>,
-    /// `allow`
-    pub allow: Option<Text>,
-    /// `direct_media`
-    pub direct_media: Option<Text>,
-    /// `outbound_auth`
-    pub outbound_auth: Option<Text>,
-    /// `from_user`
-    pub from_user: Option<Text>,
-    /// `from_domain`
-    pub from_domain: Option<Text>,
-    /// `callerid`
-    pub callerid: Option<Text>,
-    /// Options of the endpoint.
-    pub options: OptionChanges,
-}
-
-/// Changes to options: an empty value clears the column. Outbound proxies are in both lists.
-pub type OptionChanges = Vec<(&'static SipOption, Text)>;
-
-/// Changes to an AOR; None stays as it is.
-#[derive(Debug, Default, PartialEq)]
-pub struct AorChanges {
-    /// `contact`
-    pub contact: Option<Text>,
-    /// `max_contacts`
-    pub max_contacts: Option<i32>,
-    /// `qualify_frequency`
-    pub qualify_frequency: Option<i32>,
-    /// Options of the AOR, and the endpoint's `outbound_proxy`.
-    pub options: OptionChanges,
-}
-
-/// Changes to an authentication; None stays as it is, an empty text clears a nullable column.
-#[derive(Debug, Default, PartialEq)]
-pub struct AuthChanges {
-    /// `auth_type`
-    pub auth_type: Option<Text>,
-    /// `username`
-    pub username: Option<Text>,
-    /// `password`
-    pub password: Option<Text>,
-    /// `realm`
-    pub realm: Option<Text>,
-}
-
 row! {
     /// Whether Asterisk is to ask a client's contact.
     pub struct Qualification {
@@ -464,126 +403,21 @@ pub fn names_of_nothing(db: &mut impl GenericClient, client_id: Option<i32>) -> 
     )?)
 }
 
-/// Adds an endpoint that dials the client's AOR; returns how many rows were added.
+/// Where clients' own calls enter the dialplan that comes with CapConduit.
+pub const DEFAULT_CONTEXT: &str = "from-client";
+
+/// Adds a part of a client's SIP side, which has the client's identifier as its own; an endpoint dials the AOR of that
+/// name.
 ///
 /// # Errors
 /// [`crate::Kind::Conflict`] where the client has one, or the id is taken.
-pub fn add_endpoint(db: &mut impl GenericClient, client_id: i32, id: &str, context: &Text) -> Result<u64> {
-    db.run(
-        "INSERT INTO pjsip_endpoints (id, client_id, aors, context) VALUES ($1, $2, $1, $3)",
-        args![id, client_id, context.encoded()],
-    )
-}
-
-/// Adds an AOR; returns how many rows were added.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the client has one, or the id is taken.
-pub fn add_aor(db: &mut impl GenericClient, client_id: i32, id: &str, contact: &Text) -> Result<u64> {
-    db.run(
-        "INSERT INTO pjsip_aors (id, client_id, contact) VALUES ($1, $2, $3)",
-        args![id, client_id, contact.encoded()],
-    )
-}
-
-/// Adds an authentication; returns how many rows were added.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the client has one, or the id is taken.
-pub fn add_auth(db: &mut impl GenericClient, client_id: i32, id: &str) -> Result<u64> {
-    db.run("INSERT INTO pjsip_auths (id, client_id) VALUES ($1, $2)", args![id, client_id])
-}
-
-/// Changes a client's endpoint; returns how many rows were changed.
-///
-/// # Errors
-/// The database's.
-pub fn set_endpoint(db: &mut impl GenericClient, client_id: i32, changes: &EndpointChanges) -> Result<u64> {
-    set_options(db, "pjsip_endpoints", client_id, &changes.options)?;
-    db.run(
-        "UPDATE pjsip_endpoints SET transport = nullif(coalesce($2, transport), ''),
-             aors = nullif(coalesce($3, aors), ''), auth = nullif(coalesce($4, auth), ''),
-             context = coalesce($5, context), disallow = nullif(coalesce($6, disallow), ''),
-             allow = nullif(coalesce($7, allow), ''), direct_media = nullif(coalesce($8, direct_media), ''),
-             outbound_auth = nullif(coalesce($9, outbound_auth), ''),
-             from_user = nullif(coalesce($10, from_user), ''),
-             from_domain = nullif(coalesce($11, from_domain), ''),
-             callerid = nullif(coalesce($12, callerid), ''), config_updated_at = now()
-         WHERE client_id = $1",
-        args![
-            client_id,
-            encoded(&changes.transport),
-            encoded(&changes.aors),
-            encoded(&changes.auth),
-            encoded(&changes.context),
-            encoded(&changes.disallow),
-            encoded(&changes.allow),
-            encoded(&changes.direct_media),
-            encoded(&changes.outbound_auth),
-            encoded(&changes.from_user),
-            encoded(&changes.from_domain),
-            encoded(&changes.callerid),
-        ],
-    )
-}
-
-/// Sets options of a table's row. Their names are this program's own, never somebody's input.
-fn set_options(
-    db: &mut impl GenericClient,
-    table: &'static str,
-    client_id: i32,
-    options: &OptionChanges,
-) -> Result<()> {
-    if options.is_empty() {
-        return Ok(());
+pub fn add(db: &mut impl GenericClient, noun: Noun, client_id: i32, id: &str, mut row: Changes) -> Result<()> {
+    row.extend(changes::of([("id", json!(id)), ("client_id", json!(client_id))]));
+    if noun == Noun::Endpoint {
+        row.entry("aors").or_insert_with(|| json!(id));
+        row.entry("context").or_insert_with(|| json!(DEFAULT_CONTEXT));
     }
-    let mut assignments = Vec::new();
-    let values: Vec<String> = options.iter().map(|(_, value)| value.encoded()).collect();
-    let mut args: Vec<(&(dyn ToSql + Sync), Type)> = vec![crate::pg::arg(&client_id)];
-    for ((option, _), value) in options.iter().zip(&values) {
-        args.push(crate::pg::arg(value));
-        let cast = match option.rule {
-            pjsip_options::Rule::Integer(..) => "::integer",
-            pjsip_options::Rule::Seconds(_) => "::double precision",
-            _ => "",
-        };
-        assignments.push(format!("\"{}\" = nullif(${}, ''){cast}", option.name, args.len()));
-    }
-    db.run(&format!("UPDATE {table} SET {} WHERE client_id = $1", assignments.join(", ")), &args)?;
-    Ok(())
-}
-
-/// Changes a client's AOR; returns how many rows were changed.
-///
-/// # Errors
-/// The database's.
-pub fn set_aor(db: &mut impl GenericClient, client_id: i32, changes: &AorChanges) -> Result<u64> {
-    set_options(db, "pjsip_aors", client_id, &changes.options)?;
-    db.run(
-        "UPDATE pjsip_aors SET contact = coalesce($2, contact), max_contacts = coalesce($3, max_contacts),
-             qualify_frequency = coalesce($4, qualify_frequency), config_updated_at = now()
-         WHERE client_id = $1",
-        args![client_id, encoded(&changes.contact), changes.max_contacts, changes.qualify_frequency],
-    )
-}
-
-/// Changes a client's authentication; returns how many rows were changed.
-///
-/// # Errors
-/// The database's.
-pub fn set_auth(db: &mut impl GenericClient, client_id: i32, changes: &AuthChanges) -> Result<u64> {
-    db.run(
-        "UPDATE pjsip_auths SET auth_type = coalesce($2, auth_type), username = coalesce($3, username),
-             password = coalesce($4, password), realm = nullif(coalesce($5, realm), ''), config_updated_at = now()
-         WHERE client_id = $1",
-        args![
-            client_id,
-            encoded(&changes.auth_type),
-            encoded(&changes.username),
-            encoded(&changes.password),
-            encoded(&changes.realm),
-        ],
-    )
+    changes::add(db, noun, row).map(|_| ())
 }
 
 /// Removes a client's endpoint, AOR and authentication; returns how many rows were removed.

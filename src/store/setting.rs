@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
+use serde_json::Value;
 
 use crate::confirm::Confirmed;
 use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
-use crate::{Error, Result, args, row};
+use crate::store::changes::{self, Changes};
+use crate::store::document::Noun;
+use crate::{Result, args, row};
 
 row! {
     /// A setting.
@@ -57,22 +60,8 @@ fn select() -> String {
     )
 }
 
-/// What is to be changed; None stays as it is.
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    /// `campaign_client_settings.status`
-    pub status: Option<String>,
-    /// `campaign_client_settings.max_concurrency`
-    pub max_concurrency: Option<i32>,
-    /// `campaign_client_settings.total_calls_allowed`; `Some(None)`: unlimited.
-    pub total_calls_allowed: Option<Option<i32>>,
-    /// `campaign_client_settings.current_total_calls`
-    pub current_total_calls: Option<i32>,
-    /// `campaign_client_settings.forwarding_priority`
-    pub forwarding_priority: Option<i32>,
-    /// `campaign_client_settings.weight`
-    pub weight: Option<i32>,
-}
+/// The count of answered calls, which a seller's login may not set.
+pub const COUNT: &str = "current_total_calls";
 
 /// Which settings; None lets everything through.
 #[derive(Debug, Default)]
@@ -117,51 +106,18 @@ pub fn find(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Re
     )
 }
 
-/// Adds a setting with this cap, else with the database's defaults; returns the id.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the two are linked already.
-pub fn add(db: &mut impl GenericClient, campaign_id: i32, client_id: i32, max_concurrency: i32) -> Result<i32> {
-    let row = db.row(
-        "INSERT INTO campaign_client_settings (campaign_id, client_id, max_concurrency) VALUES ($1, $2, $3) RETURNING id",
-        args![campaign_id, client_id, max_concurrency],
-    )?;
-    Ok(row.ok_or_else(|| Error::failed("database: the setting was not added"))?.try_get(0)?)
-}
-
 /// Changes a setting; returns how many rows were changed.
 ///
 /// # Errors
 /// The database's.
 pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
-    // A seller's login may not touch the counter: it is named only where it is to be set. Without a base,
-    // the trigger works it out anew: also where the counter is set to one more, which
-    // would else be taken for a call
-    let counter = match changes.current_total_calls {
-        Some(_) => "current_total_calls = $6, total_calls_base = NULL,",
-        None => "",
-    };
-    let sql = format!(
-        "UPDATE campaign_client_settings SET status = coalesce($2, status),
-             max_concurrency = coalesce($3, max_concurrency),
-             total_calls_allowed = CASE WHEN $4 THEN $5 ELSE total_calls_allowed END,
-             {counter} forwarding_priority = coalesce($7, forwarding_priority),
-             weight = coalesce($8, weight), updated_at = now()
-         WHERE id = $1"
-    );
-    db.run(
-        &sql,
-        args![
-            id,
-            changes.status,
-            changes.max_concurrency,
-            changes.total_calls_allowed.is_some(),
-            changes.total_calls_allowed.flatten(),
-            changes.current_total_calls,
-            changes.forwarding_priority,
-            changes.weight,
-        ],
-    )
+    let mut changes = changes.clone();
+    if changes.contains_key(COUNT) {
+        // without a base the trigger works it out anew: also where the counter is set to one more, which would else
+        // be taken for a call
+        changes.insert("total_calls_base".to_owned(), Value::Null);
+    }
+    changes::set(db, Noun::Setting, id, &changes)
 }
 
 /// How many call records name the setting.

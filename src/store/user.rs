@@ -5,7 +5,7 @@ use postgres::GenericClient;
 
 use crate::confirm::Confirmed;
 use crate::pg::Query;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 row! {
     /// A user. The password hash stays in the database.
@@ -35,23 +35,6 @@ row! {
 
 const SELECT: &str = "SELECT id, username, email, role, status, full_name, company_name,
     cc_password_set(id) AS password_set, created_at, updated_at FROM users";
-
-/// What is to be changed; None stays as it is, an empty text clears a nullable column.
-#[derive(Debug, Default, PartialEq)]
-pub struct Changes {
-    /// `users.email`
-    pub email: Option<String>,
-    /// `users.password_hash`: bcrypt, `$2b$`.
-    pub password_hash: Option<String>,
-    /// `users.role`
-    pub role: Option<String>,
-    /// `users.status`
-    pub status: Option<String>,
-    /// `users.full_name`
-    pub full_name: Option<String>,
-    /// `users.company_name`
-    pub company_name: Option<String>,
-}
 
 /// What a user's removal would take along.
 #[derive(Debug)]
@@ -109,47 +92,6 @@ pub fn with_email(db: &mut impl GenericClient, email: &str) -> Result<Option<Use
 pub fn password_hash(db: &mut impl GenericClient, id: i32) -> Result<Option<String>> {
     let row = db.row("SELECT password_hash FROM users WHERE id = $1", args![id])?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
-}
-
-/// Adds a user with the database's defaults; returns the id.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the name or the address is taken.
-pub fn add(db: &mut impl GenericClient, username: &str, email: &str, password_hash: &str) -> Result<i32> {
-    let row = db.row(
-        "INSERT INTO users (username, email, password_hash) VALUES ($1, $2, $3) RETURNING id",
-        args![username, email, password_hash],
-    )?;
-    Ok(row.ok_or_else(|| Error::failed("database: the user was not added"))?.try_get(0)?)
-}
-
-/// Changes a user; returns how many rows were changed.
-///
-/// # Errors
-/// [`crate::Kind::Conflict`] where the address is taken.
-pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
-    // only what is to be changed is named: a seller's login may not touch all of it
-    let columns = [
-        (changes.email.is_some(), "email = $2, "),
-        (changes.password_hash.is_some(), "password_hash = $3, "),
-        (changes.role.is_some(), "role = $4, "),
-        (changes.status.is_some(), "status = $5, "),
-        (changes.full_name.is_some(), "full_name = nullif($6, ''), "),
-        (changes.company_name.is_some(), "company_name = nullif($7, ''), "),
-    ];
-    let columns: String = columns.into_iter().filter_map(|(given, column)| given.then_some(column)).collect();
-    db.run(
-        &format!("UPDATE users SET {columns}updated_at = now() WHERE id = $1"),
-        args![
-            id,
-            changes.email,
-            changes.password_hash,
-            changes.role,
-            changes.status,
-            changes.full_name,
-            changes.company_name,
-        ],
-    )
 }
 
 /// What the user owns.

@@ -7,10 +7,11 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::cli::args::input::{integer, not_an_option, number};
+use crate::cli::args::input::{integer, not_an_option};
 use crate::cli::env::Env;
 use crate::cli::output::{self, Output, table};
 use crate::model::shape::{Field, Fields};
+use crate::model::values::number;
 use crate::store::page::{self, By};
 use crate::{Error, Kind, Result};
 

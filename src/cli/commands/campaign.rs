@@ -2,16 +2,21 @@
 
 use clap::Args;
 use postgres::{GenericClient, Transaction};
+use serde_json::{Value, json};
 
-use crate::cli::args::input::{integer, line, not_an_id, nothing_to_change, number};
+use crate::cli::args::flags::Flags;
+use crate::cli::args::input::{integer, nothing_to_change};
 use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
 use crate::config::Config;
-use crate::model::rules;
-use crate::store::campaign::{self, Campaign, Changes};
+use crate::model::columns;
+use crate::model::values::{line, not_an_id, number};
+use crate::store::campaign::{self, Campaign};
+use crate::store::changes::{self, Changes};
+use crate::store::document::Noun;
 use crate::store::setting::{self, Setting};
 use crate::{Error, Result, shape, words};
 
@@ -68,7 +73,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// Only this status
-    #[arg(long, value_parser = rules::CAMPAIGN_STATUSES)]
+    #[arg(long, value_parser = columns::CAMPAIGN_STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     listing: Listing,
@@ -133,43 +138,6 @@ impl Show {
     }
 }
 
-/// What a campaign has besides name and owner.
-#[derive(Debug, Default, Args)]
-struct CampaignFields {
-    /// How calls are shared out; default priority
-    #[arg(long, value_parser = rules::STRATEGIES)]
-    routing_strategy: Option<String>,
-    /// How long a client may ring before the next one is tried: 1 to 3600; default 30
-    #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
-    dial_timeout_seconds: Option<i64>,
-    /// How long a call may last: 1 to 86400; default 14400
-    #[arg(long, value_name = "SECONDS", value_parser = integer::<1>, allow_negative_numbers = true)]
-    max_call_seconds: Option<i64>,
-    /// Only an active campaign gets calls
-    #[arg(long, value_parser = rules::CAMPAIGN_STATUSES)]
-    status: Option<String>,
-    /// Free text; empty clears it
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-}
-
-impl CampaignFields {
-    fn changes(self) -> Result<Changes> {
-        Ok(Changes {
-            name: None,
-            status: self.status,
-            routing_strategy: self.routing_strategy,
-            dial_timeout_seconds: number(
-                "dial_timeout_seconds",
-                self.dial_timeout_seconds,
-                rules::DIAL_TIMEOUT_SECONDS,
-            )?,
-            max_call_seconds: number("max_call_seconds", self.max_call_seconds, rules::MAX_CALL_SECONDS)?,
-            description: self.description,
-        })
-    }
-}
-
 /// Links a DID of the same seller; a link that is there stays.
 fn add_did(db: &mut impl GenericClient, config: &Config, campaign: &Campaign, number: &str) -> Result<()> {
     let did = find::did(db, config, number)?;
@@ -199,7 +167,7 @@ pub(crate) struct Add {
     #[arg(long = "client", value_name = "CLIENT:MAX", value_parser = client_and_cap)]
     clients: Vec<(String, i64)>,
     #[command(flatten)]
-    fields: CampaignFields,
+    fields: Flags<columns::Campaign>,
 }
 
 /// Reads `acme:5`.
@@ -210,17 +178,17 @@ fn client_and_cap(text: &str) -> Result<(String, i64), String> {
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        line("name", &*self.name, rules::NAME)?;
+        line("name", &*self.name, columns::NAME)?;
         not_an_id("name", &self.name)?;
-        let changes = self.fields.changes()?;
+        let mut campaign = self.fields.changes()?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let owner = find::user(&mut tx, &self.user)?;
         if campaign::find(&mut tx, &self.name, Some(owner.id))?.iter().any(|there| there.name == self.name) {
             return Err(exists("campaign", &self.name));
         }
-        let id = campaign::add(&mut tx, owner.id, &self.name)?;
-        campaign::set(&mut tx, id, &changes)?;
+        campaign.extend(changes::of([("user_id", json!(owner.id)), ("name", json!(self.name))]));
+        changes::add(&mut tx, Noun::Campaign, campaign)?;
         let campaign = find::campaign(&mut tx, &self.name, Some(&owner.username))?;
         for number in &self.did {
             add_did(&mut tx, env.config, &campaign, number)?;
@@ -232,8 +200,11 @@ impl Add {
                     Error::conflict(format!("client \"{}\" is given twice", identifier)).hint("Nothing was changed.")
                 );
             }
-            let cap = number("max_concurrency", *cap, rules::MAX_CONCURRENCY)?.unwrap_or(1);
-            setting::add(&mut tx, campaign.id, client_id, cap)?;
+            let cap = number("max_concurrency", *cap, columns::MAX_CONCURRENCY)?;
+            let ids = [("campaign_id", json!(campaign.id)), ("client_id", json!(client_id))];
+            let mut setting = changes::of(ids);
+            setting.insert("max_concurrency".to_owned(), json!(cap));
+            changes::add(&mut tx, Noun::Setting, setting)?;
         }
         let campaign = find::campaign(&mut tx, &self.name, Some(&owner.username))?;
         let campaign = whole(&mut tx, campaign)?;
@@ -251,7 +222,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
-    fields: CampaignFields,
+    fields: Flags<columns::Campaign>,
     /// A DID of the seller that is to feed it; may be given several times
     #[arg(long, value_name = "NUMBER")]
     add_did: Vec<String>,
@@ -262,41 +233,47 @@ pub(crate) struct Set {
 
 impl Set {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        line("name", self.name.as_deref(), rules::NAME)?;
-        let changes = Changes { name: self.name, ..self.fields.changes()? };
-        if changes == Changes::default() && self.add_did.is_empty() && self.remove_did.is_empty() {
+        line("name", self.name.as_deref(), columns::NAME)?;
+        let mut changes = self.fields.changes()?;
+        changes.extend(self.name.map(|name| ("name".to_owned(), json!(name))));
+        if changes.is_empty() && self.add_did.is_empty() && self.remove_did.is_empty() {
             return Err(nothing_to_change("campaign"));
         }
-        let mut db = env.connect()?;
-        let mut tx = env.begin(&mut db)?;
-        let campaign = self.named.find(&mut tx)?;
-        if let Some(name) = changes.name.as_deref().filter(|name| *name != campaign.name) {
-            not_an_id("name", name)?;
-            if campaign::find(&mut tx, name, Some(campaign.user_id))?.iter().any(|there| there.name == name) {
-                return Err(Error::conflict(format!("{} has a campaign \"{name}\" already", campaign.username))
-                    .hint("Nothing was changed."));
-            }
-        }
-        for number in &self.remove_did {
-            let did = find::did(&mut tx, env.config, number)?;
-            if campaign::remove_did(&mut tx, campaign.id, did.id)? == 0 {
-                return Err(Error::new(
-                    crate::Kind::NotFound,
-                    format!("DID \"{}\" does not feed campaign \"{}\"", did.number, campaign.name),
-                )
-                .hint("Nothing was changed."));
-            }
-        }
-        for number in &self.add_did {
-            add_did(&mut tx, env.config, &campaign, number)?;
-        }
-        campaign::set(&mut tx, campaign.id, &changes)?;
-        let name = changes.name.unwrap_or(campaign.name);
-        let campaign = find::campaign(&mut tx, &name, Some(&campaign.username))?;
-        let campaign = whole(&mut tx, campaign)?;
-        tx.commit()?;
-        Output::done(format!("Campaign \"{name}\" changed."), &campaign)
+        change(&self.named, &changes, [&self.add_did, &self.remove_did], env)
     }
+}
+
+/// Changes a campaign; `add` and `remove` are DIDs.
+fn change(named: &Named, changes: &Changes, [add, remove]: [&[String]; 2], env: &mut Env<'_>) -> Result<Output> {
+    let mut db = env.connect()?;
+    let mut tx = env.begin(&mut db)?;
+    let campaign = named.find(&mut tx)?;
+    let name = changes.get("name").and_then(Value::as_str).unwrap_or(&campaign.name);
+    if name != campaign.name {
+        not_an_id("name", name)?;
+        if campaign::find(&mut tx, name, Some(campaign.user_id))?.iter().any(|there| there.name == name) {
+            return Err(Error::conflict(format!("{} has a campaign \"{name}\" already", campaign.username))
+                .hint("Nothing was changed."));
+        }
+    }
+    for number in remove {
+        let did = find::did(&mut tx, env.config, number)?;
+        if campaign::remove_did(&mut tx, campaign.id, did.id)? == 0 {
+            return Err(Error::new(
+                crate::Kind::NotFound,
+                format!("DID \"{}\" does not feed campaign \"{}\"", did.number, campaign.name),
+            )
+            .hint("Nothing was changed."));
+        }
+    }
+    for number in add {
+        add_did(&mut tx, env.config, &campaign, number)?;
+    }
+    changes::set(&mut tx, Noun::Campaign, campaign.id, changes)?;
+    let changed = find::campaign(&mut tx, name, Some(&campaign.username))?;
+    let changed = whole(&mut tx, changed)?;
+    tx.commit()?;
+    Output::done(format!("Campaign \"{name}\" changed."), &changed)
 }
 
 /// `campaign enable`, `campaign pause`, `campaign disable`
@@ -308,9 +285,8 @@ pub(crate) struct Switch {
 
 impl Switch {
     fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
-        let fields = CampaignFields { status: Some(status.to_owned()), ..CampaignFields::default() };
-        let set = Set { named: self.named, name: None, fields, add_did: Vec::new(), remove_did: Vec::new() };
-        Ok(set.run(env)?.saying(|campaign| format!("Campaign {} is {status}.", campaign["name"])))
+        let changed = change(&self.named, &changes::of([("status", json!(status))]), [&[], &[]], env)?;
+        Ok(changed.saying(|campaign| format!("Campaign {} is {status}.", campaign["name"])))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use clap::Args;
 use postgres::{GenericClient, Transaction};
+use serde_json::json;
 
-use crate::cli::args::input::{clearable, line, not_an_id, nothing_to_change};
+use crate::cli::args::flags::{Flags, NEW};
+use crate::cli::args::input::nothing_to_change;
 use crate::cli::args::listing::Listing;
-use crate::cli::commands::pjsip::fields::{
-    AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, contact,
-};
+use crate::cli::commands::pjsip::fields::{AuthFields, OptionFields, PASSWORD, endpoint_changes};
 use crate::cli::commands::pjsip::side::{
     add_auth, lacks, note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
 };
@@ -15,11 +15,13 @@ use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
-use crate::model::realtime::Text;
-use crate::model::rules;
+use crate::model::columns;
 use crate::model::sip::check_identifier;
-use crate::store::client::{self, Changes, Client};
-use crate::store::pjsip::{self, Aor, AorChanges, Auth, Endpoint, WithOptions};
+use crate::model::values::not_an_id;
+use crate::store::changes::{self, Changes};
+use crate::store::client::{self, Client};
+use crate::store::document::Noun;
+use crate::store::pjsip::{self, Aor, Auth, Endpoint, WithOptions};
 use crate::words::{self, shell};
 use crate::{Result, shape};
 
@@ -82,7 +84,7 @@ fn whole(db: &mut impl GenericClient, name: &str) -> Result<Whole> {
 #[derive(Debug, Args)]
 pub(crate) struct List {
     /// Only this status
-    #[arg(long, value_parser = rules::STATUSES)]
+    #[arg(long, value_parser = columns::STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     listing: Listing,
@@ -117,39 +119,20 @@ impl Show {
     }
 }
 
-/// What a client has besides identifier, name and contact.
-#[derive(Debug, Default, Args)]
-struct ClientFields {
-    /// Which part of it takes the calls; empty clears it
-    #[arg(long, value_name = "TEXT")]
-    department: Option<String>,
-    /// Only an active client gets calls
-    #[arg(long, value_parser = rules::STATUSES)]
-    status: Option<String>,
-    /// Free text; empty clears it
-    #[arg(long, value_name = "TEXT")]
-    notes: Option<String>,
+/// The user who added a client.
+#[derive(Debug, Args)]
+struct Adder {
     /// The user who added it; empty clears it
     #[arg(long, value_name = "USER")]
     created_by: Option<String>,
 }
 
-impl ClientFields {
-    fn check(&self) -> Result<()> {
-        clearable("department", self.department.as_deref(), rules::NAME)
-    }
-
-    fn is_given(&self) -> bool {
-        self.department.is_some() || self.status.is_some() || self.notes.is_some() || self.created_by.is_some()
-    }
-
-    fn changes(self, db: &mut impl GenericClient, name: Option<String>) -> Result<Changes> {
-        let created_by = match self.created_by.as_deref() {
-            None => None,
-            Some("") => Some(None),
-            Some(user) => Some(Some(find::user(db, user)?.id)),
-        };
-        Ok(Changes { name, department: self.department, status: self.status, notes: self.notes, created_by })
+impl Adder {
+    fn change(&self, db: &mut impl GenericClient, changes: &mut Changes) -> Result<()> {
+        let Some(user) = self.created_by.as_deref() else { return Ok(()) };
+        let id = if user.is_empty() { None } else { Some(find::user(db, user)?.id) };
+        changes.insert("created_by".to_owned(), json!(id));
+        Ok(())
     }
 }
 
@@ -158,18 +141,18 @@ impl ClientFields {
 pub(crate) struct Add {
     /// Names the client and its endpoint: 1 to 40 of A-Z a-z 0-9 _ -, not digits only
     client_identifier: String,
-    /// Name for people
-    #[arg(long, value_name = "TEXT")]
-    name: String,
-    /// Where its calls go: a SIP URI
-    #[arg(long, value_name = "URI")]
-    contact: String,
     #[command(flatten)]
-    fields: ClientFields,
+    name: Flags<columns::ClientName, NEW>,
     #[command(flatten)]
-    endpoint: EndpointFields,
+    contact: Flags<columns::AorContact, NEW>,
     #[command(flatten)]
-    aor: AorFields,
+    fields: Flags<columns::Client>,
+    #[command(flatten)]
+    adder: Adder,
+    #[command(flatten)]
+    endpoint: Flags<columns::Endpoint>,
+    #[command(flatten)]
+    aor: Flags<columns::Aor>,
     #[command(flatten)]
     auth: AuthFields,
     #[command(flatten)]
@@ -181,11 +164,11 @@ impl Add {
         let id = self.client_identifier.as_str();
         check_identifier(id)?;
         not_an_id("client_identifier", id)?;
-        line("name", &*self.name, rules::NAME)?;
-        self.fields.check()?;
-        let contact = contact(self.contact)?;
-        let mut aor = self.aor.changes(None)?;
-        let mut endpoint = self.endpoint.changes()?;
+        let mut client = self.name.changes()?;
+        client.extend(self.fields.changes()?);
+        let mut aor = self.contact.changes()?;
+        aor.extend(self.aor.changes()?);
+        let mut endpoint = endpoint_changes(&self.endpoint)?;
         self.options.share_out(&mut endpoint, &mut aor)?;
         let mut auth = self.auth.changes()?;
 
@@ -194,22 +177,19 @@ impl Add {
             return Err(exists("client", &there.client_identifier));
         }
         refuse_other_case("client", id, &client::names(&mut db)?)?;
-        let with_auth = self.auth.is_given();
+        let with_auth = !auth.is_empty() || self.auth.auth_password_stdin;
         if with_auth {
-            auth.password = Some(self.auth.new_password(env)?);
+            auth.insert(PASSWORD.to_owned(), self.auth.new_password(env)?);
         }
         let mut tx = env.begin(&mut db)?;
-        let changes = self.fields.changes(&mut tx, None)?;
-        let client_id = client::add(&mut tx, id, &self.name)?;
-        client::set(&mut tx, client_id, &changes)?;
-        pjsip::add_aor(&mut tx, client_id, id, &contact)?;
-        pjsip::set_aor(&mut tx, client_id, &aor)?;
-        let context = endpoint.context.take().unwrap_or_else(|| Text(DEFAULT_CONTEXT.to_owned()));
-        pjsip::add_endpoint(&mut tx, client_id, id, &context)?;
+        self.adder.change(&mut tx, &mut client)?;
+        client.insert("client_identifier".to_owned(), json!(id));
+        let client_id = changes::add(&mut tx, Noun::Client, client)?;
+        pjsip::add(&mut tx, Noun::Aor, client_id, id, aor)?;
         if with_auth {
-            add_auth(&mut tx, client_id, id, &mut endpoint, &auth)?;
+            add_auth(&mut tx, client_id, id, &mut endpoint, auth)?;
         }
-        pjsip::set_endpoint(&mut tx, client_id, &endpoint)?;
+        pjsip::add(&mut tx, Noun::Endpoint, client_id, id, endpoint)?;
         refuse_conflicts(&mut tx, Some(client_id), &[])?;
         let client = whole(&mut tx, id)?;
         let side = of_client(&mut tx, client_id)?;
@@ -224,45 +204,42 @@ impl Add {
 pub(crate) struct Set {
     /// Client identifier or id
     client: String,
-    /// Name for people
-    #[arg(long, value_name = "TEXT")]
-    name: Option<String>,
-    /// Where its calls go: a SIP URI
-    #[arg(long, value_name = "URI")]
-    contact: Option<String>,
     #[command(flatten)]
-    fields: ClientFields,
+    name: Flags<columns::ClientName>,
+    #[command(flatten)]
+    contact: Flags<columns::AorContact>,
+    #[command(flatten)]
+    fields: Flags<columns::Client>,
+    #[command(flatten)]
+    adder: Adder,
 }
 
 impl Set {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        if self.name.is_none() && self.contact.is_none() && !self.fields.is_given() {
+        let mut changes = self.name.changes()?;
+        changes.extend(self.fields.changes()?);
+        let contact = self.contact.changes()?;
+        if changes.is_empty() && contact.is_empty() && self.adder.created_by.is_none() {
             return Err(nothing_to_change("client"));
         }
-        line("name", self.name.as_deref(), rules::NAME)?;
-        self.fields.check()?;
-        let contact = self.contact.map(contact).transpose()?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
-        let changes = self.fields.changes(&mut tx, self.name)?;
+        self.adder.change(&mut tx, &mut changes)?;
         let client = find::client(&mut tx, &self.client)?;
         let id = client.client_identifier.as_str();
-        let next = if contact.is_some() { requalifying(id) } else { String::new() };
-        if contact.is_some() {
-            let aor = AorChanges { contact, ..AorChanges::default() };
-            if pjsip::set_aor(&mut tx, client.id, &aor)? == 0 {
-                return Err(lacks(id, "AOR"));
-            }
+        if !contact.is_empty() && changes::set(&mut tx, Noun::Aor, client.id, &contact)? == 0 {
+            return Err(lacks(id, "AOR"));
         }
-        client::set(&mut tx, client.id, &changes)?;
-        let client_id = client.id;
-        let client = whole(&mut tx, id)?;
-        let side = if next.is_empty() { None } else { Some(of_client(&mut tx, client_id)?) };
+        changes::set(&mut tx, Noun::Client, client.id, &changes)?;
+        let changed = whole(&mut tx, id)?;
+        let side = if contact.is_empty() { None } else { Some(of_client(&mut tx, client.id)?) };
         tx.commit()?;
+        let mut message = format!("Client \"{id}\" changed.");
         if let Some(side) = side {
             note_what_is_missing(env, &side);
+            message.push_str(&requalifying(id));
         }
-        Output::done(format!("Client \"{}\" changed.{next}", client.client.client_identifier), &client)
+        Output::done(message, &changed)
     }
 }
 
@@ -275,9 +252,13 @@ pub(crate) struct Switch {
 
 impl Switch {
     fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
-        let fields = ClientFields { status: Some(status.to_owned()), ..ClientFields::default() };
-        let set = Set { client: self.client, name: None, contact: None, fields };
-        Ok(set.run(env)?.saying(|client| format!("Client {} is {status}.", client["client_identifier"])))
+        let mut db = env.connect()?;
+        let mut tx = env.begin(&mut db)?;
+        let client = find::client(&mut tx, &self.client)?;
+        changes::set(&mut tx, Noun::Client, client.id, &changes::of([("status", json!(status))]))?;
+        let client = whole(&mut tx, &client.client_identifier)?;
+        tx.commit()?;
+        Output::done(format!("Client \"{}\" is {status}.", client.client.client_identifier), &client)
     }
 }
 

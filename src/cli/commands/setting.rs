@@ -2,16 +2,20 @@
 
 use clap::Args;
 use postgres::{GenericClient, Transaction};
+use serde_json::json;
 
-use crate::cli::args::input::{any_integer, integer, nothing_to_change, number};
+use crate::cli::args::flags::{Flags, NEW};
+use crate::cli::args::input::nothing_to_change;
 use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
-use crate::model::rules;
+use crate::model::columns;
 use crate::store::campaign::Campaign;
-use crate::store::setting::{self, Changes, Filter, Setting};
+use crate::store::changes::{self, Changes};
+use crate::store::document::Noun;
+use crate::store::setting::{self, Filter, Setting};
 use crate::words::{plural, shell};
 use crate::{Error, Kind, Result, store};
 
@@ -33,7 +37,7 @@ verbs! {
         /// Let a client get calls of a campaign
         Add(Add),
         /// Change a setting
-        Set(Set) as "set",
+        Set(Set),
         /// Let the client get calls of the campaign
         Enable(Switch) as "active",
         /// Let the client get no calls of the campaign
@@ -78,6 +82,30 @@ impl Named {
                 self.seller()
             ))
         })
+    }
+
+    /// `verb`: the command's, for a hint.
+    fn change(&self, verb: &str, changes: Changes, env: &mut Env<'_>) -> Result<Output> {
+        if changes.is_empty() {
+            return Err(nothing_to_change("setting"));
+        }
+        let mut db = env.connect()?;
+        let mut tx = env.begin(&mut db)?;
+        let id = self.find(verb, &mut tx)?.id;
+        setting::set(&mut tx, id, &changes).map_err(|error| match error.kind {
+            Kind::Permission if changes.contains_key(setting::COUNT) => error.hint(
+                "Only the administrator sets the counter: leave out --reset-total-calls and --current-total-calls.",
+            ),
+            _ => error,
+        })?;
+        let setting = setting::by_id(&mut tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
+        tx.commit()?;
+        if changes.contains_key("total_calls_allowed")
+            && setting.total_calls_allowed.is_some_and(|total| total <= setting.current_total_calls)
+        {
+            env.progress(&format!("note: it has had {}: it gets no more", plural(setting.current_total_calls, "call")));
+        }
+        Output::done(format!("Setting of {} changed.", what(&setting)), &setting)
     }
 
     /// A campaign alone: its clients are named.
@@ -186,46 +214,6 @@ impl Show {
     }
 }
 
-/// What a setting has besides campaign, client and max_concurrency.
-#[derive(Debug, Default, Args)]
-struct SettingFields {
-    /// How many calls may be answered in all: a number from 0, or unlimited, the default
-    #[arg(long, value_name = "N|unlimited", allow_negative_numbers = true)]
-    total_calls_allowed: Option<String>,
-    /// Strategy priority: lower is tried first; default 0
-    #[arg(long, value_name = "N", value_parser = any_integer, allow_negative_numbers = true)]
-    forwarding_priority: Option<i64>,
-    /// The share of the calls, in proportion to the others': from 1; default 100
-    #[arg(long, value_name = "N", value_parser = integer::<1>, allow_negative_numbers = true)]
-    weight: Option<i64>,
-    /// Only an active setting gets calls
-    #[arg(long, value_parser = rules::STATUSES)]
-    status: Option<String>,
-}
-
-impl SettingFields {
-    fn changes(self, max_concurrency: Option<i64>) -> Result<Changes> {
-        Ok(Changes {
-            status: self.status,
-            max_concurrency: number("max_concurrency", max_concurrency, rules::MAX_CONCURRENCY)?,
-            total_calls_allowed: self.total_calls_allowed.as_deref().map(total).transpose()?,
-            current_total_calls: None,
-            forwarding_priority: number("forwarding_priority", self.forwarding_priority, rules::FORWARDING_PRIORITY)?,
-            weight: number("weight", self.weight, rules::WEIGHT)?,
-        })
-    }
-}
-
-fn total(text: &str) -> Result<Option<i32>> {
-    if text == "unlimited" {
-        return Ok(None);
-    }
-    let calls: i64 = text.parse().map_err(|_| {
-        Error::invalid(format!("total_calls_allowed is \"{}\": it must be a number, or unlimited", text.escape_debug()))
-    })?;
-    number("total_calls_allowed", calls, rules::TOTAL_CALLS)
-}
-
 /// `setting add`
 #[derive(Debug, Args)]
 pub(crate) struct Add {
@@ -236,17 +224,16 @@ pub(crate) struct Add {
     /// The seller, where several have a campaign of this name
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// How many calls the client takes at once: from 1
-    #[arg(long, value_name = "N", value_parser = integer::<1>, allow_negative_numbers = true)]
-    max_concurrency: i64,
     #[command(flatten)]
-    fields: SettingFields,
+    cap: Flags<columns::Cap, NEW>,
+    #[command(flatten)]
+    fields: Flags<columns::Setting>,
 }
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let cap = number("max_concurrency", self.max_concurrency, rules::MAX_CONCURRENCY)?.unwrap_or(1);
-        let changes = self.fields.changes(None)?;
+        let mut setting = self.cap.changes()?;
+        setting.extend(self.fields.changes()?);
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let (campaign, (client_id, identifier)) =
@@ -255,8 +242,8 @@ impl Add {
         if setting::find(&mut tx, campaign.id, client_id)?.is_some() {
             return Err(exists("setting", &what));
         }
-        let id = setting::add(&mut tx, campaign.id, client_id, cap)?;
-        setting::set(&mut tx, id, &changes)?;
+        setting.extend(changes::of([("campaign_id", json!(campaign.id)), ("client_id", json!(client_id))]));
+        let id = changes::add(&mut tx, Noun::Setting, setting)?;
         let setting = setting::by_id(&mut tx, id)?;
         tx.commit()?;
         Output::done(format!("Setting of \"{what}\" added."), &setting)
@@ -268,47 +255,26 @@ impl Add {
 pub(crate) struct Set {
     #[command(flatten)]
     named: Named,
-    /// How many calls the client takes at once: from 1
-    #[arg(long, value_name = "N", value_parser = integer::<1>, allow_negative_numbers = true)]
-    max_concurrency: Option<i64>,
-    /// Set the count of answered calls: from 0
-    #[arg(long, value_name = "N", value_parser = integer::<0>, allow_negative_numbers = true)]
-    current_total_calls: Option<i64>,
+    #[command(flatten)]
+    cap: Flags<columns::Cap>,
+    #[command(flatten)]
+    count: Flags<columns::Count>,
     /// Count answered calls from 0 again
     #[arg(long, conflicts_with = "current_total_calls")]
     reset_total_calls: bool,
     #[command(flatten)]
-    fields: SettingFields,
+    fields: Flags<columns::Setting>,
 }
 
 impl Set {
-    /// `verb`: its name on the command line.
-    fn run(self, verb: &str, env: &mut Env<'_>) -> Result<Output> {
-        let current = if self.reset_total_calls { Some(0) } else { self.current_total_calls };
-        let changes = Changes {
-            current_total_calls: number("current_total_calls", current, rules::TOTAL_CALLS)?,
-            ..self.fields.changes(self.max_concurrency)?
-        };
-        if changes == Changes::default() {
-            return Err(nothing_to_change("setting"));
+    fn run(self, env: &mut Env<'_>) -> Result<Output> {
+        let mut changes = self.cap.changes()?;
+        changes.extend(self.count.changes()?);
+        changes.extend(self.fields.changes()?);
+        if self.reset_total_calls {
+            changes.insert(setting::COUNT.to_owned(), json!(0));
         }
-        let mut db = env.connect()?;
-        let mut tx = env.begin(&mut db)?;
-        let id = self.named.find(verb, &mut tx)?.id;
-        setting::set(&mut tx, id, &changes).map_err(|error| match error.kind {
-            Kind::Permission if current.is_some() => error.hint(
-                "Only the administrator sets the counter: leave out --reset-total-calls and --current-total-calls.",
-            ),
-            _ => error,
-        })?;
-        let setting = setting::by_id(&mut tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
-        tx.commit()?;
-        if let Some(total) = changes.total_calls_allowed.flatten()
-            && total <= setting.current_total_calls
-        {
-            env.progress(&format!("note: it has had {}: it gets no more", plural(setting.current_total_calls, "call")));
-        }
-        Output::done(format!("Setting of {} changed.", what(&setting)), &setting)
+        self.named.change("set", changes, env)
     }
 }
 
@@ -321,15 +287,9 @@ pub(crate) struct Switch {
 
 impl Switch {
     fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
-        let set = Set {
-            named: self.named,
-            max_concurrency: None,
-            current_total_calls: None,
-            reset_total_calls: false,
-            fields: SettingFields { status: Some(status.to_owned()), ..SettingFields::default() },
-        };
         let verb = if status == "active" { "enable" } else { "disable" };
-        Ok(set.run(verb, env)?.saying(|setting| {
+        let changed = self.named.change(verb, changes::of([("status", json!(status))]), env)?;
+        Ok(changed.saying(|setting| {
             format!("Setting of {} in campaign {} is {status}.", setting["client_identifier"], setting["campaign_name"])
         }))
     }

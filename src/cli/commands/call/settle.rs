@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use crate::cli::args::input::{any_integer, number};
+use crate::cli::args::input::any_integer;
 use crate::cli::args::period::Period;
 use crate::cli::env::Env;
 use crate::cli::output::Output;
+use crate::model::values::number;
 use crate::store::call::{self, Attempt};
 use crate::store::page::Page;
 use crate::store::reap::{self, Outcome};

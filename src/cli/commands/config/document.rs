@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::commands::config::rules;
 use crate::model::number::{Doubt, NoNumber, NumberRules};
 use crate::store::document::{Column, Holds, Key, Noun, Schema, State, key_of};
+use crate::store::pjsip;
 use crate::words::nearest;
 use crate::words::quoted;
 use crate::{Error, Result};
@@ -431,7 +432,7 @@ pub(crate) fn default(noun: Noun, column: &Column, client: &str, has_auth: bool)
     match (noun, column.name.as_str()) {
         (Noun::User, "status") => json!("active"),
         (Noun::User, "password_hash") => json!(crate::cli::commands::user::NO_PASSWORD),
-        (Noun::Endpoint, "context") => json!(crate::cli::commands::pjsip::fields::DEFAULT_CONTEXT),
+        (Noun::Endpoint, "context") => json!(pjsip::DEFAULT_CONTEXT),
         (Noun::Endpoint, "aors") => json!(client),
         (Noun::Endpoint, "outbound_auth") if has_auth => json!(client),
         _ => column.default.clone(),

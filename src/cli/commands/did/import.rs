@@ -6,15 +6,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use crate::cli::args::input::clearable;
 use crate::cli::commands::did::{COLUMNS, RULES, Trust, normalized};
 use crate::cli::env::Env;
 use crate::cli::find::unknown;
 use crate::cli::output::csv::{Line, Sheet};
 use crate::cli::output::{Output, file};
 use crate::config::Config;
+use crate::model::columns::{self, Group};
 use crate::model::number::{Doubt, NumberRules};
-use crate::model::rules;
 use crate::store::document::{self, Key, Link, Noun, Row, State};
 use crate::{Error, Result};
 
@@ -222,23 +221,12 @@ impl Import {
             }
         };
         set("user", json!(user));
-        if let Some(status) = line.value("status") {
-            if !rules::STATUSES.contains(&status) {
-                let what = format!(
-                    "status is \"{}\": it must be one of {}",
-                    status.escape_debug(),
-                    rules::STATUSES.join(", ")
-                );
-                return Err(Error::invalid(what));
-            }
-            set("status", json!(status));
-        }
-        if let Some(description) = line.get("description") {
+        for column in columns::Did::COLUMNS {
+            let given = line.get(column.name).filter(|given| column.nullable || !given.is_empty());
             // as it has been stored by whoever, it may stay
-            if there.is_none_or(|row| text(row, "description") != description) {
-                clearable("description", description, rules::DID_DESCRIPTION)?;
+            if let Some(given) = given.filter(|given| there.is_none_or(|row| text(row, column.name) != *given)) {
+                set(column.name, column.read(given)?);
             }
-            set("description", if description.is_empty() { Value::Null } else { json!(description) });
         }
         let before = feeds.get(&number).cloned().unwrap_or_default();
         let moves = owner.is_some_and(|owner| owner != user);

@@ -5,17 +5,21 @@ mod import;
 
 use clap::Args;
 use postgres::Transaction;
+use serde_json::json;
 
-use crate::cli::args::input::{clearable, nothing_to_change};
+use crate::cli::args::flags::Flags;
+use crate::cli::args::input::nothing_to_change;
 use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
 use crate::cli::remove::{Removal, Uses};
 use crate::config::Config;
+use crate::model::columns;
 use crate::model::number::{Doubt, E164};
-use crate::model::rules;
-use crate::store::did::{self, Changes};
+use crate::store::changes::{self, Changes};
+use crate::store::did;
+use crate::store::document::Noun;
 use crate::words::{self, shell};
 use crate::{Error, Kind, Result, store};
 
@@ -102,7 +106,7 @@ pub(crate) struct List {
     #[arg(long, value_name = "CAMPAIGN")]
     campaign: Option<String>,
     /// Only this status
-    #[arg(long, value_parser = rules::STATUSES)]
+    #[arg(long, value_parser = columns::STATUSES)]
     status: Option<String>,
     #[command(flatten)]
     listing: Listing,
@@ -135,24 +139,6 @@ impl Show {
     }
 }
 
-/// What a DID has besides number and owner.
-#[derive(Debug, Default, Args)]
-struct DidFields {
-    /// Calls to an inactive DID are rejected
-    #[arg(long, value_parser = rules::STATUSES)]
-    status: Option<String>,
-    /// Free text; empty clears it
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-}
-
-impl DidFields {
-    fn changes(self) -> Result<Changes> {
-        clearable("description", self.description.as_deref(), rules::DID_DESCRIPTION)?;
-        Ok(Changes { status: self.status, description: self.description, ..Changes::default() })
-    }
-}
-
 /// A number that is there although the login does not see it, or has come in this moment.
 fn taken(number: &E164, error: Error) -> Error {
     match error.kind {
@@ -175,7 +161,7 @@ pub(crate) struct Add {
     #[arg(long, value_name = "CAMPAIGN")]
     campaign: Vec<String>,
     #[command(flatten)]
-    fields: DidFields,
+    fields: Flags<columns::Did>,
     #[command(flatten)]
     trust: Trust,
 }
@@ -183,7 +169,7 @@ pub(crate) struct Add {
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let number = normalized(env.config, &self.number)?;
-        let changes = self.fields.changes()?;
+        let mut did = self.fields.changes()?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let owner = find::user(&mut tx, &self.user)?;
@@ -191,12 +177,12 @@ impl Add {
             return Err(exists("DID", &there.number));
         }
         self.trust.check(env, &self.number, &number)?;
-        let id = did::add(&mut tx, number.as_str(), owner.id).map_err(|e| taken(&number, e))?;
-        did::set(&mut tx, id, &changes)?;
+        did.extend(changes::of([("number", json!(number.as_str())), ("user_id", json!(owner.id))]));
+        let id = changes::add(&mut tx, Noun::Did, did).map_err(|e| taken(&number, e))?;
         for name in &self.campaign {
             let campaign = find::campaign_of_owner(&mut tx, name, &owner)?;
             store::campaign::add_did(&mut tx, campaign.id, id)?;
-            store::campaign::set(&mut tx, campaign.id, &store::campaign::Changes::default())?;
+            changes::set(&mut tx, Noun::Campaign, campaign.id, &Changes::new())?;
         }
         let did = find::did(&mut tx, env.config, number.as_str())?;
         tx.commit()?;
@@ -216,7 +202,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     #[command(flatten)]
-    fields: DidFields,
+    fields: Flags<columns::Did>,
     #[command(flatten)]
     trust: Trust,
 }
@@ -224,14 +210,15 @@ pub(crate) struct Set {
 impl Set {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let number = self.number.as_deref().map(|number| normalized(env.config, number)).transpose()?;
-        let mut changes = Changes { number: number.as_ref().map(|n| n.as_str().to_owned()), ..self.fields.changes()? };
-        if changes == Changes::default() && self.user.is_none() {
+        let mut changes = self.fields.changes()?;
+        changes.extend(number.as_ref().map(|number| ("number".to_owned(), json!(number.as_str()))));
+        if changes.is_empty() && self.user.is_none() {
             return Err(nothing_to_change("did"));
         }
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
         let did = find::did(&mut tx, env.config, &self.did)?;
-        changes.user_id = find::user_id(&mut tx, self.user.as_deref())?;
+        changes.extend(find::user_id(&mut tx, self.user.as_deref())?.map(|id| ("user_id".to_owned(), json!(id))));
         if let Some(number) = &number
             && let Some(there) = did::find(&mut tx, None, number.as_str())?
             && there.id != did.id
@@ -243,7 +230,7 @@ impl Set {
         {
             self.trust.check(env, raw, number)?;
         }
-        let set = did::set(&mut tx, did.id, &changes);
+        let set = changes::set(&mut tx, Noun::Did, did.id, &changes);
         set.map_err(|e| number.as_ref().map_or(e.clone(), |number| taken(number, e)))?;
         // looked at after the change: its row lock keeps campaign set --add-did out until the end
         let foreign = did::foreign_campaigns(&mut tx, did.id)?;
@@ -271,9 +258,13 @@ pub(crate) struct Switch {
 
 impl Switch {
     fn run(self, status: &str, env: &mut Env<'_>) -> Result<Output> {
-        let fields = DidFields { status: Some(status.to_owned()), ..DidFields::default() };
-        let set = Set { did: self.did, number: None, user: None, fields, trust: Trust::default() };
-        Ok(set.run(env)?.saying(|did| format!("DID {} is {status}.", did["number"])))
+        let mut db = env.connect()?;
+        let mut tx = env.begin(&mut db)?;
+        let did = find::did(&mut tx, env.config, &self.did)?;
+        changes::set(&mut tx, Noun::Did, did.id, &changes::of([("status", json!(status))]))?;
+        let did = find::did(&mut tx, env.config, &did.number)?;
+        tx.commit()?;
+        Output::done(format!("DID \"{}\" is {status}.", did.number), &did)
     }
 }
 

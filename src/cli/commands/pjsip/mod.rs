@@ -7,12 +7,13 @@ pub(crate) mod fields;
 pub(crate) mod side;
 
 use clap::Args;
+use postgres::GenericClient;
+use serde_json::json;
 
+use crate::cli::args::flags::Flags;
 use crate::cli::args::input::nothing_to_change;
 use crate::cli::args::listing::{Known, Listing};
-use crate::cli::commands::pjsip::fields::{
-    AorFields, AuthFields, DEFAULT_CONTEXT, EndpointFields, OptionFields, ask_password, word,
-};
+use crate::cli::commands::pjsip::fields::{AuthFields, OptionFields, PASSWORD, ask_password, endpoint_changes};
 use crate::cli::commands::pjsip::side::{
     Side, UNREACHABLE, add_auth, lacks, note_what_is_missing, of_client, qualifying, refuse_conflicts, requalifying,
 };
@@ -20,10 +21,12 @@ use crate::cli::commands::route::reachability;
 use crate::cli::env::Env;
 use crate::cli::find;
 use crate::cli::output::{self, Output};
-use crate::model::pjsip_options::Object;
-use crate::model::realtime::Text;
+use crate::model::columns;
+use crate::model::pjsip_options::AOR_OUTBOUND_PROXY;
 use crate::model::shape::{Fields, Json, paths};
-use crate::store::pjsip::{self, AorChanges, AuthChanges, EndpointChanges};
+use crate::store::changes::{self, Changes};
+use crate::store::document::Noun;
+use crate::store::pjsip;
 use crate::{Error, Kind, Result};
 
 pub(crate) const EXAMPLES: &str = "\
@@ -121,13 +124,12 @@ impl Show {
 pub(crate) struct Add {
     /// Client identifier or id
     client: String,
-    /// Where its calls go: a SIP URI
-    #[arg(long, value_name = "URI")]
-    contact: Option<String>,
     #[command(flatten)]
-    endpoint: EndpointFields,
+    contact: Flags<columns::AorContact>,
     #[command(flatten)]
-    aor: AorFields,
+    endpoint: Flags<columns::Endpoint>,
+    #[command(flatten)]
+    aor: Flags<columns::Aor>,
     #[command(flatten)]
     auth: AuthFields,
     #[command(flatten)]
@@ -136,11 +138,12 @@ pub(crate) struct Add {
 
 impl Add {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let mut endpoint = self.endpoint.changes()?;
-        let mut aor = self.aor.changes(self.contact)?;
+        let mut endpoint = endpoint_changes(&self.endpoint)?;
+        let mut aor = self.contact.changes()?;
+        aor.extend(self.aor.changes()?);
         self.options.share_out(&mut endpoint, &mut aor)?;
         let mut auth = self.auth.changes()?;
-        let with_auth = self.auth.is_given();
+        let with_auth = !auth.is_empty() || self.auth.auth_password_stdin;
 
         let mut db = env.connect()?;
         let client = find::client(&mut db, &self.client)?;
@@ -155,31 +158,27 @@ impl Add {
                 return Err(Error::conflict(format!("client \"{}\" has an authentication", client.client_identifier))
                     .hint("Nothing was changed. capconduit pjsip set changes it."));
             }
-            auth.password = Some(self.auth.new_password(env)?);
+            auth.insert(PASSWORD.to_owned(), self.auth.new_password(env)?);
         }
         let mut tx = env.begin(&mut db)?;
         let before = pjsip::names_of_nothing(&mut tx, Some(client.id))?;
         let id = client.client_identifier.as_str();
-        if there.aor.is_none() {
-            let Some(contact) = &aor.contact else {
-                return Err(Error::new(Kind::Usage, format!("client \"{id}\" has no AOR: it needs --contact")));
-            };
-            pjsip::add_aor(&mut tx, client.id, id, contact)?;
-        }
-        if aor != AorChanges::default() {
-            pjsip::set_aor(&mut tx, client.id, &aor)?;
-        }
-        if there.endpoint.is_none() {
-            let context = endpoint.context.take().unwrap_or_else(|| Text(DEFAULT_CONTEXT.to_owned()));
-            pjsip::add_endpoint(&mut tx, client.id, id, &context)?;
+        if there.aor.is_some() {
+            change(&mut tx, Noun::Aor, client.id, &aor)?;
+        } else if aor.contains_key("contact") {
+            pjsip::add(&mut tx, Noun::Aor, client.id, id, aor)?;
+        } else {
+            return Err(Error::new(Kind::Usage, format!("client \"{id}\" has no AOR: it needs --contact")));
         }
         if with_auth {
-            add_auth(&mut tx, client.id, id, &mut endpoint, &auth)?;
+            add_auth(&mut tx, client.id, id, &mut endpoint, auth)?;
         } else if let Some(auth) = there.auth.filter(|_| there.endpoint.is_none()) {
-            endpoint.outbound_auth = Some(Text(auth.id));
+            endpoint.insert("outbound_auth".to_owned(), json!(auth.id));
         }
-        if endpoint != EndpointChanges::default() {
-            pjsip::set_endpoint(&mut tx, client.id, &endpoint)?;
+        if there.endpoint.is_some() {
+            change(&mut tx, Noun::Endpoint, client.id, &endpoint)?;
+        } else {
+            pjsip::add(&mut tx, Noun::Endpoint, client.id, id, endpoint)?;
         }
         refuse_conflicts(&mut tx, Some(client.id), &before)?;
         let pjsip = of_client(&mut tx, client.id)?;
@@ -192,53 +191,47 @@ impl Add {
     }
 }
 
+/// Changes a part of a client's SIP side, where there is something to change; says whether it is there.
+fn change(tx: &mut impl GenericClient, noun: Noun, client_id: i32, changes: &Changes) -> Result<bool> {
+    Ok(changes.is_empty() || changes::set(tx, noun, client_id, changes)? > 0)
+}
+
 /// `pjsip set`
 #[derive(Debug, Args)]
 pub(crate) struct Set {
     /// Client identifier or id
     client: String,
-    /// Where its calls go: a SIP URI
-    #[arg(long, value_name = "URI")]
-    contact: Option<String>,
     #[command(flatten)]
-    endpoint: EndpointFields,
-    /// AOR to dial; empty: the one with the endpoint's id
-    #[arg(long, value_name = "ID")]
-    aors: Option<String>,
-    /// What the client must authenticate its own calls with; empty: nothing
-    #[arg(long, value_name = "ID")]
-    auth: Option<String>,
-    /// What to authenticate our calls with at the client; empty: nothing
-    #[arg(long, value_name = "ID")]
-    outbound_auth: Option<String>,
+    contact: Flags<columns::AorContact>,
     #[command(flatten)]
-    aor: AorFields,
-    /// How the password is kept
-    #[arg(long, value_parser = ["userpass"])]
-    auth_type: Option<String>,
+    endpoint: Flags<columns::Endpoint>,
+    #[command(flatten)]
+    links: Flags<columns::EndpointLinks>,
+    #[command(flatten)]
+    aor: Flags<columns::Aor>,
+    #[command(flatten)]
+    auth_type: Flags<columns::AuthType>,
     /// Ask for a new password
     #[arg(long, conflicts_with = "auth_password_stdin")]
     ask_auth_password: bool,
     #[command(flatten)]
-    auth_fields: AuthFields,
+    auth: AuthFields,
     #[command(flatten)]
     options: OptionFields,
 }
 
 impl Set {
     fn run(self, env: &mut Env<'_>) -> Result<Output> {
-        let mut endpoint = EndpointChanges {
-            aors: word("aors", self.aors, 200)?,
-            auth: word("auth", self.auth, 40)?,
-            outbound_auth: word("outbound_auth", self.outbound_auth, 40)?,
-            ..self.endpoint.changes()?
-        };
-        let mut aor = self.aor.changes(self.contact)?;
+        let mut endpoint = endpoint_changes(&self.endpoint)?;
+        endpoint.extend(self.links.changes()?);
+        let mut aor = self.contact.changes()?;
+        aor.extend(self.aor.changes()?);
         self.options.share_out(&mut endpoint, &mut aor)?;
-        let mut auth = AuthChanges { auth_type: self.auth_type.map(Text), ..self.auth_fields.changes()? };
-        let with_password = self.ask_auth_password || self.auth_fields.auth_password_stdin;
-        let with_auth = auth != AuthChanges::default() || with_password;
-        if endpoint == EndpointChanges::default() && aor == AorChanges::default() && !with_auth {
+        let mut auth = self.auth_type.changes()?;
+        auth.extend(self.auth.changes()?);
+        let with_password = self.ask_auth_password || self.auth.auth_password_stdin;
+        let with_auth = !auth.is_empty() || with_password;
+        if endpoint.is_empty() && aor.is_empty() && !with_auth {
             return Err(nothing_to_change("pjsip"));
         }
 
@@ -248,25 +241,23 @@ impl Set {
         let there = of_client(&mut db, client.id)?;
         if with_auth && there.auth.is_none() {
             crate::model::sip::check_identifier(id)?;
-            auth.password = Some(self.auth_fields.new_password(env)?);
+            auth.insert(PASSWORD.to_owned(), self.auth.new_password(env)?);
         } else if with_password {
             let prompt = format!("New SIP password of client {id}");
-            auth.password = Some(ask_password(env, self.auth_fields.auth_password_stdin, &prompt)?);
+            auth.insert(PASSWORD.to_owned(), ask_password(env, self.auth.auth_password_stdin, &prompt)?);
         }
-        let is_requalified = aor.contact.is_some()
-            || aor.qualify_frequency.is_some()
-            || aor.options.iter().any(|(o, _)| o.object == Object::Aor);
+        let is_requalified = aor.keys().any(|name| name != "max_contacts" && name != AOR_OUTBOUND_PROXY);
         let mut tx = env.begin(&mut db)?;
         let before = pjsip::names_of_nothing(&mut tx, Some(client.id))?;
         if with_auth && there.auth.is_none() {
-            add_auth(&mut tx, client.id, id, &mut endpoint, &auth)?;
-        } else if with_auth {
-            pjsip::set_auth(&mut tx, client.id, &auth)?;
+            add_auth(&mut tx, client.id, id, &mut endpoint, auth)?;
+        } else {
+            change(&mut tx, Noun::Auth, client.id, &auth)?;
         }
-        if aor != AorChanges::default() && pjsip::set_aor(&mut tx, client.id, &aor)? == 0 {
+        if !change(&mut tx, Noun::Aor, client.id, &aor)? {
             return Err(lacks(id, "AOR"));
         }
-        if endpoint != EndpointChanges::default() && pjsip::set_endpoint(&mut tx, client.id, &endpoint)? == 0 {
+        if !change(&mut tx, Noun::Endpoint, client.id, &endpoint)? {
             return Err(lacks(id, "endpoint"));
         }
         refuse_conflicts(&mut tx, Some(client.id), &before)?;

@@ -1,6 +1,7 @@
 //! What adding and changing a client's SIP side takes besides its row: parts that work together, and what to do next.
 
 use postgres::GenericClient;
+use serde_json::json;
 
 use crate::asterisk::live::answers;
 use crate::asterisk::live::console::Console;
@@ -8,9 +9,10 @@ use crate::asterisk::live::contacts::Contacts;
 use crate::cli::commands::route::reachability;
 use crate::cli::env::Env;
 use crate::model::live::{Contact, State};
-use crate::model::realtime::Text;
 use crate::model::sip::missing_transport;
-use crate::store::pjsip::{self, Aor, AuthChanges, EndpointChanges, OfNothing, Pjsip, WithOptions};
+use crate::store::changes::Changes;
+use crate::store::document::Noun;
+use crate::store::pjsip::{self, Aor, OfNothing, Pjsip, WithOptions};
 use crate::words::shell;
 use crate::{Error, Kind, Result, shape};
 
@@ -105,12 +107,11 @@ pub(crate) fn add_auth(
     tx: &mut impl GenericClient,
     client_id: i32,
     identifier: &str,
-    endpoint: &mut EndpointChanges,
-    auth: &AuthChanges,
+    endpoint: &mut Changes,
+    auth: Changes,
 ) -> Result<()> {
-    pjsip::add_auth(tx, client_id, identifier)?;
-    pjsip::set_auth(tx, client_id, auth)?;
-    endpoint.outbound_auth.get_or_insert_with(|| Text(identifier.to_owned()));
+    pjsip::add(tx, Noun::Auth, client_id, identifier, auth)?;
+    endpoint.entry("outbound_auth").or_insert_with(|| json!(identifier));
     Ok(())
 }
 
