@@ -3,7 +3,8 @@
 use postgres::{Client, Transaction};
 
 use crate::cli::env::Env;
-use crate::confirm::Confirmed;
+use crate::store::noun::Noun;
+use crate::store::{call, changes};
 use crate::words::plural;
 use crate::{Error, Result};
 
@@ -19,21 +20,23 @@ fn recorded(records: i64) -> Option<String> {
 
 /// What uses a thing.
 #[derive(Debug, Default)]
-pub(crate) struct Uses {
+struct Uses {
     list: Vec<String>,
     records: i64,
 }
 
 impl Uses {
-    /// `things` are of [`counted`]; call records stay when the thing goes, but lose it.
-    pub(crate) fn new(things: impl IntoIterator<Item = Option<String>>, live_calls: i64, records: i64) -> Self {
-        let calls = [in_flight(live_calls), recorded(records)];
-        Uses { list: things.into_iter().chain(calls).flatten().collect(), records }
+    /// Call records stay when the thing goes, but lose it.
+    fn new(mut things: Vec<String>, (records, live_calls): (i64, i64)) -> Self {
+        things.extend(in_flight(live_calls).into_iter().chain(recorded(records)));
+        Uses { list: things, records }
     }
 }
 
 /// A thing that is to be removed.
 pub(crate) struct Removal<'a> {
+    /// What it is, and its id.
+    pub(crate) row: (Noun, i32),
     /// `client "acme"`
     pub(crate) thing: &'a str,
     /// What goes along without being a reason to refuse.
@@ -49,26 +52,30 @@ pub(crate) struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Removes it with `remove`, if nothing uses it and somebody agrees. `uses` is asked again after the question:
-    /// people take their time.
+    /// Removes it, if nothing uses it and somebody agrees. `uses` says what does besides calls and their records, and
+    /// is asked again after the question: people take their time.
     ///
     /// # Errors
-    /// It is in use, nobody agrees; those of `uses` and `remove`.
+    /// It is in use, nobody agrees, it is gone meanwhile; those of `uses`, the database's.
     pub(crate) fn run(
         self,
         env: &mut Env<'_>,
         db: &mut Client,
-        mut uses: impl FnMut(&mut Transaction<'_>) -> Result<Uses>,
-        remove: impl FnOnce(&mut Transaction<'_>, &Confirmed) -> Result<u64>,
+        mut uses: impl FnMut(&mut Transaction<'_>) -> Result<Vec<String>>,
     ) -> Result<()> {
+        let (noun, id) = self.row;
+        let mut all_uses =
+            |tx: &mut Transaction<'_>| Ok::<_, Error>(Uses::new(uses(tx)?, call::uses_of(tx, noun, id)?));
         let mut tx = db.transaction()?;
-        let in_use = uses(&mut tx)?;
+        let in_use = all_uses(&mut tx)?;
         tx.rollback()?;
         self.refuse(&in_use)?;
         let confirmed = env.confirm(&self.question(&in_use))?;
         let mut tx = env.begin(db)?;
-        self.refuse(&uses(&mut tx)?)?;
-        remove(&mut tx, &confirmed)?;
+        self.refuse(&all_uses(&mut tx)?)?;
+        if changes::remove(&mut tx, noun, id, &confirmed)? == 0 {
+            return Err(Error::not_found(noun.name(), id));
+        }
         Ok(tx.commit()?)
     }
 
@@ -103,12 +110,20 @@ mod tests {
     use super::*;
 
     fn removal<'a>(thing: &'a str, lost: &'a str) -> Removal<'a> {
-        Removal { thing, along: None, lost, disable: "x disable y".into(), forced: "removes it", force: false }
+        Removal {
+            row: (Noun::Client, 1),
+            thing,
+            along: None,
+            lost,
+            disable: "x disable y".into(),
+            forced: "removes it",
+            force: false,
+        }
     }
 
     #[test]
     fn what_is_in_use_is_named() {
-        let uses = Uses::new([None], 1, 0);
+        let uses = Uses::new(Vec::new(), (0, 1));
         let client = removal("client \"acme\"", "client");
         assert_eq!(client.question(&uses), "Remove client \"acme\" with 1 call in flight?");
         assert!(client.refuse(&Uses::default()).is_ok());
@@ -120,10 +135,10 @@ mod tests {
     #[test]
     fn call_records_are_a_use() {
         let did = removal("DID \"+12\"", "DID");
-        let error = did.refuse(&Uses::new([None], 0, 97)).expect_err("in use");
+        let error = did.refuse(&Uses::new(Vec::new(), (97, 0))).expect_err("in use");
         assert_eq!(error.message, "DID \"+12\" is in use: 97 call records");
         assert_eq!(
-            did.question(&Uses::new([None], 2, 1)),
+            did.question(&Uses::new(Vec::new(), (1, 2))),
             "Remove DID \"+12\" with 2 calls in flight, 1 call record? The call record stays, but names no DID any more."
         );
     }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
 use crate::pg::Query;
+use crate::store::noun::Noun;
 use crate::store::page::Page;
 use crate::{Error, Result, args, row};
 
@@ -271,16 +272,18 @@ pub fn lost(
     crate::pg::all(&db.rows(&sql, args![reasons, from, to])?)
 }
 
-/// How many records name the thing that `column` refers to: its removal would take it out of them.
-pub(super) fn records_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
-    let sql = format!("SELECT count(*) FROM call_logs l WHERE l.{column} = $1");
-    Ok(db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?.try_get(0)?)
-}
-
-/// How many attempts are in flight of the thing that `column` of the ledger names.
-pub(super) fn in_flight_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
-    let sql = format!("SELECT count(*) FROM call_attempts a WHERE a.{column} = $1 AND {IN_FLIGHT}");
-    Ok(db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?.try_get(0)?)
+/// How many records name a thing, whose removal would take it out of them, and how many of its attempts are in flight.
+///
+/// # Errors
+/// The database's.
+pub fn uses_of(db: &mut impl GenericClient, noun: Noun, id: i32) -> Result<(i64, i64)> {
+    let Some(column) = noun.in_ledger() else { return Ok((0, 0)) };
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM call_logs l WHERE l.{column} = $1),
+                (SELECT count(*) FROM call_attempts a WHERE a.{column} = $1 AND {IN_FLIGHT})"
+    );
+    let row = db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 #[cfg(test)]

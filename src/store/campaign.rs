@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use crate::confirm::Confirmed;
 use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
 use crate::{Result, args, row};
@@ -112,29 +111,4 @@ pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u
         );
     }
     db.run("DELETE FROM campaign_dids WHERE campaign_id = $1 AND did_id = $2", args![id, did_id])
-}
-
-/// How many of the campaign's calls are in flight.
-///
-/// # Errors
-/// The database's.
-pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    crate::store::call::in_flight_of(db, "campaign_id", id)
-}
-
-/// How many call records name the campaign.
-///
-/// # Errors
-/// The database's.
-pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    crate::store::call::records_of(db, "campaign_id", id)
-}
-
-/// Removes a campaign with its settings and its links to DIDs; call records stay, but name no campaign
-/// any more. Returns how many campaigns were removed.
-///
-/// # Errors
-/// The database's.
-pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    crate::store::seller::remove(db, "campaigns", id)
 }

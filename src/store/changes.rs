@@ -3,9 +3,11 @@
 use postgres::GenericClient;
 use serde_json::{Map, Value};
 
+use crate::confirm::Confirmed;
 use crate::model::realtime::Text;
 use crate::pg::Query;
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
+use crate::store::seller;
 use crate::{Error, Result, args};
 
 /// Columns with their new values; null clears one.
@@ -46,6 +48,19 @@ pub fn set(db: &mut impl GenericClient, noun: Noun, id: i32, changes: &Changes) 
          FROM jsonb_populate_record(NULL::{table}, $1::text::jsonb) x WHERE t.{handle} = $2"
     );
     db.run(&sql, args![stored(noun, changes.clone()).to_string(), id])
+}
+
+/// Removes a row with all that depends on it; call records stay, but name it no more. Returns how many rows were
+/// removed.
+///
+/// # Errors
+/// The database's.
+pub fn remove(db: &mut impl GenericClient, noun: Noun, id: i32, _: &Confirmed) -> Result<u64> {
+    let table = noun.table();
+    if seller::only_own(db, table)? {
+        return seller::rows_removed(db.row("SELECT cc_remove_own($1, $2)", args![table, id])?);
+    }
+    db.run(&format!("DELETE FROM {table} WHERE id = $1"), args![id])
 }
 
 /// A row as a statement takes it: texts in their stored form.

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use crate::confirm::Confirmed;
 use crate::model::realtime::Text;
 use crate::pg::Query;
 use crate::{Result, args, row};
@@ -53,17 +52,6 @@ fn select(db: &mut impl GenericClient) -> Result<&'static str> {
     Ok(if are_whole(db)? { SELECT } else { SELECT_PUBLIC })
 }
 
-/// What a client's removal would break.
-#[derive(Debug)]
-pub struct Usage {
-    /// Names of the campaigns that it has settings in.
-    pub campaigns: Vec<String>,
-    /// Attempts in flight with it.
-    pub live_calls: i64,
-    /// Call records that name it.
-    pub records: i64,
-}
-
 /// All clients, by identifier; with a status, only those.
 ///
 /// # Errors
@@ -104,28 +92,14 @@ pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows("SELECT client_identifier FROM clients ORDER BY 1", args![])?)
 }
 
-/// What uses the client.
+/// Names of the campaigns that the client has settings in.
 ///
 /// # Errors
 /// The database's.
-pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
-    let campaigns = db.rows(
+pub fn campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<String>> {
+    crate::pg::column(&db.rows(
         "SELECT g.name FROM campaign_client_settings s JOIN campaigns g ON g.id = s.campaign_id
          WHERE s.client_id = $1 ORDER BY g.name, g.id",
         args![id],
-    )?;
-    Ok(Usage {
-        campaigns: crate::pg::column(&campaigns)?,
-        live_calls: crate::store::call::in_flight_of(db, "client_id", id)?,
-        records: crate::store::call::records_of(db, "client_id", id)?,
-    })
-}
-
-/// Removes a client with its settings, endpoint, AOR and authentication; call records stay, but name
-/// no client any more. Returns how many clients were removed.
-///
-/// # Errors
-/// The database's.
-pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    db.run("DELETE FROM clients WHERE id = $1", args![id])
+    )?)
 }

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use crate::confirm::Confirmed;
 use crate::pg::Query;
 use crate::store::status::Filter;
 use crate::{Result, args, row};
@@ -157,29 +156,4 @@ pub fn foreign_campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<Str
          WHERE d.id = $1 AND g.user_id <> d.user_id ORDER BY g.id",
         args![id],
     )?)
-}
-
-/// How many calls to the DID are in flight.
-///
-/// # Errors
-/// The database's.
-pub fn live_calls(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    crate::store::call::in_flight_of(db, "did_id", id)
-}
-
-/// How many call records name the DID.
-///
-/// # Errors
-/// The database's.
-pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    crate::store::call::records_of(db, "did_id", id)
-}
-
-/// Removes a DID, also from its campaigns; call records stay, but refer to no DID any more. Returns how
-/// many DIDs were removed.
-///
-/// # Errors
-/// The database's.
-pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    crate::store::seller::remove(db, "dids", id)
 }

@@ -11,6 +11,7 @@ pub mod health;
 pub mod import;
 pub mod migrate;
 pub mod needs;
+pub mod noun;
 pub mod page;
 pub mod pjsip;
 pub mod reap;

@@ -16,7 +16,7 @@ use crate::model::realtime::Text;
 use crate::model::shape::{Field, Fields, Json, paths};
 use crate::pg::Query;
 use crate::store::changes::{self, Changes};
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::{Error, Result, args, row, shape};
 
 impl<'a> FromSql<'a> for Text {

@@ -5,14 +5,6 @@ use postgres::{GenericClient, Row};
 use crate::pg::Query;
 use crate::{Error, Kind, Result, args};
 
-/// Removes the row with this id.
-pub(super) fn remove(db: &mut impl GenericClient, table: &str, id: i32) -> Result<u64> {
-    if only_own(db, table)? {
-        return rows_removed(db.row("SELECT cc_remove_own($1, $2)", args![table, id])?);
-    }
-    db.run(&format!("DELETE FROM {table} WHERE id = $1"), args![id])
-}
-
 /// Whether the login may not DELETE, but remove what is its own with `cc_remove_own`: a seller's.
 pub(super) fn only_own(db: &mut impl GenericClient, table: &str) -> Result<bool> {
     let row = db.row(

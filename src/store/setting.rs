@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 use serde_json::Value;
 
-use crate::confirm::Confirmed;
 use crate::pg::Query;
 use crate::store::call::IN_FLIGHT;
 use crate::store::changes::{self, Changes};
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::{Result, args, row};
 
 row! {
@@ -118,20 +117,4 @@ pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u6
         changes.insert("total_calls_base".to_owned(), Value::Null);
     }
     changes::set(db, Noun::Setting, id, &changes)
-}
-
-/// How many call records name the setting.
-///
-/// # Errors
-/// The database's.
-pub fn records(db: &mut impl GenericClient, id: i32) -> Result<i64> {
-    crate::store::call::records_of(db, "campaign_client_setting_id", id)
-}
-
-/// Removes a setting; call records stay, but refer to no setting any more. Returns how many were removed.
-///
-/// # Errors
-/// The database's.
-pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    crate::store::seller::remove(db, "campaign_client_settings", id)
 }

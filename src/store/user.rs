@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
 
-use crate::confirm::Confirmed;
 use crate::pg::Query;
 use crate::{Result, args, row};
 
@@ -35,19 +34,6 @@ row! {
 
 const SELECT: &str = "SELECT id, username, email, role, status, full_name, company_name,
     cc_password_set(id) AS password_set, created_at, updated_at FROM users";
-
-/// What a user's removal would take along.
-#[derive(Debug)]
-pub struct Usage {
-    /// Numbers of the user's DIDs.
-    pub dids: Vec<String>,
-    /// Names of the user's campaigns.
-    pub campaigns: Vec<String>,
-    /// Attempts in flight in them.
-    pub live_calls: i64,
-    /// Call records that name the user.
-    pub records: i64,
-}
 
 /// All users, by name; with a role or a status, only those.
 ///
@@ -94,26 +80,12 @@ pub fn password_hash(db: &mut impl GenericClient, id: i32) -> Result<Option<Stri
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// What the user owns.
+/// Numbers of the user's DIDs, and names of its campaigns.
 ///
 /// # Errors
 /// The database's.
-pub fn usage(db: &mut impl GenericClient, id: i32) -> Result<Usage> {
+pub fn owned(db: &mut impl GenericClient, id: i32) -> Result<[Vec<String>; 2]> {
     let dids = db.rows("SELECT number FROM dids WHERE user_id = $1 ORDER BY number", args![id])?;
     let campaigns = db.rows("SELECT name FROM campaigns WHERE user_id = $1 ORDER BY name", args![id])?;
-    Ok(Usage {
-        dids: crate::pg::column(&dids)?,
-        campaigns: crate::pg::column(&campaigns)?,
-        live_calls: crate::store::call::in_flight_of(db, "user_id", id)?,
-        records: crate::store::call::records_of(db, "user_id", id)?,
-    })
-}
-
-/// Removes a user with DIDs, campaigns and their settings; call records stay, but name none of them
-/// any more. Returns how many users were removed.
-///
-/// # Errors
-/// The database's.
-pub fn remove(db: &mut impl GenericClient, id: i32, _: &Confirmed) -> Result<u64> {
-    db.run("DELETE FROM users WHERE id = $1", args![id])
+    Ok([crate::pg::column(&dids)?, crate::pg::column(&campaigns)?])
 }

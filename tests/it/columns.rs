@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use capconduit::model::columns::{self, Column, NAME, NOUNS, Rule, USERNAME};
-use capconduit::store::document::{self, Noun};
+use capconduit::store::document;
+use capconduit::store::noun::Noun;
 
 use crate::harness::postgres::{Database, Postgres};
 

@@ -1,7 +1,7 @@
 //! `capconduit campaign`: what DIDs feed, and how their calls are shared out.
 
 use clap::Args;
-use postgres::{GenericClient, Transaction};
+use postgres::GenericClient;
 use serde_json::{Value, json};
 
 use crate::cli::args::flags::Flags;
@@ -10,13 +10,13 @@ use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::{Removal, Uses};
+use crate::cli::remove::Removal;
 use crate::config::Config;
 use crate::model::columns;
 use crate::model::values::{line, not_an_id, number};
 use crate::store::campaign::{self, Campaign};
 use crate::store::changes::{self, Changes};
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::store::setting::{self, Setting};
 use crate::{Error, Result, shape, words};
 
@@ -308,6 +308,7 @@ impl Remove {
         let Campaign { id, name, username, .. } = &campaign.campaign;
         let clients: Vec<String> = campaign.settings.iter().map(|s| s.client_identifier.clone()).collect();
         let removal = Removal {
+            row: (Noun::Campaign, *id),
             thing: &format!("campaign \"{name}\" of {username}"),
             along: words::counted("client", &clients).map(|clients| format!("its settings of {clients}")),
             lost: "campaign",
@@ -315,9 +316,7 @@ impl Remove {
             forced: "removes it all the same",
             force: self.force,
         };
-        let uses =
-            |tx: &mut Transaction<'_>| Ok(Uses::new([], campaign::live_calls(tx, *id)?, campaign::records(tx, *id)?));
-        removal.run(env, &mut db, uses, |tx, confirmed| campaign::remove(tx, *id, confirmed))?;
+        removal.run(env, &mut db, |_| Ok(Vec::new()))?;
         Output::done(format!("Campaign \"{name}\" of {username} removed."), &campaign)
     }
 }

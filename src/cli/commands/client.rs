@@ -1,7 +1,7 @@
 //! `capconduit client`: the call centres that calls are sold to.
 
 use clap::Args;
-use postgres::{GenericClient, Transaction};
+use postgres::GenericClient;
 use serde_json::json;
 
 use crate::cli::args::flags::{Flags, NEW};
@@ -14,13 +14,13 @@ use crate::cli::commands::pjsip::side::{
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
-use crate::cli::remove::{Removal, Uses};
+use crate::cli::remove::Removal;
 use crate::model::columns;
 use crate::model::sip::check_identifier;
 use crate::model::values::not_an_id;
 use crate::store::changes::{self, Changes};
 use crate::store::client::{self, Client};
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::store::pjsip::{self, Aor, Auth, Endpoint, WithOptions};
 use crate::words::{self, shell};
 use crate::{Result, shape};
@@ -278,6 +278,7 @@ impl Remove {
         let client = whole(&mut db, &self.client)?;
         let Client { id, client_identifier: name, .. } = &client.client;
         let removal = Removal {
+            row: (Noun::Client, *id),
             thing: &format!("client \"{name}\""),
             along: None,
             lost: "client",
@@ -285,12 +286,10 @@ impl Remove {
             forced: "removes its settings too",
             force: self.force,
         };
-        let uses = |tx: &mut Transaction<'_>| {
-            let usage = client::usage(tx, *id)?;
-            let settings = words::counted("campaign", &usage.campaigns).map(|names| format!("settings in {names}"));
-            Ok(Uses::new([settings], usage.live_calls, usage.records))
-        };
-        removal.run(env, &mut db, uses, |tx, confirmed| client::remove(tx, *id, confirmed))?;
+        removal.run(env, &mut db, |tx| {
+            let campaigns = words::counted("campaign", &client::campaigns(tx, *id)?);
+            Ok(campaigns.map(|names| format!("settings in {names}")).into_iter().collect())
+        })?;
         Output::done(format!("Client \"{name}\" removed."), &client)
     }
 }

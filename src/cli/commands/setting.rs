@@ -1,7 +1,7 @@
 //! `capconduit setting`: what a client may get of a campaign, with its caps.
 
 use clap::Args;
-use postgres::{GenericClient, Transaction};
+use postgres::GenericClient;
 use serde_json::json;
 
 use crate::cli::args::flags::{Flags, NEW};
@@ -10,11 +10,11 @@ use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::{Removal, Uses};
+use crate::cli::remove::Removal;
 use crate::model::columns;
 use crate::store::campaign::Campaign;
 use crate::store::changes::{self, Changes};
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::store::setting::{self, Filter, Setting};
 use crate::words::{plural, shell};
 use crate::{Error, Kind, Result, store};
@@ -316,6 +316,7 @@ impl Remove {
         let setting = self.named.find("remove", &mut db)?;
         let id = setting.id;
         let removal = Removal {
+            row: (Noun::Setting, id),
             thing: &format!("setting of {}", what(&setting)),
             along: None,
             lost: "setting",
@@ -323,11 +324,7 @@ impl Remove {
             forced: "removes it all the same",
             force: self.force,
         };
-        let uses = |tx: &mut Transaction<'_>| {
-            let setting = setting::by_id(tx, id)?.ok_or_else(|| Error::not_found("setting", id))?;
-            Ok(Uses::new([], setting.live_calls, setting::records(tx, id)?))
-        };
-        removal.run(env, &mut db, uses, |tx, confirmed| setting::remove(tx, id, confirmed))?;
+        removal.run(env, &mut db, |_| Ok(Vec::new()))?;
         Output::done(format!("Setting of {} removed.", what(&setting)), &setting)
     }
 }

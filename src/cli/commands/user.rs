@@ -1,7 +1,7 @@
 //! `capconduit user`: people who log in to the web back end, and sellers.
 
 use clap::Args;
-use postgres::{GenericClient, Transaction};
+use postgres::GenericClient;
 use serde_json::{Value, json};
 
 use crate::cli::args::flags::{Flags, NEW};
@@ -10,11 +10,11 @@ use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists, refuse_other_case};
 use crate::cli::output::Output;
-use crate::cli::remove::{Removal, Uses};
+use crate::cli::remove::Removal;
 use crate::model::columns;
 use crate::model::values::{line, not_an_id};
 use crate::store::changes::{self, Changes};
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::store::user::{self, User};
 use crate::words::{self, shell};
 use crate::{Error, Kind, Result};
@@ -253,6 +253,7 @@ impl Remove {
         let user = find::user(&mut db, &self.user)?;
         let User { id, username: name, .. } = &user;
         let removal = Removal {
+            row: (Noun::User, *id),
             thing: &format!("user \"{name}\""),
             along: None,
             lost: "user, DID or campaign",
@@ -260,12 +261,10 @@ impl Remove {
             forced: "removes what it owns too",
             force: self.force,
         };
-        let uses = |tx: &mut Transaction<'_>| {
-            let usage = user::usage(tx, *id)?;
-            let owned = [words::counted("DID", &usage.dids), words::counted("campaign", &usage.campaigns)];
-            Ok(Uses::new(owned, usage.live_calls, usage.records))
-        };
-        removal.run(env, &mut db, uses, |tx, confirmed| user::remove(tx, *id, confirmed))?;
+        removal.run(env, &mut db, |tx| {
+            let [dids, campaigns] = user::owned(tx, *id)?;
+            Ok([words::counted("DID", &dids), words::counted("campaign", &campaigns)].into_iter().flatten().collect())
+        })?;
         Output::done(format!("User \"{name}\" removed."), &user)
     }
 }

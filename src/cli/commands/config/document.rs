@@ -7,8 +7,10 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use serde_json::{Map, Value, json};
 
 use crate::cli::commands::config::rules;
+use crate::model::columns;
 use crate::model::number::{Doubt, NoNumber, NumberRules};
-use crate::store::document::{Column, Holds, Key, Noun, Schema, State, key_of};
+use crate::store::document::{Column, Holds, Key, Schema, State, key_of};
+use crate::store::noun::Noun;
 use crate::store::pjsip;
 use crate::words::nearest;
 use crate::words::quoted;
@@ -430,12 +432,14 @@ fn of_type(column: &Column, value: &mut Value) -> Result<(), String> {
 /// add it. `has_auth`: the client has authentication.
 pub(crate) fn default(noun: Noun, column: &Column, client: &str, has_auth: bool) -> Value {
     match (noun, column.name.as_str()) {
-        (Noun::User, "status") => json!("active"),
         (Noun::User, "password_hash") => json!(crate::cli::commands::user::NO_PASSWORD),
         (Noun::Endpoint, "context") => json!(pjsip::DEFAULT_CONTEXT),
         (Noun::Endpoint, "aors") => json!(client),
         (Noun::Endpoint, "outbound_auth") if has_auth => json!(client),
-        _ => column.default.clone(),
+        (_, name) => match columns::of(noun.name(), name).and_then(|declared| declared.default) {
+            Some(default) => json!(default),
+            None => column.default.clone(),
+        },
     }
 }
 

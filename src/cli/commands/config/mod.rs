@@ -16,7 +16,8 @@ use crate::cli::env::Env;
 use crate::cli::find::unknown;
 use crate::cli::output::{Output, file};
 use crate::confirm::Confirmed;
-use crate::store::document::{Noun, Schema};
+use crate::store::document::Schema;
+use crate::store::noun::Noun;
 use crate::{Error, Kind, Result, store, words};
 
 use document::{Problems, Reader};

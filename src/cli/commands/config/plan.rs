@@ -6,7 +6,8 @@ use postgres::GenericClient;
 use serde_json::{Map, Value, json};
 
 use crate::confirm::Confirmed;
-use crate::store::document::{Key, Link, Noun, Schema};
+use crate::store::document::{Key, Link, Schema};
+use crate::store::noun::Noun;
 use crate::{Error, Result, store};
 
 /// What is done to an object.

@@ -3,7 +3,8 @@
 use crate::cli::commands::config::document::{self, Document, Object, Problems, at};
 use crate::cli::commands::config::plan::{Action, Change, Plan, name_of};
 use crate::cli::commands::config::rules;
-use crate::store::document::{Column, Key, Noun, Row, Schema, State};
+use crate::store::document::{Column, Key, Row, Schema, State};
+use crate::store::noun::Noun;
 use crate::words::nearest;
 use crate::words::quoted;
 use serde_json::{Map, Value, json};

@@ -8,7 +8,8 @@ use crate::model::columns;
 use crate::model::pjsip_options::{self, Object, SipOption};
 use crate::model::sip::check_identifier;
 use crate::model::values::{self, line, not_an_id};
-use crate::store::document::{Column, Holds, Noun};
+use crate::store::document::{Column, Holds};
+use crate::store::noun::Noun;
 use crate::{Error, Result};
 
 /// A new object's names.
@@ -36,7 +37,7 @@ pub(crate) fn is_required(noun: Noun, column: &Column) -> bool {
 
 /// Whether no default is taken for it: a cap is what somebody has decided.
 pub(crate) fn must_be_said(noun: Noun, column: &Column) -> bool {
-    noun == Noun::Setting && column.name == "max_concurrency"
+    columns::of(noun.name(), &column.name).is_some_and(|declared| declared.needed)
 }
 
 /// A value that is to be stored. Types have been checked.

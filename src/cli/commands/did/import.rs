@@ -14,7 +14,8 @@ use crate::cli::output::{Output, file};
 use crate::config::Config;
 use crate::model::columns::{self, Group};
 use crate::model::number::{Doubt, NumberRules};
-use crate::store::document::{self, Key, Link, Noun, Row, State};
+use crate::store::document::{self, Key, Link, Row, State};
+use crate::store::noun::Noun;
 use crate::{Error, Result};
 
 /// `did import`

@@ -4,7 +4,6 @@ mod export;
 mod import;
 
 use clap::Args;
-use postgres::Transaction;
 use serde_json::json;
 
 use crate::cli::args::flags::Flags;
@@ -13,13 +12,13 @@ use crate::cli::args::listing::Listing;
 use crate::cli::env::Env;
 use crate::cli::find::{self, exists};
 use crate::cli::output::Output;
-use crate::cli::remove::{Removal, Uses};
+use crate::cli::remove::Removal;
 use crate::config::Config;
 use crate::model::columns;
 use crate::model::number::{Doubt, E164};
 use crate::store::changes::{self, Changes};
 use crate::store::did;
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::words::{self, shell};
 use crate::{Error, Kind, Result, store};
 
@@ -284,6 +283,7 @@ impl Remove {
         let did = find::did(&mut db, env.config, &self.did)?;
         let thing = format!("DID \"{}\"", did.number);
         let removal = Removal {
+            row: (Noun::Did, did.id),
             thing: &thing,
             along: None,
             lost: "DID",
@@ -292,12 +292,10 @@ impl Remove {
             force: self.force,
         };
         let config = env.config;
-        let uses = |tx: &mut Transaction<'_>| {
-            let did = find::did(tx, config, &did.number)?;
-            let campaigns = words::counted("campaign", &did.campaigns);
-            Ok(Uses::new([campaigns], did::live_calls(tx, did.id)?, did::records(tx, did.id)?))
-        };
-        removal.run(env, &mut db, uses, |tx, confirmed| did::remove(tx, did.id, confirmed))?;
+        removal.run(env, &mut db, |tx| {
+            let campaigns = find::did(tx, config, &did.number)?.campaigns;
+            Ok(words::counted("campaign", &campaigns).into_iter().collect())
+        })?;
         Output::done(format!("{thing} removed."), &did)
     }
 }

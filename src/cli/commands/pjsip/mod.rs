@@ -25,7 +25,7 @@ use crate::model::columns;
 use crate::model::pjsip_options::AOR_OUTBOUND_PROXY;
 use crate::model::shape::{Fields, Json, paths};
 use crate::store::changes::{self, Changes};
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::store::pjsip;
 use crate::{Error, Kind, Result};
 

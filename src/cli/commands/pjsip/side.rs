@@ -11,7 +11,7 @@ use crate::cli::env::Env;
 use crate::model::live::{Contact, State};
 use crate::model::sip::missing_transport;
 use crate::store::changes::Changes;
-use crate::store::document::Noun;
+use crate::store::noun::Noun;
 use crate::store::pjsip::{self, Aor, OfNothing, Pjsip, WithOptions};
 use crate::words::shell;
 use crate::{Error, Kind, Result, shape};
