@@ -34,6 +34,8 @@ struct Node {
     agi_server: Option<AgiServer>,
     /// What its programs and its `agi serve` connect to.
     database: Database,
+    /// What shows its programs another time.
+    clock: Vec<(&'static str, String)>,
     /// Held by whoever kills it, and by whoever must not meet that.
     up: RwLock<()>,
     /// When it was last killed.
@@ -162,10 +164,10 @@ impl Soak {
             .find(|path| path.is_file())
             .expect("libfaketime is missing: run tests/setup");
         let stepping = [
-            ("LD_PRELOAD", library.to_str().expect("UTF-8")),
-            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("UTF-8")),
-            ("FAKETIME_NO_CACHE", "1"),
-            ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+            ("LD_PRELOAD", library.to_str().expect("UTF-8").to_owned()),
+            ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("UTF-8").to_owned()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
         let layout = [("node1", false, false), ("node2", true, false), ("node3", false, true), ("node4", true, true)];
         let nodes = layout
@@ -175,16 +177,25 @@ impl Soak {
                 let database = if pooled { pooler.database.clone() } else { database.clone() };
                 let agi_server =
                     serves.then(|| AgiServer::start(database.command(), free_port("127.0.0.1"), &["--workers", "8"]));
+                let clock = if index == 0 { stepping.to_vec() } else { Vec::new() };
                 let options = Options {
                     system_name: name,
                     early_answer: index % 2 == 0,
                     agi_server: agi_server.as_ref().map(|server| server.port),
-                    environment: if index == 0 { &stepping } else { &[] },
+                    environment: &clock.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>(),
                     ..Options::default()
                 };
                 let asterisk = Asterisk::start(&database, &options);
                 asterisk.program();
-                Node { name, asterisk, agi_server, database, up: RwLock::new(()), killed: Mutex::new(Vec::new()) }
+                Node {
+                    name,
+                    asterisk,
+                    agi_server,
+                    database,
+                    clock,
+                    up: RwLock::new(()),
+                    killed: Mutex::new(Vec::new()),
+                }
             })
             .collect();
         Soak {
@@ -240,6 +251,10 @@ impl Soak {
             let node = &self.nodes[node];
             if let Ok(_up) = node.up.try_read() {
                 node.run(&["call", "replay"]);
+                // the sooner, the better it is known what a call lasted across which the clock was set
+                if !node.clock.is_empty() {
+                    node.replay_log();
+                }
                 node.run(&["call", "reap"]);
             }
         }
@@ -364,13 +379,9 @@ impl Soak {
         // those of a killed Asterisk only end by their patience
         sleep(Duration::from_millis(u64::from(CENTRE_GIVES_UP) + 1_000));
         for node in &self.nodes {
-            // what only the log has
-            let log = node.asterisk.dir().join("log/recovered");
-            std::fs::write(&log, node.asterisk.log()).expect("own folder");
             // PgBouncer tries a server that was away again after 15 s
             wait_for_secs(60, "the spool to be delivered", || node.run(&["call", "replay"]).0 == Some(0));
-            let (_, said) = node.run(&["call", "replay", "--file", log.to_str().expect("UTF-8")]);
-            println!("[soak] {}: of its log {}", node.name, said.trim());
+            println!("[soak] {}: of its log {}", node.name, node.replay_log().trim());
             let (code, said) = node.run(&["call", "reap"]);
             assert_eq!(code, Some(0), "{}: {said}", node.name);
         }
@@ -505,9 +516,17 @@ impl Soak {
 }
 
 impl Node {
+    /// Records what only its log has.
+    fn replay_log(&self) -> String {
+        let log = self.asterisk.dir().join("log/recovered");
+        std::fs::write(&log, self.asterisk.log()).expect("own folder");
+        self.run(&["call", "replay", "--file", log.to_str().expect("UTF-8")]).1
+    }
+
     /// Runs the CLI as on this server: its exit code, and what it said.
     fn run(&self, arguments: &[&str]) -> (Option<i32>, String) {
         let mut command = self.database.command();
+        command.envs(self.clock.iter().map(|(name, value)| (name, value)));
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", self.asterisk.dir().display()));
         command.env("AST_CONFIG_DIR", self.asterisk.dir().join("etc"));

@@ -12,7 +12,7 @@ use chrono::Utc;
 
 use crate::agi::channel::Channel;
 use crate::agi::last_line;
-use crate::agi::record::{WANTED, record};
+use crate::agi::record::{Clocks, WANTED, record};
 use crate::agi::session::{AgiError, Session};
 use crate::config::{self, Config};
 use crate::delivery::spool::{Entry, Spool};
@@ -148,7 +148,7 @@ fn read<R: BufRead, W: Write>(
     let channel = Channel::ask(session, &WANTED)?;
     let caller = (session.caller_id("agi_callerid", 50), session.caller_id("agi_calleridname", 100));
     let rules = config.ok().and_then(|config| config.number_rules().ok()).unwrap_or_default();
-    Ok(record(uniqueid, caller, &channel, &rules, Some(Reading::now())))
+    Ok(record(uniqueid, caller, &channel, &rules, Clocks::AtEnd(Reading::now())))
 }
 
 #[cfg(test)]
@@ -259,9 +259,8 @@ mod tests {
         let (record, sent, ok) = session("node-1.2&18005550101&&&&&&&&&&&", lost);
         assert!(!ok);
         assert_eq!(sent, "EXEC Log \"ERROR,cdr_logger.agi: call not recorded: away; and not spooled: disk full\"\n");
-        let now = Utc::now();
         let syslog = format!("Nov 22 08:00:00 node cdr_logger.agi[7]: {}", last_line(&record));
-        let lines = last_line::parse(&syslog, &NumberRules::default(), now);
+        let lines = last_line::parse(&syslog, &NumberRules::default(), Reading::now());
         assert_eq!(lines.entries.first().map(|entry| &entry.record), Some(&record), "{lines:?}");
     }
 }

@@ -7,13 +7,14 @@
 //! Logs also hold what strangers send: Asterisk logs the From header of whoever it refuses. So a record counts
 //! only at the beginning of a message, behind nothing but what the logging system puts there.
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 
 use crate::agi::channel::Channel;
-use crate::agi::record::{WANTED, record};
+use crate::agi::record::{Clocks, WANTED, record};
 use crate::delivery::spool::Entry;
 use crate::model::call::CallRecord;
 use crate::model::number::NumberRules;
+use crate::system::clock::Reading;
 use crate::text;
 
 /// What stands before each record.
@@ -32,9 +33,9 @@ pub struct Lines {
 }
 
 /// The records in a text: lines of Asterisk's log or of syslog, and files of the spool. Lines of another kind
-/// are skipped.
+/// are skipped. `now`: what the clocks of this machine show.
 #[must_use]
-pub fn parse(text: &str, rules: &NumberRules, now: DateTime<Utc>) -> Lines {
+pub fn parse(text: &str, rules: &NumberRules, now: Reading) -> Lines {
     let mut lines = Lines::default();
     for (number, line) in (1..).zip(text.lines()) {
         match entry(line.trim_end(), rules, now) {
@@ -47,7 +48,7 @@ pub fn parse(text: &str, rules: &NumberRules, now: DateTime<Utc>) -> Lines {
 }
 
 /// The entry of a line; None where it has none.
-fn entry(line: &str, rules: &NumberRules, now: DateTime<Utc>) -> Option<Result<Entry, String>> {
+fn entry(line: &str, rules: &NumberRules, now: Reading) -> Option<Result<Entry, String>> {
     if line.starts_with('{') {
         return Some(of_json(line, now));
     }
@@ -58,7 +59,7 @@ fn entry(line: &str, rules: &NumberRules, now: DateTime<Utc>) -> Option<Result<E
     Some(if record.starts_with('{') { of_json(record, now) } else { of_fields(record, rules, now) })
 }
 
-fn of_json(json: &str, now: DateTime<Utc>) -> Result<Entry, String> {
+fn of_json(json: &str, now: Reading) -> Result<Entry, String> {
     let entry = serde_json::from_str::<Entry>(json);
     entry.or_else(|_| serde_json::from_str::<CallRecord>(json).map(|record| recovered(record, now))).map_err(|e| {
         format!("it holds no call record: {e}; a record goes from {{\"incoming_did_number\" to its last }}")
@@ -66,7 +67,7 @@ fn of_json(json: &str, now: DateTime<Utc>) -> Result<Entry, String> {
 }
 
 /// `name=value&name=value`, the values as `URIENCODE` leaves them. Names that are not known are of a later release.
-fn of_fields(fields: &str, rules: &NumberRules, now: DateTime<Utc>) -> Result<Entry, String> {
+fn of_fields(fields: &str, rules: &NumberRules, now: Reading) -> Result<Entry, String> {
     let values: Vec<(&str, Vec<u8>)> = fields
         .split('&')
         .filter_map(|field| field.split_once('='))
@@ -87,11 +88,11 @@ fn of_fields(fields: &str, rules: &NumberRules, now: DateTime<Utc>) -> Result<En
         return Err("its record names no call or no end".into());
     }
     let caller = (caller("caller_number", 50), caller("caller_name", 100));
-    Ok(recovered(record(channel.get("uniqueid").to_owned(), caller, &channel, rules, None), now))
+    Ok(recovered(record(channel.get("uniqueid").to_owned(), caller, &channel, rules, Clocks::Later(now)), now))
 }
 
-fn recovered(record: CallRecord, now: DateTime<Utc>) -> Entry {
-    Entry { record, posted: false, spooled_at: now, reason: "recovered by hand".to_owned() }
+fn recovered(record: CallRecord, now: Reading) -> Entry {
+    Entry { record, posted: false, spooled_at: now.time(), reason: "recovered by hand".to_owned() }
 }
 
 /// Whether this is what a logging system puts before a message of ours, to the last character.
@@ -170,7 +171,7 @@ mod tests {
     }
 
     fn read(text: &str) -> Lines {
-        parse(text, &NumberRules::default(), Utc::now())
+        parse(text, &NumberRules::default(), Reading::now())
     }
 
     /// The dialplan's steps, and none of its comments.

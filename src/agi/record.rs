@@ -33,6 +33,33 @@ pub(super) const WANTED: [(&str, &str); 20] = [
     ("dial_timeout", "DIAL_TIMEOUT"),
 ];
 
+/// What the clocks of a call's machine show when its record is made.
+#[derive(Clone, Copy)]
+pub(super) enum Clocks {
+    /// At the call's end.
+    AtEnd(Reading),
+    /// Some time after it.
+    Later(Reading),
+}
+
+impl Clocks {
+    /// How far the clock was set forward between a claim and the end of its call, which was noted as `end`.
+    fn step(self, claim: &Reading, end: DateTime<Utc>) -> TimeDelta {
+        let now = match self {
+            Clocks::AtEnd(now) => return now.step_since(claim),
+            Clocks::Later(now) => now,
+        };
+        let Some(passed) = now.passed_since(claim) else { return TimeDelta::zero() };
+        // whether it was set before the end or after it, nobody has noted: only a call that would have ended before it
+        // was claimed, or later than now, is known to lie across it
+        let noted = end - claim.time();
+        let is_possible = |lasted: TimeDelta| lasted >= TimeDelta::seconds(-1) && lasted <= passed;
+        let steps = [TimeDelta::zero(), now.step_since(claim)];
+        let step = steps.into_iter().find(|step| is_possible(noted - *step));
+        step.unwrap_or_else(|| noted - noted.clamp(TimeDelta::zero(), passed))
+    }
+}
+
 /// When a call came in, was answered by the client, and ended.
 struct Times {
     start: DateTime<Utc>,
@@ -42,17 +69,18 @@ struct Times {
 
 impl Times {
     /// What the channel says, put right where Asterisk's clock was set during the call: all times are then those of the
-    /// clock as it was when the client was claimed. `now` stands in for what the dialplan did not set.
-    fn of(channel: &Channel, now: Option<Reading>) -> Times {
+    /// clock as it was when the client was claimed.
+    fn of(channel: &Channel, clocks: Clocks) -> Times {
         let time = |name| DateTime::parse_from_rfc3339(channel.get(name)).ok().map(|t| t.with_timezone(&Utc));
-        let noted_end = time("end").unwrap_or_else(|| now.unwrap_or_else(Reading::now).time());
+        let (Clocks::AtEnd(now) | Clocks::Later(now)) = clocks;
+        let noted_end = time("end").unwrap_or_else(|| now.time());
         let answered = time("answered").or_else(|| {
             // below zero where the clock was set back; 0 is no answer
             let answered = channel.number("answered_ms").filter(|&milliseconds| milliseconds != 0)?;
             Some(noted_end - TimeDelta::milliseconds(answered.into()))
         });
         let claim = Reading::parse(channel.get("clock"));
-        let step = claim.zip(now).map(|(claim, now)| now.step_since(&claim)).unwrap_or_default();
+        let step = claim.map(|claim| clocks.step(&claim, noted_end)).unwrap_or_default();
         let end = noted_end - step;
         let start = time("start").unwrap_or(end).min(end);
         Times { start, answered: answered.map(|noted| Times::answer(channel, noted, step, claim, start, end)), end }
@@ -78,16 +106,15 @@ impl Times {
     }
 }
 
-/// The record of the call that this channel was. `now`: what the clocks of its machine show; None where it is
-/// read elsewhere, or later.
+/// The record of the call that this channel was.
 pub(super) fn record(
     uniqueid: String,
     caller: (Option<String>, Option<String>),
     channel: &Channel,
     rules: &NumberRules,
-    now: Option<Reading>,
+    clocks: Clocks,
 ) -> CallRecord {
-    let Times { start, answered, end } = Times::of(channel, now);
+    let Times { start, answered, end } = Times::of(channel, clocks);
     // Dial calls it ANSWER, too, where the caller left before he was connected: the client's answer crossed that. A
     // dialplan that says nothing of the time has nothing but Dial's word.
     let unconnected = channel.number("answered_ms") == Some(0) && channel.get("dial_status") == "ANSWER";
@@ -124,5 +151,36 @@ pub(super) fn record(
         // of this call's last decision only, should a dialplan of another kind have asked again
         passed_over: channel.text("passed_over", 1000).filter(|_| ending.cc_status == "reject"),
         call_start: DateTime::parse_from_rfc3339(channel.get("start")).ok().map(|time| time.to_utc()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a machine's clocks show: seconds since 1970 and since its start.
+    fn reading(wall: i64, uptime: i64) -> Reading {
+        Reading::parse(&format!("{}/{}/1", wall * 1000, uptime * 1000)).expect("a reading")
+    }
+
+    /// Talked for 20 s from its claim on, and read from a log later, after the clock was set once or more.
+    #[test]
+    fn a_clock_that_was_set_before_the_record_is_read() {
+        let claim = reading(1_000_000, 500);
+        let lasted = |noted: i64, now: Reading| {
+            let end = claim.time() + TimeDelta::seconds(noted);
+            (end - Clocks::Later(now).step(&claim, end) - claim.time()).num_seconds()
+        };
+        for (case, noted, now, expected) in [
+            ("not at all", 20, reading(1_000_060, 560), 20),
+            ("an hour forward, while they talked", 3620, reading(1_003_660, 560), 20),
+            ("an hour back, while they talked", -3580, reading(996_460, 560), 20),
+            ("an hour forward, afterwards", 20, reading(1_003_660, 560), 20),
+            ("forward, then back", 3620, reading(1_000_060, 560), 60),
+            ("back, then forward", -3580, reading(1_000_060, 560), 0),
+            ("on another machine", 3620, Reading::parse("1003660000/560000/2").expect("a reading"), 3620),
+        ] {
+            assert_eq!(lasted(noted, now), expected, "{case}");
+        }
     }
 }

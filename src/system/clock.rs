@@ -64,13 +64,16 @@ impl Reading {
     /// can be said: zero.
     #[must_use]
     pub fn step_since(&self, earlier: &Reading) -> TimeDelta {
-        let gone = |now: i64, then: i64| now.saturating_sub(then);
-        let step = gone(gone(self.wall_ms, earlier.wall_ms), gone(self.uptime_ms, earlier.uptime_ms));
-        let is_one_machine = self.boot == earlier.boot && self.boot != 0;
-        if !is_one_machine || step.saturating_abs() <= TOLERANCE_MS {
-            return TimeDelta::zero();
-        }
-        TimeDelta::try_milliseconds(step).unwrap_or_default()
+        let Some(passed) = self.passed_since(earlier) else { return TimeDelta::zero() };
+        let step = (self.time() - earlier.time()) - passed;
+        if step.abs() <= TimeDelta::milliseconds(TOLERANCE_MS) { TimeDelta::zero() } else { step }
+    }
+
+    /// How much time has passed since an earlier reading; None where they are of two machines, or of two starts.
+    #[must_use]
+    pub fn passed_since(&self, earlier: &Reading) -> Option<TimeDelta> {
+        let passed = self.uptime_ms.saturating_sub(earlier.uptime_ms);
+        (self.boot == earlier.boot && self.boot != 0).then(|| TimeDelta::try_milliseconds(passed).unwrap_or_default())
     }
 }
 

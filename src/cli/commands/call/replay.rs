@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-use chrono::Utc;
 use clap::Args;
 
 use crate::agi::last_line;
@@ -14,6 +13,7 @@ use crate::cli::output::Output;
 use crate::config::Config;
 use crate::delivery::spool::{Entry, Spool, Spooled};
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
+use crate::system::clock::Reading;
 use crate::words::plural;
 use crate::{Error, Kind, Result, pg, shape};
 
@@ -67,7 +67,7 @@ impl Replay {
         let mut run = Run::new(env.config, &spool)?;
         if let Some(file) = &self.file {
             let text = read(file, env)?;
-            let lines = last_line::parse(&text, &env.config.number_rules()?, Utc::now());
+            let lines = last_line::parse(&text, &env.config.number_rules()?, Reading::now());
             for entry in lines.entries {
                 run.take_line(entry)?;
             }
