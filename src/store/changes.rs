@@ -57,7 +57,7 @@ pub fn set(db: &mut impl GenericClient, noun: Noun, id: i32, changes: &Changes) 
 /// The database's.
 pub fn remove(db: &mut impl GenericClient, noun: Noun, id: i32, _: &Confirmed) -> Result<u64> {
     let table = noun.table();
-    if seller::only_own(db, table)? {
+    if matches!(noun, Noun::Did | Noun::Campaign | Noun::Setting) && seller::only_own(db, table)? {
         return seller::rows_removed(db.row("SELECT cc_remove_own($1, $2)", args![table, id])?);
     }
     db.run(&format!("DELETE FROM {table} WHERE id = $1"), args![id])
