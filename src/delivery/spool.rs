@@ -5,7 +5,7 @@
 //! kept in `failed/` with the reason, what cannot be read in `damaged/`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::model::call::CallRecord;
+use crate::system::file::prepare;
 use crate::{Error, Result};
 
 /// What waits for delivery.
@@ -200,31 +201,23 @@ impl Spool {
     }
 
     fn write(&self, dir: &Path, entry: &Entry) -> Result<PathBuf> {
-        let mut name = file_name(&entry.record.asterisk_uniqueid);
+        let name = file_name(&entry.record.asterisk_uniqueid);
         let mut path = dir.join(format!("{name}.json"));
         if let Some(Spooled { entry: Some(other), .. }) = self.read(&path).ok().flatten()
             && is_another_call(&entry.record, &other.record)
         {
-            name = format!("{name}~{}", entry.record.timestamp_start.timestamp_micros());
-            path = dir.join(format!("{name}.json"));
+            path = dir.join(format!("{name}~{}.json", entry.record.timestamp_start.timestamp_micros()));
         }
-        let temporary = dir.join(format!("{name}.{}.new", std::process::id()));
         let act = || -> io::Result<()> {
             make_folder(dir)?;
             let mut text = serde_json::to_vec(entry)?;
             text.push(b'\n');
             // callers' numbers are nobody else's business
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
+            prepare(&path, &text, 0o600, None, None)?.persist(&path)?;
             sync_folder(dir)
         };
-        act().map(|()| path.clone()).map_err(|e| {
-            // the reason is what matters
-            let _ = fs::remove_file(&temporary);
-            Error::io("spool the call record at", &path, &e)
-        })
+        act().map_err(|e| Error::io("spool the call record at", &path, &e))?;
+        Ok(path)
     }
 }
 
