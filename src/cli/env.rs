@@ -77,7 +77,5 @@ impl Env<'_> {
 fn operator() -> String {
     let of = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
     // cron and containers set neither
-    let of_process = || Identity::of_process(&std::fs::read_to_string("/proc/self/status").ok()?);
-    let named = of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME"));
-    named.or_else(|| of_process().map(|user| user.name)).unwrap_or_default()
+    of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_else(|| Identity::own().name)
 }

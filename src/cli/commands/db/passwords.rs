@@ -1,7 +1,7 @@
 //! Passwords of database logins, and the connection strings that hold them.
 
-use crate::asterisk::install;
 use crate::config::env_file::{EnvFile, Prepared};
+use crate::system::user::group_id;
 use crate::{Error, Result, pg};
 use postgres::config::TargetSessionAttrs;
 
@@ -30,7 +30,7 @@ impl Address {
 pub(crate) fn prepare(file: EnvFile) -> Result<Prepared> {
     // Asterisk's user runs the per-call programs, which read this one
     let for_asterisk = file.path().ends_with(SHARED_FILE);
-    let group = if for_asterisk { install::group_id("asterisk") } else { None };
+    let group = if for_asterisk { group_id("asterisk") } else { None };
     file.prepare(if for_asterisk { 0o640 } else { 0o600 }, group)
 }
 
