@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::call::CallRecord;
@@ -231,16 +232,10 @@ fn is_another_call(a: &CallRecord, b: &CallRecord) -> bool {
 
 /// A file name that belongs to this call alone; all but letters, digits, `-`, `_` and `.` is written as %XX.
 fn file_name(uniqueid: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let mut name = String::new();
-    for (index, b) in uniqueid.bytes().enumerate() {
-        if plain(b) || b == b'.' && index > 0 {
-            name.push(char::from(b));
-        } else {
-            name.push_str(&format!("%{b:02X}"));
-        }
-    }
-    name
+    const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+    let name = utf8_percent_encode(uniqueid, SPECIAL).to_string();
+    // hidden, it would be no entry
+    name.strip_prefix('.').map(|rest| format!("%2E{rest}")).unwrap_or(name)
 }
 
 fn is_abandoned(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 use crate::config::env_file::{EnvFile, Prepared};
 use crate::system::user::group_id;
 use crate::{Error, Result, pg};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use postgres::config::TargetSessionAttrs;
 
 pub(crate) const DEFAULT_PREFIX: &str = "capconduit";
@@ -68,9 +69,9 @@ pub(crate) fn database_of(url: &str) -> Option<String> {
 }
 
 /// A part of a URL.
-pub(crate) fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+pub(crate) fn encoded(text: &str) -> PercentEncode<'_> {
+    const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, SPECIAL)
 }
 
 #[cfg(test)]
