@@ -29,7 +29,7 @@ pub struct Installation {
 #[must_use]
 pub fn check(installation: &Installation) -> Area {
     let mut area = Area::new("files");
-    let site = Site::as_installed(installation.etc_dir.clone(), Some(installation.agi_dir.clone()));
+    let site = Site::as_installed(installation.etc_dir.clone());
     match conf::configuration(&site, &realtime_login(&installation.etc_dir).unwrap_or_else(|_| postgres::Config::new()))
     {
         Ok(files) => files.iter().for_each(|file| configuration(&mut area, installation, file)),

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::asterisk::live::ari::Ari;
 use crate::asterisk::live::console::{self, Console};
 use crate::asterisk::live::of_console;
-use crate::asterisk::site::{self, Site};
+use crate::asterisk::site;
 use crate::check::files::{self, Installation};
 use crate::check::{Area, Finding, State, agi, clients, database, environment, server, spool};
 use crate::cli::env::Env;
@@ -68,7 +68,7 @@ impl Check {
             // a missing file is found below
             Err(_) => String::new(),
         };
-        let folder = |name, default| console::path(&conf, name, default);
+        let folder = |name, default| site::path(&conf, name, default);
         let console =
             Console { program: self.asterisk.clone().unwrap_or_else(console::program), configuration: conf_path };
         let version = console.ask("core show version");
@@ -79,9 +79,8 @@ impl Check {
             .and_then(|_| Process::of_pid_file(&folder("astrundir", "/var/run/asterisk").join("asterisk.pid")));
         let astspooldir = folder("astspooldir", "/var/spool/asterisk");
         let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
-        let site = Site::as_installed(self.etc_dir.clone(), self.agi_dir.clone());
         let installation = Installation {
-            agi_dir: site::agi_path(&site, &conf),
+            agi_dir: self.agi_dir.clone().unwrap_or_else(|| folder("astagidir", site::DEFAULT_AGI_DIR)),
             programs_dir: program.parent().unwrap_or(&program).to_owned(),
             user: self.user(process.as_ref(), &conf)?,
             etc_dir: self.etc_dir.clone(),
