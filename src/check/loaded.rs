@@ -138,7 +138,7 @@ pub(crate) fn carrier(area: &mut Area, console: &Console, _: &Installation) -> R
     // by address, that is: one by a header is no carrier
     let identified: Vec<_> = answers::identified(&text).into_iter().filter(|(_, at)| !at.is_empty()).collect();
     let listed = console.ask("pjsip show endpoints")?;
-    let endpoints = answers::endpoints(&listed);
+    let endpoints = answers::names(&listed, "Endpoint:");
     let (there, gone): (Vec<_>, Vec<_>) = identified.into_iter().partition(|(name, _)| endpoints.contains(name));
     let gone: Vec<&str> = gone.into_iter().map(|(name, _)| name).collect();
     if there.is_empty() {

@@ -18,6 +18,7 @@ use crate::store::pjsip;
 use crate::store::status::{self, Filter};
 use crate::system::process::Process;
 use crate::system::user::Identity;
+use crate::words::plural;
 use crate::{Error, Kind, Result, pg};
 
 /// `asterisk check`
@@ -93,9 +94,8 @@ impl Check {
         areas.push(clients);
         let login = files::realtime_login(&self.etc_dir);
         database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
-        let (login, records) =
-            (environment::database_login(process.as_ref()), environment::records_database(process.as_ref()));
-        database::pooler(&mut database, login, records, env.config.connect_timeout()?);
+        let login = environment::database_login(process.as_ref());
+        database::pooler(&mut database, login, env.config.connect_timeout()?);
         let globals = console.ask("dialplan show globals").unwrap_or_default();
         let served = site::setting(&globals, "CC_AGI_SERVER").filter(|address| !address.is_empty());
         areas.push(agi::check(&installation, process.as_ref(), &astspooldir, served));
@@ -136,7 +136,6 @@ impl Check {
         let (errors, warnings, unknown) = (count(State::Error), count(State::Warning), count(State::Unknown));
         let shown: Vec<&Finding> =
             findings.iter().filter(|finding| !self.quiet || finding.state >= State::Unknown).collect();
-        let plural = |n, noun| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
         let counts = format!("{}, {}, {unknown} unknown", plural(errors, "error"), plural(warnings, "warning"));
         let summary = format!("{} checks: {counts}.", findings.len());
         let text = format!("{}{summary}\n", text(&shown));

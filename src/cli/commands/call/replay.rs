@@ -10,9 +10,9 @@ use clap::Args;
 
 use crate::agi::last_line;
 use crate::cli::env::Env;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, file};
 use crate::config::Config;
-use crate::delivery::spool::{Entry, Spool, Spooled};
+use crate::delivery::spool::{Entry, Spool};
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
 use crate::words::plural;
 use crate::{Error, Kind, Result, pg, shape};
@@ -113,11 +113,7 @@ fn as_the_owner_of(dir: &Path) -> Result<()> {
 
 fn read(file: &Path, env: &mut Env<'_>) -> Result<String> {
     let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        env.stdin.read_to_end(&mut bytes).map_err(|e| Error::io("read", file, &e))?;
-    } else {
-        bytes = fs::read(file).map_err(|e| Error::io("read", file, &e))?;
-    }
+    file::open(env, file)?.read_to_end(&mut bytes).map_err(|e| Error::io("read", file, &e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -164,7 +160,9 @@ impl<'a> Run<'a> {
         };
         match self.deliver(entry) {
             Ok(_) => self.spool.remove(&spooled),
-            Err(undelivered) if undelivered.permanent => self.refuse(&spooled, &undelivered),
+            Err(undelivered) if undelivered.permanent => {
+                self.spool.fail(&spooled, &undelivered.error.message).map(drop)
+            }
             Err(undelivered) => {
                 // a step that succeeded is not repeated
                 if undelivered.posted && !entry.posted {
@@ -173,10 +171,6 @@ impl<'a> Run<'a> {
                 Ok(())
             }
         }
-    }
-
-    fn refuse(&self, spooled: &Spooled, undelivered: &Undelivered) -> Result<()> {
-        self.spool.fail(spooled, &undelivered.error.message).map(|_| ())
     }
 
     fn take_line(&mut self, entry: Entry) -> Result<()> {

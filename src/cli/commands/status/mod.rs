@@ -446,7 +446,7 @@ impl Status {
         for (folder, count) in [("failed", spool.failed), ("damaged", spool.damaged)] {
             if let Some(count @ 1..) = count {
                 let dir = spool.dir.join(folder);
-                find("spool", format!("{} kept aside in {}", screen::records(count), dir.display()));
+                find("spool", format!("{} kept aside in {}", plural(count, "record"), dir.display()));
             }
         }
         if let Some(Attempts { expired: expired @ 1.., .. }) = snapshot.attempts {
