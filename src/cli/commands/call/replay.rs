@@ -12,7 +12,7 @@ use crate::agi::last_line;
 use crate::cli::env::Env;
 use crate::cli::output::{Output, file};
 use crate::config::Config;
-use crate::delivery::spool::{Entry, Spool};
+use crate::delivery::spool::{Entry, Part, Spool};
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
 use crate::words::plural;
 use crate::{Error, Kind, Result, pg, shape};
@@ -75,9 +75,9 @@ impl Replay {
             run.unread = lines.damaged;
             return run.finish();
         }
-        let mut paths = spool.entries()?;
+        let mut paths = spool.list(Part::Waiting)?;
         if self.failed {
-            paths.extend(spool.failed()?);
+            paths.extend(spool.list(Part::Failed)?);
         }
         if paths.is_empty() {
             return run.finish();
@@ -166,7 +166,7 @@ impl<'a> Run<'a> {
             Err(undelivered) => {
                 // a step that succeeded is not repeated
                 if undelivered.posted && !entry.posted {
-                    self.spool.put(&Entry { posted: true, ..entry.clone() })?;
+                    self.spool.put(Part::Waiting, &Entry { posted: true, ..entry.clone() })?;
                 }
                 Ok(())
             }
@@ -174,14 +174,9 @@ impl<'a> Run<'a> {
     }
 
     fn take_line(&mut self, entry: Entry) -> Result<()> {
-        let kept = match self.deliver(&entry) {
-            Ok(_) => return Ok(()),
-            Err(Undelivered { error, permanent: true, .. }) => {
-                self.spool.put_failed(&Entry { reason: error.message, ..entry })
-            }
-            Err(Undelivered { error, posted, .. }) => self.spool.put(&Entry { reason: error.message, posted, ..entry }),
-        };
-        kept.map(|_| ())
+        let Err(Undelivered { error, permanent, posted }) = self.deliver(&entry) else { return Ok(()) };
+        let part = if permanent { Part::Failed } else { Part::Waiting };
+        self.spool.put(part, &Entry { reason: error.message, posted, ..entry }).map(drop)
     }
 
     fn deliver(&mut self, entry: &Entry) -> Result<Delivered, Undelivered> {
