@@ -14,7 +14,8 @@ macro_rules! template {
     };
 }
 
-const TEMPLATES: [(&str, &str); 9] = [
+/// The configuration by the names of its files, without a site's values.
+pub(crate) const TEMPLATES: [(&str, &str); 9] = [
     template!("modules.conf"),
     template!("extconfig.conf"),
     template!("sorcery.conf"),
@@ -73,16 +74,6 @@ pub(crate) fn configuration(site: &Site, database: &postgres::Config) -> Result<
         files.push(File { path: site.etc_dir.join(name), content: content.into_bytes(), mode: 0o640, program: false });
     }
     Ok(files)
-}
-
-/// The AGI programs as Asterisk knows them.
-pub(crate) fn program_names() -> [&'static str; 2] {
-    PROGRAMS.map(|(_, installed)| installed)
-}
-
-/// The names of the configuration's files.
-pub(crate) fn configuration_names() -> impl Iterator<Item = &'static str> {
-    TEMPLATES.into_iter().map(|(name, _)| name)
 }
 
 /// Whether Asterisk reads a file at its start only: which modules run, and where they find clients.

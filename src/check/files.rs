@@ -36,7 +36,7 @@ pub fn check(installation: &Installation) -> Area {
         Err(e) => area.error("configuration", e.message, "Name Asterisk's configuration folder with --etc-dir."),
     }
     let programs = conf::programs(&installation.agi_dir, &installation.programs_dir);
-    conf::program_names().iter().for_each(|name| program(&mut area, installation, name, &programs));
+    conf::PROGRAMS.iter().for_each(|(_, name)| program(&mut area, installation, name, &programs));
     area
 }
 

@@ -213,7 +213,9 @@ pub(crate) fn realtime(area: &mut Area, console: &Console, _: &Installation) -> 
 /// The files that were written within so many seconds.
 pub(crate) fn written_within(installation: &Installation, seconds: u64) -> impl Iterator<Item = &'static str> {
     let age = |path: PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok()?.elapsed().ok();
-    conf::configuration_names()
+    conf::TEMPLATES
+        .into_iter()
+        .map(|(name, _)| name)
         .filter(move |name| age(installation.etc_dir.join(name)).is_some_and(|age| age.as_secs() < seconds))
 }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::config::Config;
-use crate::confirm::{self, Confirmed, Whom};
+use crate::confirm::{self, Confirmed};
 use crate::system::user::Identity;
 use crate::{Result, pg, store};
 
@@ -60,8 +60,7 @@ impl Env<'_> {
     /// # Errors
     /// See [`confirm::ask`].
     pub(crate) fn confirm(&mut self, what: &str) -> Result<Confirmed> {
-        let whom = Whom { yes: self.yes, interactive: self.interactive, stdin: self.stdin, stderr: self.stderr };
-        confirm::ask(what, whom)
+        confirm::ask(what, self.yes, self.interactive, self.stdin, self.stderr)
     }
 
     /// One progress line on standard error, for a person; with `--json` nobody reads it.

@@ -29,10 +29,12 @@ impl EnvFile {
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |e: std::io::Error| Error::io("read", path, &e);
         let (text, owner) = match fs::read_to_string(path) {
-            Ok(text) => (without_mark(text), fs::metadata(path).map(|m| Some((m.uid(), m.gid()))).map_err(failed)?),
+            Ok(text) => (text, fs::metadata(path).map(|m| Some((m.uid(), m.gid()))).map_err(failed)?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
             Err(e) => return Err(failed(e)),
         };
+        // a byte order mark would stand before the name of the first variable
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         values(&text, path)?;
         Ok(EnvFile { path: path.to_owned(), text, owner, changed: false })
     }
@@ -143,11 +145,6 @@ fn refuse_others(path: &Path, owner: Option<u32>, mode: u32) -> Result<()> {
         return refused(path, &format!("belongs to another user (uid {owner})"), how);
     }
     Ok(())
-}
-
-/// A byte order mark would stand before the name of the first variable.
-fn without_mark(text: String) -> String {
-    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
 }
 
 fn values(text: &str, path: &Path) -> Result<BTreeMap<String, String>> {

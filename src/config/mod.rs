@@ -137,7 +137,9 @@ impl Config {
 
     fn from_env_file(text: &[u8], path: &Path) -> Result<Self> {
         let mut from_file = HashMap::new();
-        for (index, item) in dotenvy::from_read_iter(without_mark(text)).enumerate() {
+        // the byte order mark that some editors put first is no part of a name
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        for (index, item) in dotenvy::from_read_iter(text).enumerate() {
             // The parser's message quotes the line, which may hold a password.
             let (name, value) = item.map_err(|_| {
                 Error::invalid(format!("{}: entry {} is not NAME=value", path.display(), index + 1))
@@ -235,11 +237,6 @@ impl Config {
             None => Ok(NumberRules::default()),
         }
     }
-}
-
-/// The text of an env file without the byte order mark that some editors put first: it is no part of a name.
-fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 /// `capconduit` below Asterisk's spool folder, which Asterisk tells its AGI programs.
