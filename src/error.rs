@@ -2,23 +2,23 @@
 
 use std::fmt;
 
-/// What went wrong, in the terms of the CLI's exit codes.
+/// What went wrong, with the exit code of the CLI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// None of the others.
-    Failed,
+    Failed = 1,
     /// The command line is wrong.
-    Usage,
+    Usage = 2,
     /// The named thing does not exist.
-    NotFound,
+    NotFound = 3,
     /// It exists already, or is still in use.
-    Conflict,
+    Conflict = 4,
     /// A value breaks a rule.
-    Invalid,
+    Invalid = 5,
     /// The database or the file system refuses.
-    Permission,
-    /// The database cannot be reached: try again.
-    Unreachable,
+    Permission = 6,
+    /// The database cannot be reached: try again. EX_TEMPFAIL of sysexits.h.
+    Unreachable = 75,
 }
 
 impl Kind {
@@ -26,18 +26,10 @@ impl Kind {
     pub const ALL: [Kind; 7] =
         [Kind::Failed, Kind::Usage, Kind::NotFound, Kind::Conflict, Kind::Invalid, Kind::Permission, Kind::Unreachable];
 
-    /// The process exit code. 75 is EX_TEMPFAIL of sysexits.h.
+    /// The exit code of the program.
     #[must_use]
     pub fn exit_code(self) -> u8 {
-        match self {
-            Kind::Failed => 1,
-            Kind::Usage => 2,
-            Kind::NotFound => 3,
-            Kind::Conflict => 4,
-            Kind::Invalid => 5,
-            Kind::Permission => 6,
-            Kind::Unreachable => 75,
-        }
+        self as u8
     }
 
     /// The name in `{"error":{"kind":...}}`.

@@ -30,12 +30,6 @@ pub fn truncate(text: &str, max: usize) -> &str {
     }
 }
 
-/// Decodes `%XX` (Asterisk's URIENCODE); an invalid escape stays as it is.
-#[must_use]
-pub fn percent_decode(bytes: &[u8]) -> Vec<u8> {
-    percent_encoding::percent_decode(bytes).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -55,17 +49,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn percent_encoding_round_trips(bytes: Vec<u8>) {
-            let encoded: String = bytes.iter().map(|b| format!("%{b:02X}")).collect();
-            prop_assert_eq!(percent_decode(encoded.as_bytes()), bytes);
-        }
-
-        #[test]
-        fn percent_decode_takes_anything(bytes: Vec<u8>) {
-            prop_assert!(percent_decode(&bytes).len() <= bytes.len());
-        }
-
         #[test]
         fn ascii_keeps_the_length_and_all_that_is(text: String) {
             let ascii = ascii(&text).unwrap_or_else(|| text.clone());

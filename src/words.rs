@@ -31,15 +31,8 @@ pub(crate) fn plural(count: impl TryInto<i64>, singular: &str) -> String {
 
 /// `2 campaigns ("A", "B")`; None where there are none.
 pub(crate) fn counted(singular: &str, names: &[String]) -> Option<String> {
-    let mut list = names.iter().take(SHOWN).map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        list = format!("{list} and {} more", names.len() - SHOWN);
-    }
-    match names.len() {
-        0 => None,
-        1 => Some(format!("1 {singular} ({list})")),
-        n => Some(format!("{n} {singular}s ({list})")),
-    }
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    (!names.is_empty()).then(|| format!("{} ({})", plural(names.len(), singular), some_of(&quoted)))
 }
 
 /// `a, b, c and 4 more`: names without end would hide what else is found.

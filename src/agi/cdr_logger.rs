@@ -15,7 +15,7 @@ use crate::agi::last_line;
 use crate::agi::record::{Clocks, WANTED, record};
 use crate::agi::session::{AgiError, Session};
 use crate::config::{self, Config};
-use crate::delivery::spool::{Entry, Spool};
+use crate::delivery::spool::{Entry, Part, Spool};
 use crate::delivery::{Sink, Undelivered, Work};
 use crate::model::call::CallRecord;
 use crate::store::record::Logged;
@@ -96,8 +96,7 @@ fn keep(
         reason: undelivered.error.message.clone(),
     };
     let spool = Spool::new(config.map_or_else(|_| config::default_spool_dir(), Config::spool_dir));
-    let kept = if undelivered.permanent { spool.put_failed(&entry) } else { spool.put(&entry) };
-    match kept {
+    match spool.put(if undelivered.permanent { Part::Failed } else { Part::Waiting }, &entry) {
         Ok(path) => Kept::Spooled(undelivered.error, path),
         Err(error) => Kept::Lost(undelivered.error, error),
     }

@@ -1,6 +1,9 @@
 //! Several dialplan expressions in one exchange, whatever bytes they hold.
 
+use std::borrow::Cow;
 use std::io::{BufRead, Write};
+
+use percent_encoding::percent_decode;
 
 use crate::agi::session::{AgiError, Session};
 use crate::model::call_id::kept_id;
@@ -23,7 +26,7 @@ impl Channel {
         let expression: Vec<String> = wanted.iter().map(|(_, e)| format!("${{URIENCODE(${{{e}}})}}")).collect();
         let answer = session.evaluate(&expression.join("&"))?.unwrap_or_default();
         let mut values = answer.split(|&b| b == b'&');
-        let decode = |value: &[u8]| text::decode(&text::percent_decode(value));
+        let decode = |value: &[u8]| text::decode(&Cow::from(percent_decode(value)));
         Ok(Channel(wanted.iter().map(|(name, _)| (*name, values.next().map(decode).unwrap_or_default())).collect()))
     }
 
@@ -43,7 +46,7 @@ impl Channel {
     /// harmless wherever a dialplan puts it. A number by itself is the same either way.
     #[must_use]
     pub fn dialled(&self, name: &str) -> String {
-        text::decode(&text::percent_decode(self.get(name).as_bytes()))
+        text::decode(&Cow::from(percent_decode(self.get(name).as_bytes())))
     }
 
     /// The text, cut to a column's length; None where it is empty.

@@ -7,7 +7,10 @@
 //! Logs also hold what strangers send: Asterisk logs the From header of whoever it refuses. So a record counts
 //! only at the beginning of a message, behind nothing but what the logging system puts there.
 
+use std::borrow::Cow;
+
 use chrono::DateTime;
+use percent_encoding::percent_decode;
 
 use crate::agi::channel::Channel;
 use crate::agi::record::{Clocks, WANTED, record};
@@ -71,7 +74,7 @@ fn of_fields(fields: &str, rules: &NumberRules, now: Reading) -> Result<Entry, S
     let values: Vec<(&str, Vec<u8>)> = fields
         .split('&')
         .filter_map(|field| field.split_once('='))
-        .map(|(name, value)| (name, text::percent_decode(value.as_bytes())))
+        .map(|(name, value)| (name, percent_decode(value.as_bytes()).collect()))
         .collect();
     let bytes = |name: &str| values.iter().find(|(n, _)| *n == name).map_or(&[][..], |(_, value)| value);
     let get = |name: &str| text::decode(bytes(name));
@@ -80,7 +83,7 @@ fn of_fields(fields: &str, rules: &NumberRules, now: Reading) -> Result<Entry, S
     }
     // they are encoded twice: see the dialplan
     let caller = |name: &str, max| {
-        let text = text::decode(&text::percent_decode(bytes(name)));
+        let text = text::decode(&Cow::from(percent_decode(bytes(name))));
         Some(text::truncate(&text, max).to_owned()).filter(|text| !text.is_empty())
     };
     let channel = Channel::of(&WANTED, get);

@@ -1,6 +1,6 @@
 //! The configuration, the dialplan and the programs as this release and a site's choices make them.
 
-use crate::asterisk::site::{Choices, DEFAULT_AGI_DIR, DEFAULT_BIND, Site};
+use crate::asterisk::site::{DEFAULT_AGI_DIR, DEFAULT_BIND, Site};
 use postgres::config::Host;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -14,7 +14,8 @@ macro_rules! template {
     };
 }
 
-const TEMPLATES: [(&str, &str); 9] = [
+/// The configuration by the names of its files, without a site's values.
+pub(crate) const TEMPLATES: [(&str, &str); 9] = [
     template!("modules.conf"),
     template!("extconfig.conf"),
     template!("sorcery.conf"),
@@ -44,9 +45,9 @@ pub(crate) fn configuration(site: &Site, database: &postgres::Config) -> Result<
         return Err(Error::failed(format!("{} is not a folder", site.etc_dir.display()))
             .hint("Install Asterisk first, or name its configuration folder with --etc-dir."));
     }
-    let installed = Choices::installed(&site.etc_dir);
+    let installed = Site::as_installed(site.etc_dir.clone());
     let carriers = if site.carriers.is_empty() { &installed.carriers } else { &site.carriers };
-    let bind = site.bind.map(|b| b.to_string()).or(installed.bind).unwrap_or_else(|| DEFAULT_BIND.to_owned());
+    let bind = site.bind.clone().or(installed.bind).unwrap_or_else(|| DEFAULT_BIND.to_owned());
     let early_answer = site.early_answer.or(installed.early_answer).unwrap_or(true);
     let fallback = site.fallback.clone().or(installed.fallback).unwrap_or_default();
     if !fallback.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_@:.+-".contains(&b)) {
@@ -73,16 +74,6 @@ pub(crate) fn configuration(site: &Site, database: &postgres::Config) -> Result<
         files.push(File { path: site.etc_dir.join(name), content: content.into_bytes(), mode: 0o640, program: false });
     }
     Ok(files)
-}
-
-/// The AGI programs as Asterisk knows them.
-pub(crate) fn program_names() -> [&'static str; 2] {
-    PROGRAMS.map(|(_, installed)| installed)
-}
-
-/// The names of the configuration's files.
-pub(crate) fn configuration_names() -> impl Iterator<Item = &'static str> {
-    TEMPLATES.into_iter().map(|(name, _)| name)
 }
 
 /// Whether Asterisk reads a file at its start only: which modules run, and where they find clients.

@@ -6,6 +6,7 @@
 use crate::asterisk::conf::{File, configuration, programs};
 use crate::asterisk::site::{Site, agi_dir, setting};
 use crate::system::file::replace;
+use crate::system::user::group_id;
 use crate::{Error, Result, as_json, shape};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -89,15 +90,6 @@ pub fn install(
             Ok(Installed { path: file.path.clone(), change, backup })
         })
         .collect()
-}
-
-/// The id of a group of this machine.
-pub(crate) fn group_id(name: &str) -> Option<u32> {
-    let groups = fs::read_to_string("/etc/group").ok()?;
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    })
 }
 
 fn keep_a_copy(path: &Path, stamp: &str) -> Result<PathBuf> {

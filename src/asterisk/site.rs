@@ -2,7 +2,6 @@
 
 use crate::{Error, Result};
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Where Asterisk's configuration is on most systems.
@@ -35,14 +34,14 @@ pub fn unit_limits_realtime() -> bool {
 }
 
 /// What a site chooses.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Site {
     /// Asterisk's configuration folder.
     pub etc_dir: PathBuf,
     /// Where the AGI programs go; None: `astagidir` of asterisk.conf, else Asterisk's default.
     pub agi_dir: Option<PathBuf>,
     /// Where SIP listens, UDP and TCP; None: as installed, else [`DEFAULT_BIND`].
-    pub bind: Option<SocketAddr>,
+    pub bind: Option<String>,
     /// The carrier's addresses: IP, network or host name; none: as installed.
     pub carriers: Vec<String>,
     /// Whether Asterisk answers the caller before it asks for a client; None: as installed, else yes.
@@ -58,18 +57,22 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site that stays as it is installed.
+    /// A site with what it chose when it was installed, which an upgrade keeps.
     #[must_use]
-    pub fn as_installed(etc_dir: PathBuf, agi_dir: Option<PathBuf>) -> Site {
+    pub fn as_installed(etc_dir: PathBuf) -> Site {
+        let read = |name: &str| fs::read_to_string(etc_dir.join(name)).unwrap_or_default();
+        let (pjsip, extensions) = (read("pjsip.conf"), read("extensions.conf"));
+        if setting(&pjsip, "user_agent") != Some("CapConduit") {
+            return Site { etc_dir, ..Site::default() };
+        }
         Site {
+            bind: setting(&pjsip, "bind").map(str::to_owned),
+            carriers: pjsip.lines().filter_map(|l| l.strip_prefix("match=")).map(str::to_owned).collect(),
+            early_answer: setting(&extensions, "CC_EARLY_ANSWER").map(|value| value == "yes"),
+            fallback: setting(&extensions, "CC_FALLBACK").map(str::to_owned),
+            agi_server: setting(&extensions, "CC_AGI_SERVER").map(str::to_owned),
             etc_dir,
-            agi_dir,
-            bind: None,
-            carriers: Vec::new(),
-            early_answer: None,
-            fallback: None,
-            agi_server: None,
-            force: false,
+            ..Site::default()
         }
     }
 }
@@ -85,52 +88,14 @@ pub fn has_system_name(etc_dir: &Path) -> bool {
         .is_ok_and(|text| setting(&text, "systemname").is_some_and(|name| !name.is_empty()))
 }
 
-/// What a site chose when it installed: an upgrade keeps it.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct Choices {
-    pub(super) bind: Option<String>,
-    pub(super) carriers: Vec<String>,
-    pub(super) early_answer: Option<bool>,
-    pub(super) fallback: Option<String>,
-    pub(super) agi_server: Option<String>,
-}
-
-impl Choices {
-    /// Reads them back from files that this program wrote.
-    pub(super) fn installed(etc_dir: &Path) -> Choices {
-        let read = |name: &str| fs::read_to_string(etc_dir.join(name)).unwrap_or_default();
-        let (pjsip, extensions) = (read("pjsip.conf"), read("extensions.conf"));
-        if setting(&pjsip, "user_agent") != Some("CapConduit") {
-            return Choices::default();
-        }
-        let carriers = pjsip.lines().filter_map(|l| l.strip_prefix("match=")).map(str::to_owned).collect();
-        Choices {
-            bind: setting(&pjsip, "bind").map(str::to_owned),
-            carriers,
-            early_answer: setting(&extensions, "CC_EARLY_ANSWER").map(|value| value == "yes"),
-            fallback: setting(&extensions, "CC_FALLBACK").map(str::to_owned),
-            agi_server: setting(&extensions, "CC_AGI_SERVER").map(str::to_owned),
-        }
-    }
-}
-
 /// Whether a carrier is named, now or when this was installed.
 #[must_use]
 pub fn has_carrier(site: &Site) -> bool {
-    !site.carriers.is_empty() || !Choices::installed(&site.etc_dir).carriers.is_empty()
-}
-
-/// Where the AGI programs go, be it there or not.
-pub(crate) fn agi_path(site: &Site, asterisk_conf: &str) -> PathBuf {
-    match (&site.agi_dir, setting(asterisk_conf, "astagidir")) {
-        (Some(dir), _) => dir.clone(),
-        (None, Some(dir)) => PathBuf::from(dir),
-        (None, None) => PathBuf::from(DEFAULT_AGI_DIR),
-    }
+    !site.carriers.is_empty() || !Site::as_installed(site.etc_dir.clone()).carriers.is_empty()
 }
 
 pub(crate) fn agi_dir(site: &Site, asterisk_conf: &str) -> Result<PathBuf> {
-    let dir = agi_path(site, asterisk_conf);
+    let dir = site.agi_dir.clone().unwrap_or_else(|| path(asterisk_conf, "astagidir", DEFAULT_AGI_DIR));
     if !dir.is_dir() {
         return Err(Error::failed(format!("{} is not a folder", dir.display()))
             .hint("Name Asterisk's AGI folder (astagidir of asterisk.conf) with --agi-dir."));
@@ -144,6 +109,12 @@ pub(crate) fn setting<'a>(text: &'a str, key: &str) -> Option<&'a str> {
         let (name, value) = line.split(';').next()?.split_once('=')?;
         (name.trim() == key).then(|| value.strip_prefix('>').unwrap_or(value).trim())
     })
+}
+
+/// A folder or file that asterisk.conf names, or where it is unless that says otherwise.
+#[must_use]
+pub fn path(conf: &str, name: &str, default: &str) -> PathBuf {
+    PathBuf::from(setting(conf, name).unwrap_or(default))
 }
 
 #[cfg(test)]

@@ -36,8 +36,7 @@ pub fn check(installation: &Installation, process: Option<&Process>, astspooldir
         area.not_looked_at("database", "cc-route.agi is missing");
         return area;
     }
-    let own = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| Identity::of_process(&status));
-    match start(&program, own.as_ref(), installation.user.as_ref()) {
+    match start(&program, &Identity::own(), installation.user.as_ref()) {
         Ok((mut command, mut runs_as)) => {
             if process.is_none_or(|process| process.environment.is_none()) {
                 runs_as.push_str(", without Asterisk's environment, which is not known");
@@ -52,8 +51,7 @@ pub fn check(installation: &Installation, process: Option<&Process>, astspooldir
 }
 
 /// The program as Asterisk's user, and who that is; the error says why it is not run.
-fn start(program: &Path, own: Option<&Identity>, user: Option<&Identity>) -> Result<(Command, String), String> {
-    let own = own.ok_or("the user of this program is not known")?;
+fn start(program: &Path, own: &Identity, user: Option<&Identity>) -> Result<(Command, String), String> {
     let user = match user {
         Some(user) => user,
         None if own.uid == 0 => return Err("Asterisk's user is not known".to_owned()),
@@ -199,10 +197,10 @@ mod tests {
         std::fs::write(&program, "").expect("own folder");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         std::fs::set_permissions(&program, mode).expect("own file");
-        assert!(start(&program, Some(&root), Some(&root)).is_err());
-        assert!(start(&program, Some(&root), None).is_err());
+        assert!(start(&program, &root, Some(&root)).is_err());
+        assert!(start(&program, &root, None).is_err());
         let other = Identity { name: "a".into(), uid: 7, gid: 7, group: "a".into(), groups: vec![7] };
-        let (command, _) = start(&program, Some(&root), Some(&other)).expect("as that user");
+        let (command, _) = start(&program, &root, Some(&other)).expect("as that user");
         assert_eq!(command.get_program(), "setpriv");
     }
 }

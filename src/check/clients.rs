@@ -13,6 +13,7 @@ use crate::store::pjsip::{CHALLENGED, Pjsip};
 use crate::words::some_of;
 
 /// What Asterisk says of the clients.
+#[derive(Default)]
 struct Seen {
     endpoints: String,
     contacts: String,
@@ -101,7 +102,7 @@ fn check_name(client: &Pjsip) -> String {
 }
 
 fn as_seen(area: &mut Area, active: &[&Pjsip], inactive: &[&Pjsip], seen: &Seen) {
-    let endpoints = answers::endpoints(&seen.endpoints);
+    let endpoints = answers::names(&seen.endpoints, "Endpoint:");
     let is_seen = |client: &Pjsip| endpoints.contains(&client.client_identifier.as_str());
     let before = area.findings.len();
     if !active.is_empty() && !active.iter().any(|client| is_seen(client)) {
@@ -137,7 +138,7 @@ fn as_seen(area: &mut Area, active: &[&Pjsip], inactive: &[&Pjsip], seen: &Seen)
     let codecs = answers::codecs(&seen.codecs);
     let transports: Vec<(&str, &str)> =
         answers::transports(&seen.transports).iter().map(|transport| (transport.id, transport.protocol)).collect();
-    let auths = answers::auths(&seen.auths);
+    let auths = answers::names(&seen.auths, "Auth:");
     for client in active {
         values(area, client, &codecs, &transports, &auths);
         if let Some(endpoint) = &client.endpoint
@@ -287,14 +288,7 @@ mod tests {
         };
         let found = |endpoints: &str| {
             let mut area = Area::new("clients");
-            let seen = Seen {
-                endpoints: endpoints.into(),
-                contacts: String::new(),
-                transports: String::new(),
-                codecs: String::new(),
-                auths: String::new(),
-                contexts: Vec::new(),
-            };
+            let seen = Seen { endpoints: endpoints.into(), ..Seen::default() };
             as_seen(&mut area, &[], &[&inactive], &seen);
             area.findings.iter().map(|finding| finding.state).max()
         };

@@ -11,6 +11,7 @@ use crate::check::Area;
 use crate::store::health::{self, Health};
 use crate::store::migrate::{self, State};
 use crate::store::needs::{self, Need, Weight};
+use crate::words::some_of;
 use crate::{Error, Kind, Result, pg};
 
 /// Calls are short transactions, but each of their programs has a connection of its own.
@@ -43,22 +44,16 @@ fn schema(area: &mut Area, db: &mut Client) {
         Ok(steps) => steps,
         Err(e) => return area.error("schema", e.message, "capconduit db status"),
     };
-    let behind: Vec<&str> = steps
-        .iter()
-        .filter(|step| matches!(step.state, State::Pending | State::Changed))
-        .map(|step| step.name.as_str())
-        .collect();
-    let foreign: Vec<&str> = steps
-        .iter()
-        .filter(|step| matches!(step.state, State::Mismatch | State::Unknown))
-        .map(|step| step.name.as_str())
-        .collect();
+    let named = |states: [State; 2]| -> Vec<&str> {
+        steps.iter().filter(|step| states.contains(&step.state)).map(|step| step.name.as_str()).collect()
+    };
+    let (behind, foreign) = (named([State::Pending, State::Changed]), named([State::Mismatch, State::Unknown]));
     if !behind.is_empty() {
-        let why = format!("the schema is behind this program: {}", crate::words::some_of(&behind));
+        let why = format!("the schema is behind this program: {}", some_of(&behind));
         area.error("schema", why, "capconduit db migrate");
     }
     if !foreign.is_empty() {
-        let why = format!("the schema is another release's: {}", crate::words::some_of(&foreign));
+        let why = format!("the schema is another release's: {}", some_of(&foreign));
         area.error("schema", why, "Use the capconduit release that belongs to this database.");
     }
     if behind.is_empty() && foreign.is_empty() {
@@ -129,14 +124,9 @@ enum Pooling {
 
 /// Looks with the AGI programs' own login, which may lead another way than this program's, and than that of
 /// their records. How large the pools are is for the pooler's administrator to see, not for such a login.
-pub fn pooler(
-    area: &mut Area,
-    login: Result<Option<postgres::Config>>,
-    records: Result<Option<String>>,
-    timeout: Duration,
-) {
+pub fn pooler(area: &mut Area, login: Result<Option<(postgres::Config, Option<String>)>>, timeout: Duration) {
     let found = login.and_then(|login| match login {
-        Some(login) => Ok((pooling(login.clone(), timeout)?, Some((login, records?)))),
+        Some(login) => Ok((pooling(login.0.clone(), timeout)?, Some(login))),
         None => Ok((Pooling::None, None)),
     });
     let (found, login) = match found {

@@ -24,35 +24,25 @@ pub(crate) fn environment(process: Option<&Process>) -> Vec<(String, String)> {
     }
 }
 
-/// Where the programs connect to. None: nothing says so, and it is PostgreSQL's own socket.
+/// Where the programs connect to, and the name of the database for their call records, where that is another. None:
+/// nothing says so, and it is PostgreSQL's own socket.
 ///
 /// # Errors
 /// The env file or Asterisk's environment cannot be read, or the URL does not parse.
-pub fn database_login(process: Option<&Process>) -> Result<Option<postgres::Config>> {
-    let value = values(process)?;
-    let url = value("DATABASE_URL").or_else(|| value("DATABASE_URI"));
-    if url.is_none() && process.is_some_and(|process| process.environment.is_none()) {
-        return Err(Error::failed("Asterisk's environment cannot be read"));
-    }
-    url.map(|url| pg::config_of(Some(&url), "capconduit")).transpose()
-}
-
-/// The name of the database that their call records go to, where that is another.
-///
-/// # Errors
-/// As [`database_login`].
-pub fn records_database(process: Option<&Process>) -> Result<Option<String>> {
-    Ok(values(process)?("CAPCONDUIT_RECORDS_DATABASE"))
-}
-
-/// What the programs' variables are.
-pub(crate) fn values(process: Option<&Process>) -> Result<impl Fn(&str) -> Option<String>> {
+pub fn database_login(process: Option<&Process>) -> Result<Option<(postgres::Config, Option<String>)>> {
     let environment = environment(process);
     let file = EnvFile::read(&env_file_path(&environment))?;
-    Ok(move |name: &str| {
+    let value = |name: &str| {
         let own = environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         own.or_else(|| file.get(name)).filter(|value| !value.is_empty())
-    })
+    };
+    let Some(url) = value("DATABASE_URL").or_else(|| value("DATABASE_URI")) else {
+        return match process {
+            Some(Process { environment: None, .. }) => Err(Error::failed("Asterisk's environment cannot be read")),
+            _ => Ok(None),
+        };
+    };
+    Ok(Some((pg::config_of(Some(&url), "capconduit")?, value("CAPCONDUIT_RECORDS_DATABASE"))))
 }
 
 pub(crate) fn env_file_path(environment: &[(String, String)]) -> PathBuf {

@@ -29,13 +29,14 @@ pub struct Installation {
 #[must_use]
 pub fn check(installation: &Installation) -> Area {
     let mut area = Area::new("files");
-    let site = Site::as_installed(installation.etc_dir.clone(), Some(installation.agi_dir.clone()));
+    let site = Site::as_installed(installation.etc_dir.clone());
     match conf::configuration(&site, &realtime_login(&installation.etc_dir).unwrap_or_else(|_| postgres::Config::new()))
     {
         Ok(files) => files.iter().for_each(|file| configuration(&mut area, installation, file)),
         Err(e) => area.error("configuration", e.message, "Name Asterisk's configuration folder with --etc-dir."),
     }
-    programs(&mut area, installation);
+    let programs = conf::programs(&installation.agi_dir, &installation.programs_dir);
+    conf::PROGRAMS.iter().for_each(|(_, name)| program(&mut area, installation, name, &programs));
     area
 }
 
@@ -121,62 +122,43 @@ fn differing(expected: &str, found: &str) -> String {
     }
 }
 
-fn programs(area: &mut Area, installation: &Installation) {
-    let expected: Result<Vec<File>> = conf::programs(&installation.agi_dir, &installation.programs_dir);
-    for name in conf::program_names() {
-        let path = installation.agi_dir.join(name);
-        let mode = match fs::metadata(&path) {
-            Ok(file) => file.permissions().mode() & 0o777,
-            Err(e) if e.kind() == ErrorKind::NotFound => {
-                area.error(
-                    name,
-                    format!("{} is missing: no call is routed, or none recorded", path.display()),
-                    "capconduit asterisk install puts it there; --agi-dir names another folder.",
-                );
-                continue;
-            }
-            Err(e) => {
-                area.unknown(name, format!("{}: {e}", path.display()), "Run this as root.");
-                continue;
-            }
-        };
-        let runs = installation.user.as_ref().map(|user| (user, user.may(Access::Execute, &path)));
-        let repair = format!("chmod 755 {}", path.display());
-        match runs {
-            _ if mode & 0o002 != 0 => {
-                area.error(name, format!("every user may write {} (mode {mode:04o})", path.display()), repair);
-                continue;
-            }
-            Some((user, Ok(false))) => {
-                let why =
-                    format!("Asterisk, which runs as {}, may not run {} (mode {mode:04o})", user.name, path.display());
-                area.error(name, why, format!("{repair}, and let it through the folders above."));
-                continue;
-            }
-            Some((_, Err(e))) => {
-                area.unknown(name, format!("{}: {e}", path.display()), "Run this as root.");
-                continue;
-            }
-            Some((_, Ok(true))) | None => {}
+fn program(area: &mut Area, installation: &Installation, name: &str, expected: &Result<Vec<File>>) {
+    let path = installation.agi_dir.join(name);
+    let shown = path.display();
+    let mode = match fs::metadata(&path) {
+        Ok(file) => file.permissions().mode() & 0o777,
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            return area.error(
+                name,
+                format!("{shown} is missing: no call is routed, or none recorded"),
+                "capconduit asterisk install puts it there; --agi-dir names another folder.",
+            );
         }
-        let same = expected.as_ref().map(|files| {
-            files
-                .iter()
-                .find(|file| file.path == path)
-                .is_some_and(|file| fs::read(&path).is_ok_and(|p| p == file.content))
-        });
-        match same {
-            Ok(true) => area.ok(name, "of this release, and Asterisk may run it"),
-            Ok(false) => area.warning(
-                name,
-                format!("{} is of another release than this program", path.display()),
-                "capconduit asterisk install replaces it; calls go on meanwhile.",
-            ),
-            Err(e) => area.unknown(
-                name,
-                format!("cannot be compared: {}", e.message),
-                "Keep the programs of a release together.",
-            ),
+        Err(e) => return area.unknown(name, format!("{shown}: {e}"), "Run this as root."),
+    };
+    let repair = format!("chmod 755 {shown}");
+    if mode & 0o002 != 0 {
+        return area.error(name, format!("every user may write {shown} (mode {mode:04o})"), repair);
+    }
+    match installation.user.as_ref().map(|user| (user, user.may(Access::Execute, &path))) {
+        Some((user, Ok(false))) => {
+            let why = format!("Asterisk, which runs as {}, may not run {shown} (mode {mode:04o})", user.name);
+            return area.error(name, why, format!("{repair}, and let it through the folders above."));
+        }
+        Some((_, Err(e))) => return area.unknown(name, format!("{shown}: {e}"), "Run this as root."),
+        Some((_, Ok(true))) | None => {}
+    }
+    let is_it = |file: &File| file.path == path && fs::read(&path).is_ok_and(|p| p == file.content);
+    match expected {
+        Ok(files) if files.iter().any(is_it) => area.ok(name, "of this release, and Asterisk may run it"),
+        Ok(_) => area.warning(
+            name,
+            format!("{shown} is of another release than this program"),
+            "capconduit asterisk install replaces it; calls go on meanwhile.",
+        ),
+        Err(e) => {
+            let why = format!("cannot be compared: {}", e.message);
+            area.unknown(name, why, "Keep the programs of a release together.");
         }
     }
 }

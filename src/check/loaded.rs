@@ -138,7 +138,7 @@ pub(crate) fn carrier(area: &mut Area, console: &Console, _: &Installation) -> R
     // by address, that is: one by a header is no carrier
     let identified: Vec<_> = answers::identified(&text).into_iter().filter(|(_, at)| !at.is_empty()).collect();
     let listed = console.ask("pjsip show endpoints")?;
-    let endpoints = answers::endpoints(&listed);
+    let endpoints = answers::names(&listed, "Endpoint:");
     let (there, gone): (Vec<_>, Vec<_>) = identified.into_iter().partition(|(name, _)| endpoints.contains(name));
     let gone: Vec<&str> = gone.into_iter().map(|(name, _)| name).collect();
     if there.is_empty() {
@@ -213,7 +213,9 @@ pub(crate) fn realtime(area: &mut Area, console: &Console, _: &Installation) -> 
 /// The files that were written within so many seconds.
 pub(crate) fn written_within(installation: &Installation, seconds: u64) -> impl Iterator<Item = &'static str> {
     let age = |path: PathBuf| fs::metadata(path).and_then(|m| m.modified()).ok()?.elapsed().ok();
-    conf::configuration_names()
+    conf::TEMPLATES
+        .into_iter()
+        .map(|(name, _)| name)
         .filter(move |name| age(installation.etc_dir.join(name)).is_some_and(|age| age.as_secs() < seconds))
 }
 

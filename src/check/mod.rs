@@ -37,13 +37,7 @@ pub enum State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            State::Ok => "ok",
-            State::Info => "info",
-            State::Unknown => "unknown",
-            State::Warning => "warning",
-            State::Error => "error",
-        })
+        self.serialize(f)
     }
 }
 

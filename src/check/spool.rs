@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::check::Area;
 use crate::check::schedule::{REAP, REPLAY, schedule};
-use crate::delivery::spool::Spool;
+use crate::delivery::spool::{Part, Spool};
 use crate::system::user::{Access, Identity};
 
 /// A record that has waited for longer is not being delivered.
@@ -99,7 +99,7 @@ fn is_low(free: u64, all: u64) -> bool {
 
 fn records(area: &mut Area, dir: &Path, now: DateTime<Utc>) {
     let spool = Spool::new(dir.to_owned());
-    match spool.entries() {
+    match spool.list(Part::Waiting) {
         Ok(entries) if entries.is_empty() => area.ok("waiting", "no record waits"),
         Ok(entries) => {
             let times = entries.iter().filter_map(|path| fs::metadata(path).and_then(|m| m.modified()).ok());
@@ -115,7 +115,7 @@ fn records(area: &mut Area, dir: &Path, now: DateTime<Utc>) {
         }
         Err(e) => area.unknown("waiting", e.message, "Run this as root."),
     }
-    match spool.failed() {
+    match spool.list(Part::Failed) {
         Ok(failed) if failed.is_empty() => area.ok("refused", "no record was refused for good"),
         Ok(failed) => area.warning(
             "refused",

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 
 use crate::config::Config;
-use crate::confirm::{self, Confirmed, Whom};
+use crate::confirm::{self, Confirmed};
 use crate::system::user::Identity;
 use crate::{Result, pg, store};
 
@@ -60,8 +60,7 @@ impl Env<'_> {
     /// # Errors
     /// See [`confirm::ask`].
     pub(crate) fn confirm(&mut self, what: &str) -> Result<Confirmed> {
-        let whom = Whom { yes: self.yes, interactive: self.interactive, stdin: self.stdin, stderr: self.stderr };
-        confirm::ask(what, whom)
+        confirm::ask(what, self.yes, self.interactive, self.stdin, self.stderr)
     }
 
     /// One progress line on standard error, for a person; with `--json` nobody reads it.
@@ -77,7 +76,5 @@ impl Env<'_> {
 fn operator() -> String {
     let of = |name| std::env::var(name).ok().filter(|user| !user.is_empty());
     // cron and containers set neither
-    let of_process = || Identity::of_process(&std::fs::read_to_string("/proc/self/status").ok()?);
-    let named = of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME"));
-    named.or_else(|| of_process().map(|user| user.name)).unwrap_or_default()
+    of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_else(|| Identity::own().name)
 }

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
+
+use crate::system::file::prepare;
 use crate::{Error, Kind, Result};
 
 /// An env file as it is to be.
@@ -27,10 +29,12 @@ impl EnvFile {
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |e: std::io::Error| Error::io("read", path, &e);
         let (text, owner) = match fs::read_to_string(path) {
-            Ok(text) => (without_mark(text), fs::metadata(path).map(|m| Some((m.uid(), m.gid()))).map_err(failed)?),
+            Ok(text) => (text, fs::metadata(path).map(|m| Some((m.uid(), m.gid()))).map_err(failed)?),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => (String::new(), None),
             Err(e) => return Err(failed(e)),
         };
+        // a byte order mark would stand before the name of the first variable
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         values(&text, path)?;
         Ok(EnvFile { path: path.to_owned(), text, owner, changed: false })
     }
@@ -109,36 +113,38 @@ impl EnvFile {
         Ok(())
     }
 
-    /// Writes the new file beside the old one, readable by nobody else before mode and group are right.
+    /// Writes the new file beside the old one.
     ///
     /// # Errors
     /// The folder cannot be written, or is also somebody else's to write; or the file that is there is
     /// somebody else's: he would go on reading it, whatever its mode.
     pub fn prepare(self, mode: u32, group: Option<u32>) -> Result<Prepared> {
-        let mut name = self.path.as_os_str().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let prepared = Prepared { temporary: PathBuf::from(name), path: self.path };
-        let attempt = || -> std::io::Result<()> {
-            let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&prepared.temporary)?;
-            out.write_all(self.text.as_bytes())?;
-            let (uid, gid) = self.owner.map_or((None, None), |(uid, gid)| (Some(uid), Some(gid)));
-            match fchown(&out, uid, group.or(gid)) {
-                // an ordinary user, for a server of its own
-                Err(e) if e.kind() != std::io::ErrorKind::PermissionDenied => return Err(e),
-                Ok(()) | Err(_) => {}
-            }
-            out.set_permissions(fs::Permissions::from_mode(mode))?;
-            out.sync_all()
-        };
-        attempt().map_err(|e| Error::io("write", &prepared.path, &e))?;
-        prepared.refuse_others(self.owner.filter(|_| group.is_none()).map(|(uid, _)| uid), mode)?;
-        Ok(prepared)
+        let (uid, gid) = self.owner.unzip();
+        let new = prepare(&self.path, self.text.as_bytes(), mode, uid, group.or(gid))
+            .map_err(|e| Error::io("write", &self.path, &e))?;
+        refuse_others(&self.path, uid.filter(|_| group.is_none()), mode)?;
+        Ok(Prepared { new, path: self.path })
     }
 }
 
-/// A byte order mark would stand before the name of the first variable.
-fn without_mark(text: String) -> String {
-    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
+fn refuse_others(path: &Path, owner: Option<u32>, mode: u32) -> Result<()> {
+    let folder = path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let of_folder = fs::metadata(folder).map_err(|e| Error::io("read", path, &e))?;
+    // a file that this process made belongs to its user
+    let me = rustix::process::geteuid().as_raw();
+    let refused = |what: &Path, why: &str, how: String| {
+        let message = format!("{} {why}: it is no place for a password", what.display());
+        Err(Error::new(Kind::Permission, message).hint(format!("Nothing was changed. {how}")))
+    };
+    if of_folder.uid() != me && of_folder.uid() != 0 || of_folder.mode() & 0o022 != 0 {
+        let how = format!("chown {me} {0} && chmod go-w {0}", folder.display());
+        return refused(folder, "is a folder that others may write to", how);
+    }
+    if let Some(owner) = owner.filter(|owner| *owner != me && mode & 0o077 == 0) {
+        let how = format!("chown {me} {}, or move it away.", path.display());
+        return refused(path, &format!("belongs to another user (uid {owner})"), how);
+    }
+    Ok(())
 }
 
 fn values(text: &str, path: &Path) -> Result<BTreeMap<String, String>> {
@@ -151,51 +157,21 @@ fn values(text: &str, path: &Path) -> Result<BTreeMap<String, String>> {
 /// A new file beside the old one. Dropped, it goes.
 #[derive(Debug)]
 pub struct Prepared {
-    temporary: PathBuf,
+    new: NamedTempFile,
     path: PathBuf,
 }
 
 impl Prepared {
-    fn refuse_others(&self, owner: Option<u32>, mode: u32) -> Result<()> {
-        let failed = |e: std::io::Error| Error::io("read", &self.path, &e);
-        let folder = self.path.parent().filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let of_folder = fs::metadata(folder).map_err(failed)?;
-        // a file that this process made belongs to its user
-        let me = rustix::process::geteuid().as_raw();
-        let refused = |what: &Path, why: &str, how: String| {
-            let message = format!("{} {why}: it is no place for a password", what.display());
-            Err(Error::new(Kind::Permission, message).hint(format!("Nothing was changed. {how}")))
-        };
-        if of_folder.uid() != me && of_folder.uid() != 0 || of_folder.mode() & 0o022 != 0 {
-            let how = format!("chown {me} {0} && chmod go-w {0}", folder.display());
-            return refused(folder, "is a folder that others may write to", how);
-        }
-        if let Some(owner) = owner.filter(|owner| *owner != me && mode & 0o077 == 0) {
-            let how = format!("chown {me} {}, or move it away.", self.path.display());
-            return refused(&self.path, &format!("belongs to another user (uid {owner})"), how);
-        }
-        Ok(())
-    }
-
     /// Puts it in the old one's place.
     ///
     /// # Errors
     /// The folder cannot be written any more; the new file stays beside the old one then.
-    pub fn install(self) -> Result<()> {
-        let result = fs::rename(&self.temporary, &self.path).map_err(|e| {
-            Error::io("replace", &self.path, &e)
-                .hint(format!("What it was to hold is in {}.", self.temporary.display()))
-        });
+    pub fn install(mut self) -> Result<()> {
         // also after a failure: it may hold the only copy
-        std::mem::forget(self);
-        result
-    }
-}
-
-impl Drop for Prepared {
-    fn drop(&mut self) {
-        // a file that is not there need not go
-        let _ = fs::remove_file(&self.temporary);
+        self.new.disable_cleanup(true);
+        let hint = format!("What it was to hold is in {}.", self.new.path().display());
+        let persisted = self.new.persist(&self.path);
+        persisted.map(drop).map_err(|e| Error::io("replace", &self.path, &e.error).hint(hint))
     }
 }
 

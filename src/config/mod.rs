@@ -8,6 +8,7 @@ pub mod env_file;
 
 use std::collections::HashMap;
 use std::env;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -47,10 +48,10 @@ impl Config {
         let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_ENV_FILE));
         let text = match std::fs::read(&path) {
             Ok(text) => text,
-            Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => {
+            Err(e) if named.is_none() && e.kind() == ErrorKind::NotFound => {
                 return Ok(Config::default());
             }
-            Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(e) if named.is_none() && e.kind() == ErrorKind::PermissionDenied => {
                 if env::var_os("DATABASE_URL").is_some() || env::var_os("DATABASE_URI").is_some() {
                     return Ok(Config::default());
                 }
@@ -58,9 +59,7 @@ impl Config {
             }
             Err(e) => return Err(Error::io("read", &path, &e)),
         };
-        let config = Self::from_env_file(&text, &path)?;
-        config.refuse_open_secrets(&path)?;
-        Ok(config)
+        Self::from_env_file(&text, &path)
     }
 
     /// As [`Config::load`], for the admin CLI: what `admin.env` says goes before `capconduit.env`, unless
@@ -89,16 +88,7 @@ impl Config {
     }
 
     fn owned_beside(mut self, shared_file: &Path) -> Result<Self> {
-        let path = shared_file.with_file_name(OWNER_ENV_FILE);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
-                return Ok(self);
-            }
-            Err(e) => return Err(Error::io("read", &path, &e)),
-        };
-        let owner = Self::from_env_file(&text, &path)?;
-        owner.refuse_open_secrets(&path)?;
+        let Some(owner) = Config::beside(shared_file, OWNER_ENV_FILE)? else { return Ok(self) };
         if let Some(url) = ["DATABASE_URL", "DATABASE_URI"].iter().find_map(|name| owner.from_file.get(*name)) {
             self.from_file.remove("DATABASE_URI");
             self.from_file.insert("DATABASE_URL".to_owned(), url.clone());
@@ -108,20 +98,21 @@ impl Config {
     }
 
     fn admin_beside(shared_file: &Path, shared: impl FnOnce() -> Result<Self>) -> Result<Self> {
-        let path = shared_file.with_file_name(ADMIN_ENV_FILE);
-        let text = match std::fs::read(&path) {
-            Ok(text) => text,
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
-                return shared();
-            }
-            Err(e) => return Err(Error::io("read", &path, &e)),
-        };
-        let admin = Self::from_env_file(&text, &path)?;
-        admin.refuse_open_secrets(&path)?;
+        let Some(admin) = Config::beside(shared_file, ADMIN_ENV_FILE)? else { return shared() };
         let mut config = shared()?;
         config.from_file.extend(admin.from_file);
         config.database_file = admin.database_file.or(config.database_file);
         Ok(config)
+    }
+
+    /// A file that need not be there, nor this user's to read.
+    fn beside(shared_file: &Path, name: &str) -> Result<Option<Self>> {
+        let path = shared_file.with_file_name(name);
+        match std::fs::read(&path) {
+            Ok(text) => Self::from_env_file(&text, &path).map(Some),
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+            Err(e) => Err(Error::io("read", &path, &e)),
+        }
     }
 
     /// A file that holds a secret must not be everybody's to read.
@@ -146,7 +137,9 @@ impl Config {
 
     fn from_env_file(text: &[u8], path: &Path) -> Result<Self> {
         let mut from_file = HashMap::new();
-        for (index, item) in dotenvy::from_read_iter(without_mark(text)).enumerate() {
+        // the byte order mark that some editors put first is no part of a name
+        let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
+        for (index, item) in dotenvy::from_read_iter(text).enumerate() {
             // The parser's message quotes the line, which may hold a password.
             let (name, value) = item.map_err(|_| {
                 Error::invalid(format!("{}: entry {} is not NAME=value", path.display(), index + 1))
@@ -156,7 +149,9 @@ impl Config {
         }
         let database_is_shared = ["DATABASE_URL", "DATABASE_URI"].iter().any(|name| from_file.contains_key(*name));
         let database_file = database_is_shared.then(|| path.to_owned());
-        Ok(Config { from_file, database_is_shared, database_file, for_records: false })
+        let config = Config { from_file, database_is_shared, database_file, for_records: false };
+        config.refuse_open_secrets(path)?;
+        Ok(config)
     }
 
     /// A variable: the environment's, else the file's. Empty counts as not set.
@@ -242,11 +237,6 @@ impl Config {
             None => Ok(NumberRules::default()),
         }
     }
-}
-
-/// The text of an env file without the byte order mark that some editors put first: it is no part of a name.
-fn without_mark(text: &[u8]) -> &[u8] {
-    text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text)
 }
 
 /// `capconduit` below Asterisk's spool folder, which Asterisk tells its AGI programs.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use ureq::tls::{RootCerts, TlsConfig};
 
@@ -32,11 +31,6 @@ pub enum Answer {
     Refused(Error),
     /// No answer, 5xx, or something that is not this API's answer: try again.
     Unavailable(Error),
-}
-
-#[derive(Deserialize)]
-struct Success {
-    status: String,
 }
 
 impl Api {
@@ -86,7 +80,7 @@ fn classify(status: u16, body: &str) -> Answer {
     let said: String = body.chars().filter(|c| !c.is_control()).take(200).collect();
     let error = |kind| Error::new(kind, format!("the call log API answered {status}: {said}"));
     match status {
-        201 if serde_json::from_str::<Success>(body).is_ok_and(|s| s.status == "success") => Answer::Recorded,
+        201 if serde_json::from_str::<Value>(body).is_ok_and(|said| said["status"] == "success") => Answer::Recorded,
         409 => Answer::AlreadyRecorded,
         // these ask to try again
         408 | 425 | 429 => Answer::Unavailable(error(Kind::Unreachable)),

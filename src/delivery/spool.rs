@@ -5,15 +5,17 @@
 //! kept in `failed/` with the reason, what cannot be read in `damaged/`.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::model::call::CallRecord;
+use crate::system::file::prepare;
 use crate::{Error, Result};
 
 /// What waits for delivery.
@@ -45,10 +47,17 @@ pub struct Spooled {
     pub entry: Option<Entry>,
 }
 
-/// Where undeliverable entries are kept.
-const FAILED: &str = "failed";
-/// Where files are kept that are no entries.
-const DAMAGED: &str = "damaged";
+/// What a spool has.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// What waits for delivery.
+    Waiting,
+    /// What was refused for good.
+    Failed,
+    /// What cannot be read.
+    Damaged,
+}
+
 /// How old a half-written file must be before nobody can be writing it any more.
 const ABANDONED: Duration = Duration::from_secs(60);
 
@@ -65,21 +74,38 @@ impl Spool {
         &self.dir
     }
 
+    fn folder(&self, part: Part) -> PathBuf {
+        match part {
+            Part::Waiting => self.dir.clone(),
+            Part::Failed => self.dir.join("failed"),
+            Part::Damaged => self.dir.join("damaged"),
+        }
+    }
+
     /// Keeps an entry; one of the same call is replaced, one of another call with the same unique id is
     /// not. On return it survives a power cut.
     ///
     /// # Errors
     /// The folder cannot be made or written, or the disk is full. Nothing half-written is left.
-    pub fn put(&self, entry: &Entry) -> Result<PathBuf> {
-        self.write(&self.dir, entry)
-    }
-
-    /// Keeps an entry that can never be delivered, for the reason in it.
-    ///
-    /// # Errors
-    /// As [`Spool::put`].
-    pub fn put_failed(&self, entry: &Entry) -> Result<PathBuf> {
-        self.write(&self.dir.join(FAILED), entry)
+    pub fn put(&self, part: Part, entry: &Entry) -> Result<PathBuf> {
+        let dir = self.folder(part);
+        let name = file_name(&entry.record.asterisk_uniqueid);
+        let mut path = dir.join(format!("{name}.json"));
+        if let Some(Spooled { entry: Some(other), .. }) = self.read(&path).ok().flatten()
+            && is_another_call(&entry.record, &other.record)
+        {
+            path = dir.join(format!("{name}~{}.json", entry.record.timestamp_start.timestamp_micros()));
+        }
+        let act = || -> io::Result<()> {
+            make_folder(&dir)?;
+            let mut text = serde_json::to_vec(entry)?;
+            text.push(b'\n');
+            // callers' numbers are nobody else's business
+            prepare(&path, &text, 0o600, None, None)?.persist(&path)?;
+            sync_folder(&dir)
+        };
+        act().map_err(|e| Error::io("spool the call record at", &path, &e))?;
+        Ok(path)
     }
 
     /// Moves an entry to `failed/`, with why it can never be delivered.
@@ -89,7 +115,7 @@ impl Spool {
     pub fn fail(&self, spooled: &Spooled, reason: &str) -> Result<PathBuf> {
         let Some(entry) = &spooled.entry else { return self.set_aside(spooled) };
         let entry = Entry { reason: reason.to_owned(), ..entry.clone() };
-        let kept = self.put_failed(&entry)?;
+        let kept = self.put(Part::Failed, &entry)?;
         self.remove(spooled)?;
         Ok(kept)
     }
@@ -99,7 +125,7 @@ impl Spool {
     /// # Errors
     /// The file system's.
     pub fn set_aside(&self, spooled: &Spooled) -> Result<PathBuf> {
-        let dir = self.dir.join(DAMAGED);
+        let dir = self.folder(Part::Damaged);
         let act = || -> io::Result<PathBuf> {
             make_folder(&dir)?;
             let name = spooled.path.file_name().unwrap_or_default();
@@ -127,28 +153,28 @@ impl Spool {
         }
     }
 
-    /// What waits, oldest name first. A spool that does not exist is empty.
+    /// The files of a part, oldest name first. A spool that does not exist is empty.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn entries(&self) -> Result<Vec<PathBuf>> {
-        self.list(&self.dir)
-    }
-
-    /// What was refused for good.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub fn failed(&self) -> Result<Vec<PathBuf>> {
-        self.list(&self.dir.join(FAILED))
-    }
-
-    /// What cannot be read.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
-    pub fn damaged(&self) -> Result<Vec<PathBuf>> {
-        self.list(&self.dir.join(DAMAGED))
+    pub fn list(&self, part: Part) -> Result<Vec<PathBuf>> {
+        let dir = &self.folder(part);
+        let entries = match fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(Error::io("read", dir, &e)),
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|e| Error::io("read", dir, &e))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let half_written = name.ends_with(".new") && !is_abandoned(&path);
+            if path.is_file() && !name.starts_with('.') && !half_written {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// Reads a file of the spool; None where it has gone since it was listed.
@@ -179,53 +205,6 @@ impl Spool {
             Err(fs::TryLockError::Error(e)) => Err(Error::io("lock", &path, &e)),
         }
     }
-
-    fn list(&self, dir: &Path) -> Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(Error::io("read", dir, &e)),
-        };
-        let mut paths = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|e| Error::io("read", dir, &e))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let half_written = name.ends_with(".new") && !is_abandoned(&path);
-            if path.is_file() && !name.starts_with('.') && !half_written {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        Ok(paths)
-    }
-
-    fn write(&self, dir: &Path, entry: &Entry) -> Result<PathBuf> {
-        let mut name = file_name(&entry.record.asterisk_uniqueid);
-        let mut path = dir.join(format!("{name}.json"));
-        if let Some(Spooled { entry: Some(other), .. }) = self.read(&path).ok().flatten()
-            && is_another_call(&entry.record, &other.record)
-        {
-            name = format!("{name}~{}", entry.record.timestamp_start.timestamp_micros());
-            path = dir.join(format!("{name}.json"));
-        }
-        let temporary = dir.join(format!("{name}.{}.new", std::process::id()));
-        let act = || -> io::Result<()> {
-            make_folder(dir)?;
-            let mut text = serde_json::to_vec(entry)?;
-            text.push(b'\n');
-            // callers' numbers are nobody else's business
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&temporary, &path)?;
-            sync_folder(dir)
-        };
-        act().map(|()| path.clone()).map_err(|e| {
-            // the reason is what matters
-            let _ = fs::remove_file(&temporary);
-            Error::io("spool the call record at", &path, &e)
-        })
-    }
 }
 
 /// Whether two records are of two calls, though they have one unique id. Told by what `cc_call_id` tells by.
@@ -238,16 +217,10 @@ fn is_another_call(a: &CallRecord, b: &CallRecord) -> bool {
 
 /// A file name that belongs to this call alone; all but letters, digits, `-`, `_` and `.` is written as %XX.
 fn file_name(uniqueid: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let mut name = String::new();
-    for (index, b) in uniqueid.bytes().enumerate() {
-        if plain(b) || b == b'.' && index > 0 {
-            name.push(char::from(b));
-        } else {
-            name.push_str(&format!("%{b:02X}"));
-        }
-    }
-    name
+    const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+    let name = utf8_percent_encode(uniqueid, SPECIAL).to_string();
+    // hidden, it would be no entry
+    name.strip_prefix('.').map(|rest| format!("%2E{rest}")).unwrap_or(name)
 }
 
 fn is_abandoned(path: &Path) -> bool {
@@ -310,16 +283,16 @@ mod tests {
     #[test]
     fn an_entry_is_there_whole_and_once() {
         let (_dir, spool) = spool();
-        assert!(spool.entries().expect("an empty spool").is_empty());
-        spool.put(&entry("node-1.2")).expect("written");
-        spool.put(&entry("node-1.2")).expect("written again");
-        let paths = spool.entries().expect("readable");
+        assert!(spool.list(Part::Waiting).expect("an empty spool").is_empty());
+        spool.put(Part::Waiting, &entry("node-1.2")).expect("written");
+        spool.put(Part::Waiting, &entry("node-1.2")).expect("written again");
+        let paths = spool.list(Part::Waiting).expect("readable");
         assert_eq!(paths, [spool.dir().join("node-1.2.json")]);
         let spooled = spool.read(&paths[0]).expect("readable").expect("there");
         assert_eq!(spooled.entry.as_ref(), Some(&entry("node-1.2")));
         spool.fail(&spooled, "no such setting").expect("moved");
-        assert!(spool.entries().expect("readable").is_empty());
-        let failed = spool.failed().expect("readable");
+        assert!(spool.list(Part::Waiting).expect("readable").is_empty());
+        let failed = spool.list(Part::Failed).expect("readable");
         let kept = spool.read(&failed[0]).expect("readable").expect("there").entry.expect("an entry");
         assert_eq!(kept.reason, "no such setting");
     }
@@ -336,10 +309,10 @@ mod tests {
         };
         let all = [at(0, "+18005550101"), at(1, "+18005550101"), at(2, "+18005550102")];
         for entry in all.iter().chain(&all) {
-            spool.put(entry).expect("written");
+            spool.put(Part::Waiting, entry).expect("written");
         }
         let kept: Vec<Entry> = spool
-            .entries()
+            .list(Part::Waiting)
             .expect("readable")
             .iter()
             .filter_map(|path| spool.read(path).expect("readable").expect("there").entry)
@@ -351,13 +324,13 @@ mod tests {
     #[test]
     fn half_written_files_are_left_until_nobody_can_be_writing_them() {
         let (_dir, spool) = spool();
-        spool.put(&entry("1.2")).expect("written");
+        spool.put(Part::Waiting, &entry("1.2")).expect("written");
         let half = spool.dir().join("3.4.99.new");
         fs::write(&half, "{\"rec").expect("own folder");
-        assert_eq!(spool.entries().expect("readable").len(), 1);
+        assert_eq!(spool.list(Part::Waiting).expect("readable").len(), 1);
         let old = SystemTime::now() - Duration::from_secs(120);
         File::options().write(true).open(&half).and_then(|f| f.set_modified(old)).expect("own file");
-        let paths = spool.entries().expect("readable");
+        let paths = spool.list(Part::Waiting).expect("readable");
         assert_eq!(paths.len(), 2);
         let spooled = spool.read(&paths[1]).expect("readable").expect("there");
         assert!(spooled.entry.is_none());
@@ -378,7 +351,7 @@ mod tests {
     #[test]
     fn what_an_older_program_spooled_is_an_entry() {
         let (_dir, spool) = spool();
-        let path = spool.put(&entry("1.2")).expect("written");
+        let path = spool.put(Part::Waiting, &entry("1.2")).expect("written");
         let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&path).expect("readable")).expect("JSON");
         for field in ["passed_over", "user_id", "campaign_id", "did_id", "client_id"] {
             json["record"].as_object_mut().expect("an object").remove(field).expect("it was there");

@@ -39,13 +39,7 @@ pub enum State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            State::NotAsked => "not_asked",
-            State::Unknown => "unknown",
-            State::Unreachable => "unreachable",
-            State::NotQualified => "not_qualified",
-            State::Reachable => "reachable",
-        })
+        self.serialize(f)
     }
 }
 

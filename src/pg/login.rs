@@ -18,9 +18,7 @@ pub fn name_login(config: &Config, mut error: Error) -> Error {
     if !is_missing && (error.kind != Kind::Permission || error.message.ends_with(&place)) {
         return error;
     }
-    let login = database.get_user().map(str::to_owned).or_else(own_name);
-    let of_login = login.as_ref().map_or("the system user".to_owned(), |login| format!("login \"{login}\""));
-    let login = login.unwrap_or_else(|| "LOGIN".to_owned());
+    let login = database.get_user().map_or_else(|| Identity::own().name, str::to_owned);
     let source = config.database_source();
     let as_superuser = |command: &str| format!("As PostgreSQL's superuser: runuser -u postgres -- {command}");
     let create = format!("createdb --owner {} {}", shell(&login), shell(name));
@@ -47,7 +45,7 @@ pub fn name_login(config: &Config, mut error: Error) -> Error {
         let sql = format!("ALTER ROLE \"{login}\" CREATEROLE");
         error.hint = Some(format!("Nothing was changed. {}", as_superuser(&format!("psql -c {}", shell(&sql)))));
     }
-    error.message = format!("{} ({of_login}, {place}", error.message);
+    error.message = format!("{} (login \"{login}\", {place}", error.message);
     error.hint.get_or_insert_with(|| {
         format!(
             "This login has no right to do that, or not to what is not its own; it comes from {source}. The administrator's, \
@@ -55,9 +53,4 @@ pub fn name_login(config: &Config, mut error: Error) -> Error {
         )
     });
     error
-}
-
-/// Who runs this program, which is the login where none is named.
-fn own_name() -> Option<String> {
-    Some(Identity::of_process(&std::fs::read_to_string("/proc/self/status").ok()?)?.name)
 }

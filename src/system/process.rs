@@ -30,19 +30,20 @@ impl Process {
         let pid: u32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
         let folder = Path::new("/proc").join(pid.to_string());
         let read = |name: &str| fs::read(folder.join(name)).ok().map(|t| String::from_utf8_lossy(&t).into_owned());
-        let status = read("status")?;
+        let identity = Identity::of_process(&read("status")?);
+        let limits = read("limits").unwrap_or_default();
         Some(Process {
-            identity: Identity::of_process(&status),
             environment: read("environ").map(|text| environment(&text)),
-            open_files: read("limits").and_then(|text| limit(&text, "Max open files")),
+            open_files: limit(&limits, "Max open files"),
             files_in_use: fs::read_dir(folder.join("fd")).ok().map(|files| files.count() as u64),
-            tasks: read("limits").and_then(|text| limit(&text, "Max processes")).map(|of_user| {
-                let is_root = Identity::of_process(&status).is_some_and(|identity| identity.uid == 0);
+            tasks: limit(&limits, "Max processes").map(|of_user| {
+                let is_root = identity.as_ref().is_some_and(|identity| identity.uid == 0);
                 let of_group =
                     read("cgroup").map_or(u64::MAX, |text| tasks_of_group(&text, Path::new("/sys/fs/cgroup")));
                 if is_root { of_group } else { of_user.min(of_group) }
             }),
             allocator: read("maps").map(|text| allocator(&text)),
+            identity,
         })
     }
 

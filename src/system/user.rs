@@ -1,9 +1,12 @@
 //! Who Asterisk runs as, and what that user may do with a file.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 /// A user with all its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,24 +35,18 @@ pub enum Access {
 }
 
 impl Identity {
-    /// The user with this name, from /etc/passwd; None where that file does not have it.
+    /// The user with this name; None where the system knows none.
     #[must_use]
     pub fn named(name: &str) -> Option<Identity> {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        Identity::of(name, &read("/etc/passwd"), &read("/etc/group"))
+        let user = User::from_name(name).ok()??;
+        let groups = getgrouplist(&CString::new(name).ok()?, user.gid).ok()?;
+        Some(Identity::of(user.uid, user.gid, groups.into_iter().map(Gid::as_raw).collect()))
     }
 
-    fn of(name: &str, passwd: &str, group: &str) -> Option<Identity> {
-        let entry =
-            passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|f| f.first() == Some(&name))?;
-        let (uid, gid) = (entry.get(2)?.parse().ok()?, entry.get(3)?.parse().ok()?);
-        let member_of = group.lines().filter_map(|line| {
-            let fields: Vec<&str> = line.split(':').collect();
-            let is_member = fields.get(3)?.split(',').any(|member| member == name);
-            if is_member { fields.get(2)?.parse().ok() } else { None }
-        });
-        let groups = std::iter::once(gid).chain(member_of).collect();
-        Some(Identity { name: name.to_owned(), uid, gid, group: name_of(gid, group), groups })
+    /// Who runs this program.
+    #[must_use]
+    pub fn own() -> Identity {
+        Identity::of(Uid::effective(), Gid::effective(), Vec::new())
     }
 
     /// The user a process runs as, from the text of `/proc/PID/status`.
@@ -63,8 +60,13 @@ impl Identity {
         let (uid, gid) = (*numbers("Uid:")?.get(1)?, *numbers("Gid:")?.get(1)?);
         let mut groups = numbers("Groups:").unwrap_or_default();
         groups.push(gid);
-        let named = |path, id| name_of(id, &fs::read_to_string(path).unwrap_or_default());
-        Some(Identity { name: named("/etc/passwd", uid), uid, gid, group: named("/etc/group", gid), groups })
+        Some(Identity::of(Uid::from_raw(uid), Gid::from_raw(gid), groups))
+    }
+
+    fn of(uid: Uid, gid: Gid, groups: Vec<u32>) -> Identity {
+        let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+        let group = Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name);
+        Identity { name, uid: uid.as_raw(), gid: gid.as_raw(), group, groups }
     }
 
     /// Whether this user may do this with a file, by the modes of the file and of the folders above
@@ -103,14 +105,10 @@ impl Identity {
     }
 }
 
-/// The name of a user or group in the text of /etc/passwd or /etc/group; the number where it has none.
-fn name_of(id: u32, entries: &str) -> String {
-    let name = entries.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(id)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| id.to_string())
+/// The id of a group of this machine.
+#[must_use]
+pub fn group_id(name: &str) -> Option<u32> {
+    Some(Group::from_name(name).ok()??.gid.as_raw())
 }
 
 #[cfg(test)]
@@ -121,15 +119,10 @@ mod tests {
 
     #[test]
     fn a_user_has_its_groups() {
-        let user = Identity::of(
-            "asterisk",
-            "root:x:0:0::/:/bin/sh\nasterisk:x:104:111::/var/lib/asterisk:/bin/false\n",
-            "daemon:x:1:\nvoice:x:111:\naudio:x:29:pulse,asterisk\n",
-        );
-        let expected =
-            Identity { name: "asterisk".into(), uid: 104, gid: 111, group: "voice".into(), groups: vec![111, 29] };
-        assert_eq!(user, Some(expected));
-        assert_eq!(Identity::of("ast", "asterisk:x:1:1", ""), None);
+        let root = Identity::named("root").expect("every system has one");
+        assert!((root.uid, root.gid) == (0, 0) && root.groups.contains(&0), "{root:?}");
+        assert_eq!(group_id(&root.group), Some(0));
+        assert_eq!(Identity::named("no such user"), None);
     }
 
     #[test]
@@ -148,7 +141,6 @@ mod tests {
         #[test]
         fn no_status_panics(text in "(Uid:|Gid:|Groups:|\t|[0-9]{1,12}|\n|\\PC){0,40}") {
             let _ = Identity::of_process(&text);
-            let _ = Identity::of(&text, &text, &text);
         }
     }
 }

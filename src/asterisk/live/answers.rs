@@ -150,17 +150,11 @@ pub fn identified(text: &str) -> Vec<(&str, Vec<&str>)> {
     found
 }
 
-/// `pjsip show auths`: their names.
+/// `pjsip show endpoints` and `pjsip show auths`: their names; `label` is `Endpoint:` or `Auth:`.
 #[must_use]
-pub fn auths(text: &str) -> Vec<&str> {
-    labelled(text, "Auth:").filter_map(|rest| rest.trim_start().split(['/', ' ']).next()).collect()
-}
-
-/// `pjsip show endpoints`: their names.
-#[must_use]
-pub fn endpoints(text: &str) -> Vec<&str> {
+pub fn names<'a>(text: &'a str, label: &'a str) -> Vec<&'a str> {
     // NAME or NAME/CALLER ID
-    labelled(text, "Endpoint:").filter_map(|rest| rest.trim_start().split(['/', ' ']).next()).collect()
+    labelled(text, label).filter_map(|rest| rest.trim_start().split(['/', ' ']).next()).collect()
 }
 
 /// A line of `pjsip show contacts`.
@@ -298,7 +292,7 @@ Disclaimer: this command is for informational purposes only.
         assert_eq!((uptime("\n"), uptime("No such command 'core show uptime seconds'")), (Some((0, 0)), None));
         assert_eq!(setting("  System name:                 chk\n", "System name"), Some("chk"));
         assert_eq!(running_modules(MODULES), ["app_dial.so", "res_pjsip_endpoint_identifier_ip.so"]);
-        assert_eq!(endpoints(ENDPOINTS), ["carrier", "client1-2"]);
+        assert_eq!(names(ENDPOINTS, "Endpoint:"), ["carrier", "client1-2"]);
         assert_eq!(identified(ENDPOINTS), [("carrier", vec!["127.0.0.2/32"])]);
         assert_eq!(codecs(CODECS), ["alaw", "alaw", "speex", "speex16"]);
         let bind = "127.0.0.1:34943";
@@ -332,7 +326,7 @@ Disclaimer: this command is for informational purposes only.
         fn whatever_is_printed_nothing_panics(text in "(Asterisk |built by|Endpoint:|Contact:|Transport:|Identify:|\\[ Context '|\\[extensions.conf:|exten|same|=>|\\. | Running |[0-9]{1,12}|[/ ,:<>\\[\\]]|\n|\\PC){0,60}") {
             let _ = (major_version(&text), uptime(&text), setting(&text, ""), running_modules(&text), codecs(&text));
             let _ = (dialplan(&text, "extensions.conf"), dialplan_file(&text));
-            let _ = (transports(&text), identified(&text), endpoints(&text), contacts(&text));
+            let _ = (transports(&text), identified(&text), names(&text, "Endpoint:"), contacts(&text));
         }
     }
 }

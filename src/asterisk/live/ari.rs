@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::config::Config;
@@ -16,6 +17,9 @@ use crate::{Error, Kind, Result};
 
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What to do where something else answers than it.
+const CHECK: &str = "Check ASTERISK_ARI_URL (as http://127.0.0.1:8088/ari), user and password, http.conf and ari.conf.";
 
 /// An ARI to ask.
 pub struct Ari {
@@ -35,42 +39,8 @@ pub struct Endpoint {
 }
 
 #[derive(Deserialize)]
-struct Info {
-    #[serde(default)]
-    system: InfoSystem,
-    config: InfoConfig,
-    status: InfoStatus,
-}
-
-#[derive(Default, Deserialize)]
-struct InfoSystem {
-    #[serde(default)]
-    version: String,
-}
-
-#[derive(Deserialize)]
-struct InfoConfig {
-    #[serde(default)]
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct InfoStatus {
-    startup_time: String,
-}
-
-#[derive(Deserialize)]
 struct Channel {
     id: String,
-}
-
-impl Info {
-    fn started_at(&self) -> Result<DateTime<Utc>> {
-        match DateTime::parse_from_str(&self.status.startup_time, "%Y-%m-%dT%H:%M:%S%.f%z") {
-            Ok(at) => Ok(at.with_timezone(&Utc)),
-            Err(_) => Err(Error::new(Kind::Unreachable, "ARI: the startup time is not a time")),
-        }
-    }
 }
 
 impl Ari {
@@ -102,8 +72,7 @@ impl Ari {
     /// # Errors
     /// [`Kind::Unreachable`] where it does not answer as ARI does, or without its module for endpoints.
     pub fn endpoints(&self) -> Result<(DateTime<Utc>, Vec<Endpoint>)> {
-        let info: Info = self.get("asterisk/info")?;
-        Ok((info.started_at()?, self.get("endpoints/PJSIP")?))
+        Ok((self.info()?.1, self.get("endpoints/PJSIP")?))
     }
 
     /// The server's state. The channels are asked for last: a call that was claimed before this, and
@@ -112,15 +81,25 @@ impl Ari {
     /// # Errors
     /// [`Kind::Unreachable`] where it does not answer as ARI does.
     pub fn server(&self) -> Result<Server> {
-        let info: Info = self.get("asterisk/info")?;
-        let started_at = info.started_at()?;
+        let (info, started_at) = self.info()?;
+        let text = |of: &str, name: &str| info[of][name].as_str().unwrap_or_default().to_owned();
         let channels: Vec<Channel> = self.get("channels")?;
         Ok(Server {
-            system_name: info.config.name,
-            version: info.system.version,
+            system_name: text("config", "name"),
+            version: text("system", "version"),
             started_at,
             channels: channels.into_iter().map(|c| c.id).collect(),
         })
+    }
+
+    /// What the server is, and when it was started.
+    fn info(&self) -> Result<(Value, DateTime<Utc>)> {
+        let info: Value = self.get("asterisk/info")?;
+        let started_at = info["status"]["startup_time"].as_str().unwrap_or_default();
+        match DateTime::parse_from_str(started_at, "%Y-%m-%dT%H:%M:%S%.f%z") {
+            Ok(at) => Ok((info, at.to_utc())),
+            Err(_) => Err(Error::new(Kind::Unreachable, "ARI: the startup time is not a time").hint(CHECK)),
+        }
     }
 
     fn get<T: DeserializeOwned>(&self, what: &str) -> Result<T> {
@@ -130,9 +109,7 @@ impl Ari {
                     "There is no ARI at that URL: Asterisk's modules.conf as CapConduit installs it loads none; the \
                      lines to put into modules_local.conf stand at its end."
                 }
-                _ => {
-                    "Check ASTERISK_ARI_URL (as http://127.0.0.1:8088/ari), user and password, http.conf and ari.conf."
-                }
+                _ => CHECK,
             };
             Error::new(Kind::Unreachable, format!("ARI at {}: {e}", self.url)).hint(hint)
         };

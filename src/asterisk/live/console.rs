@@ -37,12 +37,6 @@ fn found(usual: PathBuf, path: &OsStr) -> PathBuf {
     std::iter::once(usual.clone()).chain(folders).find(|program| program.is_file()).unwrap_or(usual)
 }
 
-/// A folder or file that asterisk.conf names, or where it is unless that says otherwise.
-#[must_use]
-pub fn path(conf: &str, name: &str, default: &str) -> PathBuf {
-    PathBuf::from(site::setting(conf, name).unwrap_or(default))
-}
-
 impl Console {
     /// The Asterisk on this host; None where there is none, or none that this user may ask.
     #[must_use]
@@ -51,7 +45,8 @@ impl Console {
         let etc_dir = std::env::var_os("AST_CONFIG_DIR").map_or_else(|| site::DEFAULT_ETC_DIR.into(), PathBuf::from);
         let configuration = etc_dir.join("asterisk.conf");
         let conf = fs::read_to_string(&configuration).ok()?;
-        let socket = path(&conf, "astrundir", "/var/run/asterisk").join(path(&conf, "astctl", "asterisk.ctl"));
+        let path = |name, default| site::path(&conf, name, default);
+        let socket = path("astrundir", "/var/run/asterisk").join(path("astctl", "asterisk.ctl"));
         // who may not write to it is told the same as where nobody answers
         rustix::fs::access(&socket, rustix::fs::Access::WRITE_OK)
             .is_ok()

@@ -2,10 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::env::Env;
+use crate::system::file::beside;
 use crate::{Error, Result};
 
 /// Whether a name stands for a standard stream.
@@ -42,28 +42,12 @@ pub(crate) fn replace(file: &Path, secret: bool, write: impl FnOnce(&mut dyn Wri
         Ok(path) => path,
         Err(_) => file.to_owned(),
     };
-    let beside = beside(&target);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(if secret { 0o600 } else { 0o666 });
-    let result = options.open(&beside).map_err(failed).and_then(|new| {
-        if let (false, Ok(old)) = (secret, fs::metadata(&target)) {
-            new.set_permissions(old.permissions()).map_err(failed)?;
-        }
-        let mut out = BufWriter::new(new);
-        write(&mut out)?;
-        let new = out.into_inner().map_err(|e| failed(e.into_error()))?;
-        new.sync_all().map_err(failed)?;
-        fs::rename(&beside, &target).map_err(failed)
-    });
-    if result.is_err() {
-        // half a file is of use to nobody
-        let _ = fs::remove_file(&beside);
+    let new = beside(&target, if secret { 0o600 } else { 0o666 }).map_err(failed)?;
+    if let (false, Ok(old)) = (secret, fs::metadata(&target)) {
+        new.as_file().set_permissions(old.permissions()).map_err(failed)?;
     }
-    result
-}
-
-/// A name in the same folder, that of this process only.
-fn beside(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    target.with_file_name(format!(".{name}.{}.new", std::process::id()))
+    let mut out = BufWriter::new(new.as_file());
+    write(&mut out)?;
+    out.into_inner().map_err(|e| failed(e.into_error()))?.sync_all().map_err(failed)?;
+    new.persist(&target).map(drop).map_err(|e| failed(e.error))
 }

@@ -9,7 +9,7 @@ use clap::Args;
 use crate::asterisk::live::ari::Ari;
 use crate::asterisk::live::console::{self, Console};
 use crate::asterisk::live::of_console;
-use crate::asterisk::site::{self, Site};
+use crate::asterisk::site;
 use crate::check::files::{self, Installation};
 use crate::check::{Area, Finding, State, agi, clients, database, environment, server, spool};
 use crate::cli::env::Env;
@@ -18,6 +18,7 @@ use crate::store::pjsip;
 use crate::store::status::{self, Filter};
 use crate::system::process::Process;
 use crate::system::user::Identity;
+use crate::words::plural;
 use crate::{Error, Kind, Result, pg};
 
 /// `asterisk check`
@@ -68,7 +69,7 @@ impl Check {
             // a missing file is found below
             Err(_) => String::new(),
         };
-        let folder = |name, default| console::path(&conf, name, default);
+        let folder = |name, default| site::path(&conf, name, default);
         let console =
             Console { program: self.asterisk.clone().unwrap_or_else(console::program), configuration: conf_path };
         let version = console.ask("core show version");
@@ -79,9 +80,8 @@ impl Check {
             .and_then(|_| Process::of_pid_file(&folder("astrundir", "/var/run/asterisk").join("asterisk.pid")));
         let astspooldir = folder("astspooldir", "/var/spool/asterisk");
         let program = std::env::current_exe().map_err(|e| Error::failed(format!("cannot find this program: {e}")))?;
-        let site = Site::as_installed(self.etc_dir.clone(), self.agi_dir.clone());
         let installation = Installation {
-            agi_dir: site::agi_path(&site, &conf),
+            agi_dir: self.agi_dir.clone().unwrap_or_else(|| folder("astagidir", site::DEFAULT_AGI_DIR)),
             programs_dir: program.parent().unwrap_or(&program).to_owned(),
             user: self.user(process.as_ref(), &conf)?,
             etc_dir: self.etc_dir.clone(),
@@ -94,9 +94,8 @@ impl Check {
         areas.push(clients);
         let login = files::realtime_login(&self.etc_dir);
         database::realtime_login(&mut database, &login, active, env.config.connect_timeout()?);
-        let (login, records) =
-            (environment::database_login(process.as_ref()), environment::records_database(process.as_ref()));
-        database::pooler(&mut database, login, records, env.config.connect_timeout()?);
+        let login = environment::database_login(process.as_ref());
+        database::pooler(&mut database, login, env.config.connect_timeout()?);
         let globals = console.ask("dialplan show globals").unwrap_or_default();
         let served = site::setting(&globals, "CC_AGI_SERVER").filter(|address| !address.is_empty());
         areas.push(agi::check(&installation, process.as_ref(), &astspooldir, served));
@@ -137,7 +136,6 @@ impl Check {
         let (errors, warnings, unknown) = (count(State::Error), count(State::Warning), count(State::Unknown));
         let shown: Vec<&Finding> =
             findings.iter().filter(|finding| !self.quiet || finding.state >= State::Unknown).collect();
-        let plural = |n, noun| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
         let counts = format!("{}, {}, {unknown} unknown", plural(errors, "error"), plural(warnings, "warning"));
         let summary = format!("{} checks: {counts}.", findings.len());
         let text = format!("{}{summary}\n", text(&shown));

@@ -62,7 +62,7 @@ impl Install {
         let site = Site {
             etc_dir: self.etc_dir,
             agi_dir: self.agi_dir,
-            bind: self.bind,
+            bind: self.bind.map(|b| b.to_string()),
             carriers: self.carriers,
             early_answer: self.early_answer.map(|choice| choice == "yes"),
             fallback: self.fallback,

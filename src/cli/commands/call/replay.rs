@@ -9,9 +9,9 @@ use clap::Args;
 
 use crate::agi::last_line;
 use crate::cli::env::Env;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, file};
 use crate::config::Config;
-use crate::delivery::spool::{Entry, Spool, Spooled};
+use crate::delivery::spool::{Entry, Part, Spool};
 use crate::delivery::{Delivered, Sink, Undelivered, Work};
 use crate::system::clock::Reading;
 use crate::words::plural;
@@ -75,9 +75,9 @@ impl Replay {
             run.unread = lines.damaged;
             return run.finish();
         }
-        let mut paths = spool.entries()?;
+        let mut paths = spool.list(Part::Waiting)?;
         if self.failed {
-            paths.extend(spool.failed()?);
+            paths.extend(spool.list(Part::Failed)?);
         }
         if paths.is_empty() {
             return run.finish();
@@ -113,11 +113,7 @@ fn as_the_owner_of(dir: &Path) -> Result<()> {
 
 fn read(file: &Path, env: &mut Env<'_>) -> Result<String> {
     let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        env.stdin.read_to_end(&mut bytes).map_err(|e| Error::io("read", file, &e))?;
-    } else {
-        bytes = fs::read(file).map_err(|e| Error::io("read", file, &e))?;
-    }
+    file::open(env, file)?.read_to_end(&mut bytes).map_err(|e| Error::io("read", file, &e))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -164,30 +160,23 @@ impl<'a> Run<'a> {
         };
         match self.deliver(entry) {
             Ok(_) => self.spool.remove(&spooled),
-            Err(undelivered) if undelivered.permanent => self.refuse(&spooled, &undelivered),
+            Err(undelivered) if undelivered.permanent => {
+                self.spool.fail(&spooled, &undelivered.error.message).map(drop)
+            }
             Err(undelivered) => {
                 // a step that succeeded is not repeated
                 if undelivered.posted && !entry.posted {
-                    self.spool.put(&Entry { posted: true, ..entry.clone() })?;
+                    self.spool.put(Part::Waiting, &Entry { posted: true, ..entry.clone() })?;
                 }
                 Ok(())
             }
         }
     }
 
-    fn refuse(&self, spooled: &Spooled, undelivered: &Undelivered) -> Result<()> {
-        self.spool.fail(spooled, &undelivered.error.message).map(|_| ())
-    }
-
     fn take_line(&mut self, entry: Entry) -> Result<()> {
-        let kept = match self.deliver(&entry) {
-            Ok(_) => return Ok(()),
-            Err(Undelivered { error, permanent: true, .. }) => {
-                self.spool.put_failed(&Entry { reason: error.message, ..entry })
-            }
-            Err(Undelivered { error, posted, .. }) => self.spool.put(&Entry { reason: error.message, posted, ..entry }),
-        };
-        kept.map(|_| ())
+        let Err(Undelivered { error, permanent, posted }) = self.deliver(&entry) else { return Ok(()) };
+        let part = if permanent { Part::Failed } else { Part::Waiting };
+        self.spool.put(part, &Entry { reason: error.message, posted, ..entry }).map(drop)
     }
 
     fn deliver(&mut self, entry: &Entry) -> Result<Delivered, Undelivered> {

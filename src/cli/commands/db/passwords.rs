@@ -1,8 +1,9 @@
 //! Passwords of database logins, and the connection strings that hold them.
 
-use crate::asterisk::install;
 use crate::config::env_file::{EnvFile, Prepared};
+use crate::system::user::group_id;
 use crate::{Error, Result, pg};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use postgres::config::TargetSessionAttrs;
 
 pub(crate) const DEFAULT_PREFIX: &str = "capconduit";
@@ -30,7 +31,7 @@ impl Address {
 pub(crate) fn prepare(file: EnvFile) -> Result<Prepared> {
     // Asterisk's user runs the per-call programs, which read this one
     let for_asterisk = file.path().ends_with(SHARED_FILE);
-    let group = if for_asterisk { install::group_id("asterisk") } else { None };
+    let group = if for_asterisk { group_id("asterisk") } else { None };
     file.prepare(if for_asterisk { 0o640 } else { 0o600 }, group)
 }
 
@@ -68,9 +69,9 @@ pub(crate) fn database_of(url: &str) -> Option<String> {
 }
 
 /// A part of a URL.
-pub(crate) fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+pub(crate) fn encoded(text: &str) -> PercentEncode<'_> {
+    const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, SPECIAL)
 }
 
 #[cfg(test)]

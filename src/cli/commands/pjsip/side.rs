@@ -66,7 +66,7 @@ pub(crate) fn refuse_conflicts(
     // a site may have an authentication of its own in pjsip.conf
     let asked = Console::local()
         .and_then(|console| console.ask_within("pjsip show auths", std::time::Duration::from_secs(2)).ok());
-    let of_asterisk = asked.as_deref().map(answers::auths).unwrap_or_default();
+    let of_asterisk = asked.as_deref().map(|text| answers::names(text, "Auth:")).unwrap_or_default();
     match nothing.iter().find(|one| one.what == "aors" || !of_asterisk.contains(&one.name.as_str())) {
         None => Ok(()),
         Some(one) => Err(Error::invalid(format!(

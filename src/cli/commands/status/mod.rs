@@ -28,7 +28,7 @@ use crate::cli::output::bars::Charset;
 use crate::cli::output::frames::Frames;
 use crate::cli::output::{self, Output};
 use crate::config::Config;
-use crate::delivery::spool::Spool;
+use crate::delivery::spool::{Part, Spool};
 use crate::model::live::{Server, State};
 use crate::model::sip::is_diallable;
 use crate::store::report::{self, Key, Scope, Tally};
@@ -446,7 +446,7 @@ impl Status {
         for (folder, count) in [("failed", spool.failed), ("damaged", spool.damaged)] {
             if let Some(count @ 1..) = count {
                 let dir = spool.dir.join(folder);
-                find("spool", format!("{} kept aside in {}", screen::records(count), dir.display()));
+                find("spool", format!("{} kept aside in {}", plural(count, "record"), dir.display()));
             }
         }
         if let Some(Attempts { expired: expired @ 1.., .. }) = snapshot.attempts {
@@ -590,15 +590,15 @@ impl Asterisk {
 impl SpoolState {
     fn of(spool: &Spool) -> SpoolState {
         let look = || -> Result<SpoolState> {
-            let waiting = spool.entries()?;
+            let waiting = spool.list(Part::Waiting)?;
             // one that is delivered meanwhile is no concern
             let written = waiting.iter().filter_map(|path| path.metadata().and_then(|m| m.modified()).ok()).min();
             let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default().as_secs());
             Ok(SpoolState {
                 waiting: Some(waiting.len()),
                 oldest_seconds: age,
-                failed: Some(spool.failed()?.len()),
-                damaged: Some(spool.damaged()?.len()),
+                failed: Some(spool.list(Part::Failed)?.len()),
+                damaged: Some(spool.list(Part::Damaged)?.len()),
                 ..SpoolState::default()
             })
         };

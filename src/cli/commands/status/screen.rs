@@ -9,6 +9,7 @@ use crate::cli::commands::status::{
 use crate::cli::output::bars::Charset;
 use crate::cli::output::table;
 use crate::store::status::Hour;
+use crate::words::plural;
 
 /// How many notices are shown.
 const NOTICES: usize = 5;
@@ -21,7 +22,7 @@ pub(crate) fn screen(snapshot: &Snapshot, charset: Charset, height: Option<usize
     line("asterisk", &asterisk(&snapshot.asterisk, snapshot.contacts_are_seen));
     line("spool", &spool(&snapshot.spool));
     if let Some(attempts) = &snapshot.attempts {
-        line("live", &format!("{} call{}", attempts.live, if attempts.live == 1 { "" } else { "s" }));
+        line("live", &plural(attempts.live, "call"));
     }
     if let Some(calls) = &snapshot.calls {
         for (name, value) in figures(calls) {
@@ -98,7 +99,7 @@ fn spool(spool: &SpoolState) -> String {
     };
     for (what, count) in [("refused", spool.failed), ("damaged", spool.damaged)] {
         if let Some(count @ 1..) = count {
-            text.push_str(&format!("; {} {what}", records(count)));
+            text.push_str(&format!("; {} {what}", plural(count, "record")));
         }
     }
     text
@@ -108,12 +109,7 @@ fn spool(spool: &SpoolState) -> String {
 pub(crate) fn waiting(count: usize, oldest_seconds: Option<u64>) -> String {
     let wait = if count == 1 { "waits" } else { "wait" };
     let oldest = oldest_seconds.map(|seconds| format!(", the oldest for {}", age(seconds))).unwrap_or_default();
-    format!("{} {wait}{oldest}", records(count))
-}
-
-/// `1 record`, `2 records`
-pub(crate) fn records(count: usize) -> String {
-    format!("{count} record{}", if count == 1 { "" } else { "s" })
+    format!("{} {wait}{oldest}", plural(count, "record"))
 }
 
 fn age(seconds: u64) -> String {
