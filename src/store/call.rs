@@ -160,9 +160,6 @@ pub struct Filter {
 }
 
 /// Records, newest first where the page has no order of its own.
-///
-/// # Errors
-/// The database's.
 pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result<Vec<Call>> {
     let sql = page.of(&format!("{SELECT_CALL} {MATCHES}"), "r.timestamp_start DESC, r.id DESC");
     let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
@@ -175,9 +172,6 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
 /// The next records after the one that began then and has this id, oldest first; None: the first. Any number
 /// of records can be read so, and no statement or transaction lasts long. Each record that was there when the
 /// first were asked for is read once; one that comes meanwhile is read where its time is still to come.
-///
-/// # Errors
-/// The database's.
 pub fn after(
     db: &mut impl GenericClient,
     filter: &Filter,
@@ -220,9 +214,6 @@ fn like(text: &str) -> String {
 }
 
 /// The record of the call with this uniqueid, else with this id.
-///
-/// # Errors
-/// The database's.
 pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Call>> {
     let id = if name.bytes().all(|b| b.is_ascii_digit()) { name.parse::<i64>().ok() } else { None };
     let sql = format!(
@@ -232,18 +223,12 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Call>> {
 }
 
 /// The attempts of a call, in order.
-///
-/// # Errors
-/// The database's.
 pub fn attempts(db: &mut impl GenericClient, uniqueid: &str) -> Result<Vec<Attempt>> {
     let sql = format!("{SELECT_ATTEMPT} WHERE a.asterisk_uniqueid = $1 ORDER BY a.attempt_number");
     crate::pg::all(&db.rows(&sql, args![uniqueid])?)
 }
 
 /// The attempts in flight, oldest first.
-///
-/// # Errors
-/// The database's.
 pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
     let sql = format!("{SELECT_ATTEMPT} WHERE {IN_FLIGHT} ORDER BY a.claimed_at, a.id");
     crate::pg::all(&db.rows(&sql, args![])?)
@@ -251,9 +236,6 @@ pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
 
 /// Attempts that ended without a call record, and were claimed in this period; newest first where the page has no
 /// order of its own.
-///
-/// # Errors
-/// The database's.
 pub fn lost(
     db: &mut impl GenericClient,
     from: Option<DateTime<Utc>>,

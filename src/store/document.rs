@@ -326,18 +326,12 @@ pub fn key_of(noun: Noun, fields: &Map<String, Value>) -> Key {
 }
 
 /// Lets one change of the whole configuration run at a time, until the transaction ends.
-///
-/// # Errors
-/// The database's.
 pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
     tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit config', 0))", args![])?;
     Ok(())
 }
 
 /// Everything, as of one moment.
-///
-/// # Errors
-/// The database's.
 pub fn read(db: &mut impl GenericClient, schema: &Schema) -> Result<State> {
     let parts = schema.iter().map(|(noun, columns)| {
         let (names, joins) = noun.references();
@@ -484,9 +478,6 @@ fn columns_of(links: &[Link]) -> (Vec<String>, Vec<String>, Vec<String>) {
 }
 
 /// Lets DIDs feed campaigns.
-///
-/// # Errors
-/// The database's.
 pub fn link(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
     if links.is_empty() {
         return Ok(());
@@ -504,9 +495,6 @@ pub fn link(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
 }
 
 /// Lets DIDs feed campaigns no more.
-///
-/// # Errors
-/// The database's.
 pub fn unlink(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
     if links.is_empty() {
         return Ok(());
@@ -523,9 +511,6 @@ pub fn unlink(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
 }
 
 /// Frees the addresses of users who are about to get another one or to go, for those who get theirs.
-///
-/// # Errors
-/// The database's.
 pub fn free_emails(tx: &mut impl GenericClient, ids: &[i32]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -536,9 +521,6 @@ pub fn free_emails(tx: &mut impl GenericClient, ids: &[i32]) -> Result<()> {
 
 /// Locks rows that are to be removed. In the order of [`Noun::ALL`], which is the order in which a call
 /// record locks what it names, so that neither waits for the other in a circle.
-///
-/// # Errors
-/// The database's.
 pub fn lock_rows(tx: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -553,9 +535,6 @@ pub fn lock_rows(tx: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result
 }
 
 /// Calls in flight of these rows, for those that have any.
-///
-/// # Errors
-/// The database's.
 pub fn in_flight(db: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result<BTreeMap<i32, i64>> {
     let (Some(column), false) = (noun.in_ledger(), ids.is_empty()) else { return Ok(BTreeMap::new()) };
     let sql = format!(
@@ -565,9 +544,6 @@ pub fn in_flight(db: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result
 }
 
 /// Removes rows with all that depends on them; call records stay, but name none of them any more.
-///
-/// # Errors
-/// The database's.
 pub fn remove(tx: &mut impl GenericClient, noun: Noun, ids: &[i32], _: &Confirmed) -> Result<()> {
     if ids.is_empty() {
         return Ok(());

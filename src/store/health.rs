@@ -21,9 +21,6 @@ row! {
 }
 
 /// The server's state.
-///
-/// # Errors
-/// The database's.
 pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
     crate::pg::one(db.row(
         "SELECT clock_timestamp() AS now, current_setting('port')::int AS port,
@@ -36,9 +33,6 @@ pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
 }
 
 /// What no other database has, except a copy of its server: its name and number, and the server's start.
-///
-/// # Errors
-/// The database's.
 pub fn identity(db: &mut impl GenericClient) -> Result<Option<String>> {
     let row = db.row(
         "SELECT concat_ws(' ', d.oid, d.datname, pg_postmaster_start_time())
@@ -50,9 +44,6 @@ pub fn identity(db: &mut impl GenericClient) -> Result<Option<String>> {
 
 /// Whether two sessions that do nothing in between come to share a process of the server: a pooler is in
 /// front that gives it to each for a transaction. Others may take it from them, and so it is tried often.
-///
-/// # Errors
-/// The database's.
 pub fn share_a_process(one: &mut impl GenericClient, other: &mut impl GenericClient) -> Result<bool> {
     const TRIES: usize = 20;
     for _ in 0..TRIES {

@@ -109,9 +109,6 @@ fn checksum(sql: &str) -> String {
 }
 
 /// Where each step stands, in order; steps of a newer program last.
-///
-/// # Errors
-/// The database's.
 pub fn status(client: &mut impl GenericClient) -> Result<Vec<Status>> {
     let mut recorded = Vec::new();
     if client.row("SELECT 1 WHERE to_regclass('capconduit_migrations') IS NOT NULL", args![])?.is_some() {

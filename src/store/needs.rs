@@ -45,9 +45,6 @@ macro_rules! set {
 }
 
 /// All of them, met or not.
-///
-/// # Errors
-/// The database's.
 pub fn needs(db: &mut impl GenericClient) -> Result<Vec<Need>> {
     let sql = "SELECT current_setting('server_version_num')::int AS version_num,
             current_setting('server_version') AS version,

@@ -31,9 +31,6 @@ row! {
 }
 
 /// All open attempts, oldest first.
-///
-/// # Errors
-/// The database's.
 pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
     crate::pg::all(&db.rows(
         "SELECT a.id, a.asterisk_uniqueid, a.system_name, c.client_identifier, a.claimed_at, a.lease_expires_at,
@@ -47,9 +44,6 @@ pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
 /// Closes attempts that are still open, with a reason; returns how many. Each keeps its place in its link's
 /// total: that its call was answered is not known, nor that it was not. Its record tells, which may wait in a
 /// spool, or a person.
-///
-/// # Errors
-/// The database's.
 pub fn close(db: &mut impl GenericClient, ids: Vec<i64>, reason: &str) -> Result<u64> {
     db.run(
         "UPDATE call_attempts SET released_at = clock_timestamp(), release_reason = $2, count_pending = true
@@ -59,9 +53,6 @@ pub fn close(db: &mut impl GenericClient, ids: Vec<i64>, reason: &str) -> Result
 }
 
 /// Renews the leases of attempts whose calls are up; returns how many were renewed.
-///
-/// # Errors
-/// The database's.
 pub fn renew(db: &mut impl GenericClient, ids: Vec<i64>) -> Result<u64> {
     let sql = format!(
         "UPDATE call_attempts SET lease_expires_at = clock_timestamp() + {RENEWAL}
@@ -72,9 +63,6 @@ pub fn renew(db: &mut impl GenericClient, ids: Vec<i64>) -> Result<u64> {
 
 /// Opens again what was closed of these calls, which are up on the server of this name: by one that did not
 /// know. Returns how many there were.
-///
-/// # Errors
-/// The database's.
 pub fn reopen(db: &mut impl GenericClient, calls: Vec<String>, system_name: &str) -> Result<u64> {
     // count_pending: no record has come yet, and the logger's own look at it waits for this row
     let sql = format!(
@@ -100,9 +88,6 @@ pub enum Outcome {
 }
 
 /// Takes the locks of calls, always in the same order, before anything else is locked.
-///
-/// # Errors
-/// The database's.
 pub fn lock_calls(db: &mut impl GenericClient, ids: Vec<String>) -> Result<()> {
     db.rows(
         "SELECT pg_advisory_xact_lock(k.key) FROM (
@@ -113,9 +98,6 @@ pub fn lock_calls(db: &mut impl GenericClient, ids: Vec<String>) -> Result<()> {
 }
 
 /// Writes the record of a call whose end nobody saw; see `cc_settle_call`.
-///
-/// # Errors
-/// The database's.
 pub fn settle(db: &mut impl GenericClient, id: &str, answered: bool, billsec: Option<i32>) -> Result<Outcome> {
     let row = db.row(
         "SELECT outcome, call_log_id
@@ -131,9 +113,6 @@ pub fn settle(db: &mut impl GenericClient, id: &str, answered: bool, billsec: Op
 }
 
 /// Forgets the ends of calls that are older than a day: no claim can still be on its way for them.
-///
-/// # Errors
-/// The database's.
 pub fn forget_endings(db: &mut impl GenericClient) -> Result<u64> {
     db.run("DELETE FROM call_endings WHERE ended_at < now() - interval '1 day'", args![])
 }

@@ -252,9 +252,6 @@ fn offers() -> String {
 /// The calls by one or more keys, in their order, and all together. Days and hours are all there where nothing else
 /// is asked for, also those without a call. By client, or of one, they are the calls that were offered to it: one that
 /// was offered to several is in the row of each, and once in all together.
-///
-/// # Errors
-/// The database's.
 pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<(Vec<Group>, Tally)> {
     // both of the same records
     let mut tx = db.transaction()?;

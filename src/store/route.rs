@@ -73,9 +73,6 @@ fn ask(client: &mut Connection, request: &RouteRequest) -> Result<Decision> {
 
 /// What `claim` would decide for a new call to `did`, with every candidate in the order it would be
 /// tried; claims nothing. The object that `cc_explain` documents.
-///
-/// # Errors
-/// The database's.
 pub fn explain(client: &mut impl GenericClient, did: &str) -> Result<serde_json::Value> {
     let row = client
         .row("SELECT cc_explain($1)::text", args![did])?

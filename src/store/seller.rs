@@ -24,9 +24,6 @@ pub(super) fn only_own(db: &mut impl GenericClient, table: &str) -> Result<bool>
 }
 
 /// Whether the login is a seller's, who sees what is his own only.
-///
-/// # Errors
-/// The database's.
 pub fn is_seller_s(db: &mut impl GenericClient) -> Result<bool> {
     // also in a database that has no such things yet, where nobody is
     let row = db.row(

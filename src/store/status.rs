@@ -22,9 +22,6 @@ row! {
 }
 
 /// The server that answers.
-///
-/// # Errors
-/// The database's.
 pub fn server(db: &mut impl GenericClient) -> Result<Server> {
     let row = db.row(
         "SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
@@ -74,9 +71,6 @@ pub struct Filter {
 }
 
 /// The links, by campaign and in the order of their priority.
-///
-/// # Errors
-/// The database's.
 pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
     let mut list = |username: &str, user_status: &str, join: &str| {
         let sql = format!(
@@ -115,9 +109,6 @@ pub struct Lately {
 }
 
 /// The calls to known numbers of the last so many minutes.
-///
-/// # Errors
-/// The database's.
 pub fn lately(db: &mut impl GenericClient, minutes: i32, filter: Filter) -> Result<Lately> {
     let row = db.row(
         "SELECT count(*), count(*) FILTER (WHERE l.call_status = 'FAILED'),
@@ -143,9 +134,6 @@ shape! {
 }
 
 /// The open attempts, also of links that are gone.
-///
-/// # Errors
-/// The database's.
 pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts> {
     let sql = format!(
         "SELECT count(*) FILTER (WHERE {IN_FLIGHT}), count(*) FILTER (WHERE a.lease_expires_at <= now())
@@ -158,9 +146,6 @@ pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts>
 }
 
 /// How many calls hold a place in a total although their end is unknown.
-///
-/// # Errors
-/// The database's.
 pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
     let row = db.row(
         "SELECT count(*) FROM call_attempts a
@@ -173,9 +158,6 @@ pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
 }
 
 /// Open attempts that are older than this Asterisk's start and whose channels are gone: their calls were lost with it.
-///
-/// # Errors
-/// The database's.
 pub fn older_than_start(db: &mut impl GenericClient, server: &live::Server, filter: Filter) -> Result<i64> {
     let tails: Vec<String> = server.channels.iter().map(|id| tail(id)).collect();
     // Where the clocks differ, a new call seems old: by then its channel is among those that were asked for.
@@ -213,9 +195,6 @@ row! {
 }
 
 /// The active DIDs that cannot be sold as they stand, by campaign.
-///
-/// # Errors
-/// The database's.
 pub fn unsold(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Unsold>> {
     let found = db.rows(
         "SELECT reason, username, user_status, campaign_id, campaign_name, campaign_status, count(*) AS dids,
@@ -240,9 +219,6 @@ row! {
 }
 
 /// The calls of the last 24 hours of the clock in this zone, the current one last.
-///
-/// # Errors
-/// The database's.
 pub fn hours(db: &mut impl GenericClient, zone: &str, filter: Filter) -> Result<Vec<Hour>> {
     const BEGIN: &str = "date_trunc('hour', now(), $1) - interval '23 hours'";
     let sql = format!(
@@ -259,9 +235,6 @@ pub fn hours(db: &mut impl GenericClient, zone: &str, filter: Filter) -> Result<
 }
 
 /// Whether the schema is this program's; None where this login may not know.
-///
-/// # Errors
-/// The database's.
 pub fn is_schema_up_to_date(db: &mut impl GenericClient) -> Result<Option<bool>> {
     match crate::store::migrate::status(db) {
         Ok(steps) => Ok(Some(steps.iter().all(|step| step.state == crate::store::migrate::State::Applied))),

@@ -92,9 +92,6 @@ pub fn instant_of(label: &str, zone: &str, reading: Reading) -> String {
 }
 
 /// The moment on everybody's clock. A day is its beginning, however it is read.
-///
-/// # Errors
-/// The database's.
 pub fn instant(db: &mut impl GenericClient, zone: &str, moment: Moment, reading: Reading) -> Result<DateTime<Utc>> {
     let (label, days_ago, reading) = match moment {
         Moment::At(time) => return Ok(time),
