@@ -6,7 +6,7 @@ use postgres::GenericClient;
 
 use crate::pg::Query;
 use crate::store::page::Page;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 /// An attempt `a` that counts as a live call.
 pub(super) const IN_FLIGHT: &str = "cc_in_flight(a.released_at, a.lease_expires_at, now())";
@@ -256,13 +256,13 @@ pub fn lost(
 /// How many records name the thing that `column` refers to: its removal would take it out of them.
 pub(super) fn records_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM call_logs l WHERE l.{column} = $1");
-    Ok(db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?.try_get(0)?)
+    db.value(&sql, args![id])
 }
 
 /// How many attempts are in flight of the thing that `column` of the ledger names.
 pub(super) fn in_flight_of(db: &mut impl GenericClient, column: &'static str, id: i32) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM call_attempts a WHERE a.{column} = $1 AND {IN_FLIGHT}");
-    Ok(db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?.try_get(0)?)
+    db.value(&sql, args![id])
 }
 
 #[cfg(test)]

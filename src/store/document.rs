@@ -290,8 +290,7 @@ pub fn schema(db: &mut impl GenericClient) -> Result<Schema> {
     }
     // the catalogue's own expressions: constants
     let list: Vec<String> = defaults.iter().map(|(.., expression)| format!("to_json({expression})::text")).collect();
-    let values = db.row(&format!("SELECT ARRAY[{}]::text[]", list.join(", ")), args![])?;
-    let values: Vec<String> = values.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    let values: Vec<String> = db.value(&format!("SELECT ARRAY[{}]::text[]", list.join(", ")), args![])?;
     for ((noun, name, _), value) in defaults.iter().zip(values) {
         if let Some(column) = schema.get_mut(noun).and_then(|columns| columns.iter_mut().find(|c| c.name == *name)) {
             column.default = parse(&value)?;
@@ -343,8 +342,7 @@ pub fn read(db: &mut impl GenericClient, schema: &Schema) -> Result<State> {
         )
     });
     // one statement, one snapshot
-    let row = db.row(&format!("SELECT ARRAY[{}]", parts.collect::<Vec<_>>().join(", ")), args![])?;
-    let texts: Vec<String> = row.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    let texts: Vec<String> = db.value(&format!("SELECT ARRAY[{}]", parts.collect::<Vec<_>>().join(", ")), args![])?;
     let mut state = State::new();
     for ((noun, columns), text) in schema.iter().zip(texts) {
         let rows: Vec<Map<String, Value>> =

@@ -271,11 +271,9 @@ fn refuse_what_does_not_fit(now: &[Status]) -> Result<()> {
 /// [`crate::Kind::Conflict`] where the database holds other users: sample data is not for a live system.
 pub fn seed(tx: &mut impl GenericClient) -> Result<bool> {
     tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db seed', 0))", args![])?;
-    let row = tx.row("SELECT count(*) FILTER (WHERE email LIKE '%@sample.invalid'), count(*) FROM users", args![])?;
-    let (sample, all): (i64, i64) = match row {
-        Some(row) => (row.try_get(0)?, row.try_get(1)?),
-        None => (0, 0),
-    };
+    let row =
+        tx.the_row("SELECT count(*) FILTER (WHERE email LIKE '%@sample.invalid'), count(*) FROM users", args![])?;
+    let (sample, all): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     if all > sample {
         return Err(Error::conflict("this database holds users: sample data is for an empty one").hint(
             "Nothing was changed. Use a database of its own: createdb sample, DATABASE_URL=postgresql:///sample",

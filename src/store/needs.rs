@@ -68,7 +68,7 @@ pub fn needs(db: &mut impl GenericClient) -> Result<Vec<Need>> {
              ORDER BY c.relname LIMIT 1) AS elsewhere,
             to_jsonb(d) ->> 'datcollversion' AS collation_version
         FROM pg_database d WHERE d.datname = current_database()";
-    let row = db.row(sql, args![])?.ok_or_else(|| Error::failed("the database says nothing of itself"))?;
+    let row = db.the_row(sql, args![])?;
     let version: i32 = row.try_get("version_num")?;
     let mut all = vec![self::version(&row)?];
     all.extend([encoding(&row)?, isolation(&row)?, writing(&row)?, strings(&row)?, schema(&row)?, triggers(&row)?]);

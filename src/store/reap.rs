@@ -5,7 +5,7 @@ use postgres::GenericClient;
 
 use crate::pg::Query;
 use crate::store::call::REAPED;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 /// What is added to the lease of a call that its Asterisk has up: until well after the next look.
 const RENEWAL: &str = "interval '15 minutes'";
@@ -99,12 +99,11 @@ pub fn lock_calls(db: &mut impl GenericClient, ids: Vec<String>) -> Result<()> {
 
 /// Writes the record of a call whose end nobody saw; see `cc_settle_call`.
 pub fn settle(db: &mut impl GenericClient, id: &str, answered: bool, billsec: Option<i32>) -> Result<Outcome> {
-    let row = db.row(
+    let row = db.the_row(
         "SELECT outcome, call_log_id
          FROM cc_settle_call($1, $2, $3, coalesce(nullif(current_setting('capconduit.operator', true), ''), session_user))",
         args![id, answered, billsec],
     )?;
-    let row = row.ok_or_else(|| Error::failed("database: cc_settle_call returned no row"))?;
     Ok(match row.try_get::<_, &str>("outcome")? {
         "settled" => Outcome::Settled(row.try_get("call_log_id")?),
         "recorded" => Outcome::Recorded,

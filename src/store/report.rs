@@ -260,8 +260,7 @@ pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Resul
     let total = if keys.contains(&Key::Client) && scope.client_id.is_none() {
         let Scope { from, to, user_id, campaign_id, number, .. } = scope;
         let sql = format!("SELECT {TALLY} FROM (SELECT * FROM call_logs r WHERE {IN_SCOPE}) l");
-        let row = tx.row(&sql, args![*from, *to, *user_id, *campaign_id, number.clone()])?;
-        row.as_ref().map_or_else(|| Ok(Tally::default()), Tally::of)?
+        Tally::of(&tx.the_row(&sql, args![*from, *to, *user_id, *campaign_id, number.clone()])?)?
     } else {
         let mut total = Tally::default();
         groups.iter().for_each(|group| total.add(&group.tally));

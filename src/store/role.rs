@@ -208,16 +208,13 @@ pub fn grant_access(tx: &mut impl GenericClient) -> Result<()> {
 
 /// The port that the server listens on, and its database's name.
 pub fn place(db: &mut impl GenericClient) -> Result<(String, String)> {
-    let row = db
-        .row("SELECT current_setting('port'), current_database()::text", args![])?
-        .ok_or_else(|| Error::failed("database: no answer"))?;
+    let row = db.the_row("SELECT current_setting('port'), current_database()::text", args![])?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// Whom the server knows this session as.
 pub fn login(db: &mut impl GenericClient) -> Result<String> {
-    let row = db.row("SELECT session_user::text", args![])?.ok_or_else(|| Error::failed("database: no answer"))?;
-    Ok(row.try_get(0)?)
+    db.value("SELECT session_user::text", args![])
 }
 
 /// Takes CREATE on the schema of the tables from everybody: functions that run as their owner look names
