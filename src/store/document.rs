@@ -171,15 +171,8 @@ impl Noun {
     }
 
     /// The column of the ledger that names it.
-    fn in_ledger(self) -> Option<&'static str> {
-        match self {
-            Noun::User => Some("user_id"),
-            Noun::Client => Some("client_id"),
-            Noun::Did => Some("did_id"),
-            Noun::Campaign => Some("campaign_id"),
-            Noun::Setting => Some("campaign_client_setting_id"),
-            Noun::Endpoint | Noun::Aor | Noun::Auth => None,
-        }
+    fn in_ledger(self) -> Option<String> {
+        (!self.is_escaped()).then(|| format!("{}_id", self.table().trim_end_matches('s')))
     }
 }
 
@@ -467,44 +460,28 @@ pub fn change(
 /// A campaign's seller, its name, and the number of a DID.
 pub type Link = (String, String, String);
 
-fn columns_of(links: &[Link]) -> (Vec<String>, Vec<String>, Vec<String>) {
-    (
-        links.iter().map(|link| link.0.clone()).collect(),
-        links.iter().map(|link| link.1.clone()).collect(),
-        links.iter().map(|link| link.2.clone()).collect(),
-    )
-}
-
 /// Lets DIDs feed campaigns.
 pub fn link(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
-    if links.is_empty() {
-        return Ok(());
-    }
-    let (users, campaigns, numbers) = columns_of(links);
-    tx.run(
-        "INSERT INTO campaign_dids (campaign_id, did_id)
-         SELECT g.id, d.id FROM unnest($1, $2, $3) x (username, name, number)
-         JOIN users u ON u.username = x.username JOIN campaigns g ON g.user_id = u.id AND g.name = x.name
-         JOIN dids d ON d.number = x.number
-         ON CONFLICT DO NOTHING",
-        args![users, campaigns, numbers],
-    )?;
-    Ok(())
+    let sql = "INSERT INTO campaign_dids (campaign_id, did_id) SELECT g.id, d.id FROM";
+    of_links(tx, links, sql, "ON CONFLICT DO NOTHING")
 }
 
 /// Lets DIDs feed campaigns no more.
 pub fn unlink(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
+    of_links(tx, links, "DELETE FROM campaign_dids k USING", "WHERE k.campaign_id = g.id AND k.did_id = d.id")
+}
+
+fn of_links(tx: &mut impl GenericClient, links: &[Link], before: &str, behind: &str) -> Result<()> {
     if links.is_empty() {
         return Ok(());
     }
-    let (users, campaigns, numbers) = columns_of(links);
-    tx.run(
-        "DELETE FROM campaign_dids k USING unnest($1, $2, $3) x (username, name, number)
+    let part = |part: fn(&Link) -> &String| links.iter().map(part).cloned().collect::<Vec<_>>();
+    let sql = format!(
+        "{before} unnest($1, $2, $3) x (username, name, number)
          JOIN users u ON u.username = x.username JOIN campaigns g ON g.user_id = u.id AND g.name = x.name
-         JOIN dids d ON d.number = x.number
-         WHERE k.campaign_id = g.id AND k.did_id = d.id",
-        args![users, campaigns, numbers],
-    )?;
+         JOIN dids d ON d.number = x.number {behind}"
+    );
+    tx.run(&sql, args![part(|link| &link.0), part(|link| &link.1), part(|link| &link.2)])?;
     Ok(())
 }
 
@@ -558,4 +535,19 @@ pub fn remove(tx: &mut impl GenericClient, noun: Noun, ids: &[i32], _: &Confirme
     }
     tx.run(&format!("DELETE FROM {table} WHERE {handle} = ANY ($1)"), args![ids.to_vec()])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_tables_are_those_of_the_list() {
+        let list = include_str!("../../sql/routines/tables.sql");
+        for noun in Noun::ALL {
+            let audited = if noun.is_escaped() { "pjsip" } else { noun.name() };
+            let row = format!("('{}', '{audited}', 'data', true,", noun.table());
+            assert!(list.contains(&row), "{row}");
+        }
+    }
 }
