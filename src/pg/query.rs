@@ -20,6 +20,7 @@ macro_rules! sql_arg {
 sql_arg! {
     bool => BOOL, i32 => INT4, i64 => INT8, String => TEXT, &str => TEXT, DateTime<Utc> => TIMESTAMPTZ,
     Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY, Vec<String> => TEXT_ARRAY,
+    Vec<&str> => TEXT_ARRAY,
 }
 impl<T: SqlArg> SqlArg for Option<T> {
     const TYPE: Type = T::TYPE;

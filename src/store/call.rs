@@ -128,13 +128,6 @@ const SELECT_CALL: &str = "SELECT l.*, u.username, g.name AS campaign_name, c.cl
     LEFT JOIN campaigns g ON g.id = l.campaign_id
     LEFT JOIN clients c ON c.id = l.client_id";
 
-/// The records of a [`Filter`], whose fields are the first seven arguments.
-const MATCHES: &str = "WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
-    AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
-    AND ($5::text[] = '{}' OR l.call_status ILIKE ANY ($5))
-    AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
-    AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)";
-
 const SELECT_ATTEMPT: &str = "SELECT a.*, g.name AS campaign_name, c.client_identifier
     FROM call_attempts a
     LEFT JOIN campaigns g ON g.id = a.campaign_id
@@ -161,12 +154,7 @@ pub struct Filter {
 
 /// Records, newest first where the page has no order of its own.
 pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result<Vec<Call>> {
-    let sql = page.of(&format!("{SELECT_CALL} {MATCHES}"), "r.timestamp_start DESC, r.id DESC");
-    let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
-    crate::pg::all(&db.rows(
-        &sql,
-        args![filter.user_id, filter.campaign_id, filter.client_id, filter.number, statuses, filter.from, filter.to,],
-    )?)
+    matching(db, filter, None, |select| page.of(select, "r.timestamp_start DESC, r.id DESC"))
 }
 
 /// The next records after the one that began then and has this id, oldest first; None: the first. Any number
@@ -178,26 +166,30 @@ pub fn after(
     last: Option<(DateTime<Utc>, i64)>,
     limit: i32,
 ) -> Result<Vec<Call>> {
-    let sql = format!(
-        "{SELECT_CALL} {MATCHES} AND ($8::timestamptz IS NULL OR (l.timestamp_start, l.id) > ($8, $9::bigint))
-         ORDER BY l.timestamp_start, l.id LIMIT $10"
-    );
-    let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
-    crate::pg::all(&db.rows(
-        &sql,
-        args![
-            filter.user_id,
-            filter.campaign_id,
-            filter.client_id,
-            filter.number,
-            statuses,
-            filter.from,
-            filter.to,
-            last.map(|(start, _)| start),
-            last.map(|(_, id)| id),
-            limit,
-        ],
-    )?)
+    matching(db, filter, last, |select| format!("{select} ORDER BY l.timestamp_start, l.id LIMIT {limit}"))
+}
+
+fn matching(
+    db: &mut impl GenericClient,
+    filter: &Filter,
+    last: Option<(DateTime<Utc>, i64)>,
+    which: impl FnOnce(&str) -> String,
+) -> Result<Vec<Call>> {
+    let sql = which(&format!(
+        "{SELECT_CALL}
+         WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
+           AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
+           AND ($5::text[] = '{{}}' OR l.call_status ILIKE ANY ($5))
+           AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
+           AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)
+           AND ($8::timestamptz IS NULL OR (l.timestamp_start, l.id) > ($8, $9::bigint))"
+    ));
+    let Filter { user_id, campaign_id, client_id, number, statuses, from, to } = filter;
+    let statuses: Vec<String> = statuses.iter().map(|status| like(status)).collect();
+    let (start, id) = last.unzip();
+    crate::pg::all(
+        &db.rows(&sql, args![*user_id, *campaign_id, *client_id, number.clone(), statuses, *from, *to, start, id])?,
+    )
 }
 
 /// A pattern of LIKE for a text that may end in `*`.
@@ -249,8 +241,7 @@ pub fn lost(
            AND ($2::timestamptz IS NULL OR a.claimed_at >= $2) AND ($3::timestamptz IS NULL OR a.claimed_at < $3)"
     );
     let sql = page.of(&select, "r.claimed_at DESC, r.id DESC");
-    let reasons = REAPED.map(str::to_owned).to_vec();
-    crate::pg::all(&db.rows(&sql, args![reasons, from, to])?)
+    crate::pg::all(&db.rows(&sql, args![REAPED.to_vec(), from, to])?)
 }
 
 /// How many records name the thing that `column` refers to: its removal would take it out of them.

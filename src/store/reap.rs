@@ -72,8 +72,7 @@ pub fn reopen(db: &mut impl GenericClient, calls: Vec<String>, system_name: &str
          WHERE a.asterisk_uniqueid = ANY ($1) AND a.system_name = $2
            AND a.release_reason = ANY ($3) AND a.count_pending"
     );
-    let reasons = REAPED.map(str::to_owned).to_vec();
-    db.run(&sql, args![calls, system_name, reasons])
+    db.run(&sql, args![calls, system_name, REAPED.to_vec()])
 }
 
 /// What a call was found to be when it was to be settled.

@@ -151,7 +151,7 @@ pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
          JOIN campaign_client_settings s ON s.campaign_id = a.campaign_id AND s.client_id = a.client_id
          WHERE a.count_pending AND a.release_reason = ANY ($3) AND s.total_calls_allowed IS NOT NULL
            AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)",
-        args![filter.user_id, filter.campaign_id, REAPED.map(str::to_owned).to_vec()],
+        args![filter.user_id, filter.campaign_id, REAPED.to_vec()],
     )
 }
 
