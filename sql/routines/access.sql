@@ -133,13 +133,16 @@ BEGIN
             EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', thing, role.name);
         END LOOP;
 
-        PERFORM cc_grant_functions(CASE role.purpose
-            WHEN 'agi' THEN '^cc_(route|log_call|release_call)$'
-            WHEN 'admin' THEN '^cc_(route|log_call|release_call|settle_call|call_tail|explain|unsold|differences|in_flight|'
-                'tables|password_set|seller_user_id|is_seller)$'
-            WHEN 'report' THEN '^cc_(explain|unsold|differences|in_flight|password_set)$'
-            WHEN 'seller_group' THEN '^cc_(explain|unsold|in_flight|password_set|remove_own|seller_user_id|is_seller)$'
-            END, role.name);
+        FOR thing IN SELECT p.oid::regprocedure FROM pg_proc p
+                     WHERE p.pronamespace = schema::regnamespace AND p.proname ~ CASE role.purpose
+                         WHEN 'agi' THEN '^cc_(route|log_call|release_call)$'
+                         WHEN 'admin' THEN '^cc_(route|log_call|release_call|settle_call|call_tail|explain|unsold|'
+                             'differences|in_flight|tables|password_set|seller_user_id|is_seller)$'
+                         WHEN 'report' THEN '^cc_(explain|unsold|differences|in_flight|password_set)$'
+                         WHEN 'seller_group' THEN '^cc_(explain|unsold|in_flight|password_set|remove_own|'
+                             'seller_user_id|is_seller)$' END LOOP
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', thing, role.name);
+        END LOOP;
         IF role.purpose = 'seller_group' THEN
             seller_group := role.role_name;
         END IF;
@@ -170,17 +173,7 @@ BEGIN
     END LOOP;
 END $$;
 
-CREATE OR REPLACE FUNCTION cc_grant_functions(p_names text, p_role text) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    thing text;
-BEGIN
-    FOR thing IN SELECT p.oid::regprocedure FROM pg_proc p
-                 WHERE p.pronamespace = current_schema()::regnamespace AND p.proname ~ p_names
-                   AND p.prorettype <> 'trigger'::regtype LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', thing, p_role);
-    END LOOP;
-END $$;
-
+DROP FUNCTION IF EXISTS cc_grant_functions(text, text);
 SELECT cc_drop('cc_grant_columns');
 
 -- Columns are text, as cc_tables has them.

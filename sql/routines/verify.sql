@@ -3,33 +3,26 @@
 CREATE OR REPLACE FUNCTION cc_differences()
 RETURNS TABLE ("check" text, "table" text, id text, message text, expected text, found text, repairable boolean)
 LANGUAGE sql STABLE AS $$
-    -- The server that has the call renews its lease within minutes, where it is up (call reap).
-    (SELECT 'attempt_expired', 'call_attempts', a.id::text,
-        format('call %s: the attempt is open, but its lease is over', a.asterisk_uniqueid), 'released', 'open', true
-    FROM call_attempts a
-    WHERE a.released_at IS NULL AND a.lease_expires_at <= now() - interval '15 minutes'
-      AND NOT EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid
-                      AND l.created_at < now() - interval '60 s')
-    ORDER BY a.id)
-    UNION ALL
     -- The HTTP back end commits the record a moment before the logger releases the claim: hence the
     -- minute. Where records are written here, both are one transaction.
-    (SELECT 'attempt_open_after_record', 'call_attempts', a.id::text,
-        format('call %s: the attempt is open, but the call has a record', a.asterisk_uniqueid), 'released', 'open', true
-    FROM call_attempts a
-    WHERE a.released_at IS NULL
-      AND EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid
-                  AND l.created_at < now() - interval '60 s')
-    ORDER BY a.id)
-    UNION ALL
-    (SELECT 'attempt_pending_after_record', 'call_attempts', a.id::text,
-        format('call %s: waits to be counted, but the call has a record', a.asterisk_uniqueid),
-        'counted', 'count_pending', true
-    FROM call_attempts a
-    WHERE a.count_pending
-      AND EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid
-                  AND l.created_at < now() - interval '60 s')
-    ORDER BY a.id)
+    WITH attempt AS (
+        SELECT a.*, EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid
+                            AND l.created_at < now() - interval '60 s') AS has_record
+        FROM call_attempts a WHERE a.released_at IS NULL OR a.count_pending
+    )
+    (SELECT x."check", 'call_attempts', a.id::text, format('call %s: %s', a.asterisk_uniqueid, x.message),
+        x.expected, x.found, true
+    FROM attempt a, LATERAL (VALUES
+        -- the server that has the call renews its lease within minutes, where it is up (call reap)
+        ('attempt_expired', 'the attempt is open, but its lease is over', 'released', 'open',
+         a.released_at IS NULL AND a.lease_expires_at <= now() - interval '15 minutes' AND NOT a.has_record),
+        ('attempt_open_after_record', 'the attempt is open, but the call has a record', 'released', 'open',
+         a.released_at IS NULL AND a.has_record),
+        ('attempt_pending_after_record', 'waits to be counted, but the call has a record', 'counted', 'count_pending',
+         a.count_pending AND a.has_record)
+    ) x ("check", message, expected, found, is_so)
+    WHERE x.is_so
+    ORDER BY x."check", a.id)
     UNION ALL
     -- A record that is spooled leaves a row in call_endings, which `call reap` forgets after a day.
     -- Older than the oldest record there is nothing to compare with: old records are removed, and
@@ -54,14 +47,13 @@ LANGUAGE sql STABLE AS $$
              WHEN c.id IS NULL THEN format('client %s', a.client_id)
              ELSE format('setting %s', a.campaign_client_setting_id) END,
         'none', false
-    FROM call_attempts a
+    FROM attempt a
     LEFT JOIN campaigns g ON g.id = a.campaign_id
     LEFT JOIN clients c ON c.id = a.client_id
     LEFT JOIN campaign_client_settings s ON s.id = a.campaign_client_setting_id
     -- the others are closed by the checks above
     WHERE cc_in_flight(a.released_at, a.lease_expires_at, now()) AND (g.id IS NULL OR c.id IS NULL OR s.id IS NULL)
-      AND NOT EXISTS (SELECT FROM call_logs l WHERE l.asterisk_uniqueid = a.asterisk_uniqueid
-                      AND l.created_at < now() - interval '60 s')
+      AND NOT a.has_record
     ORDER BY a.id)
     UNION ALL
     (SELECT 'did_of_another_owner', 'campaign_dids', format('%s/%s', cd.campaign_id, cd.did_id),

@@ -28,12 +28,11 @@ pub fn check(db: &mut Client) -> Area {
     }
     let before = Utc::now();
     match health::health(db) {
-        Ok(Some(health)) => {
+        Ok(health) => {
             let middle = before + (Utc::now() - before) / 2;
             connections(&mut area, &health);
             clock(&mut area, health.now, middle);
         }
-        Ok(None) => area.unknown("server", "it says nothing of itself", "Ask again."),
         Err(e) => area.unknown("server", e.message, "Ask again."),
     }
     area
@@ -178,8 +177,7 @@ fn records_pool(area: &mut Area, login: &postgres::Config, name: &str, timeout: 
 fn pooling(mut login: postgres::Config, timeout: Duration) -> Result<Pooling> {
     login.application_name("capconduit").tcp_user_timeout(Duration::from_secs(10));
     let mut one = pg::connect_to(&login, timeout)?;
-    let behind = health::health(&mut one)?.map(|health| health.port);
-    let pooled = behind != Some(login.get_ports().first().map_or(5432, |port| i32::from(*port)));
+    let pooled = health::health(&mut one)?.port != login.get_ports().first().map_or(5432, |port| i32::from(*port));
     let (sender, receiver) = mpsc::channel();
     // where sessions are pooled there may be no place for a second one: it would wait for the first
     thread::spawn(move || {

@@ -1,7 +1,7 @@
 //! Statements with typed arguments, and the rows they return.
 
 use chrono::{DateTime, Utc};
-use postgres::types::{ToSql, Type};
+use postgres::types::{FromSql, ToSql, Type};
 use postgres::{GenericClient, Row};
 
 use crate::{Error, Result};
@@ -20,6 +20,7 @@ macro_rules! sql_arg {
 sql_arg! {
     bool => BOOL, i32 => INT4, i64 => INT8, String => TEXT, &str => TEXT, DateTime<Utc> => TIMESTAMPTZ,
     Vec<i32> => INT4_ARRAY, Vec<i64> => INT8_ARRAY, Vec<String> => TEXT_ARRAY,
+    Vec<&str> => TEXT_ARRAY,
 }
 impl<T: SqlArg> SqlArg for Option<T> {
     const TYPE: Type = T::TYPE;
@@ -36,40 +37,35 @@ macro_rules! args {
     ($($value:expr),* $(,)?) => { &[$($crate::pg::arg(&$value)),*] };
 }
 
-/// Statements with typed arguments on a client or a transaction.
-pub trait Query {
+/// Statements with typed arguments on a client or a transaction. Each fails with what the database says, by its SQLSTATE.
+pub trait Query: GenericClient {
     /// All rows.
-    ///
-    /// # Errors
-    /// What the database says, by its SQLSTATE.
-    fn rows(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>>;
-
-    /// The only row, or None.
-    ///
-    /// # Errors
-    /// What the database says; more than one row.
-    fn row(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Option<Row>>;
-
-    /// How many rows the statement changed.
-    ///
-    /// # Errors
-    /// What the database says, by its SQLSTATE.
-    fn run(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<u64>;
-}
-
-impl<C: GenericClient> Query for C {
     fn rows(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
         Ok(self.query_typed(sql, args)?)
     }
 
+    /// The only row, or None. More than one is an error.
     fn row(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Option<Row>> {
         Ok(self.query_typed_opt(sql, args)?)
     }
 
+    /// The row of a statement that always has one.
+    fn the_row(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<Row> {
+        Ok(self.query_typed_one(sql, args)?)
+    }
+
+    /// The first column of that row.
+    fn value<T: for<'r> FromSql<'r>>(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<T> {
+        Ok(self.the_row(sql, args)?.try_get(0)?)
+    }
+
+    /// How many rows the statement changed.
     fn run(&mut self, sql: &str, args: &[(&(dyn ToSql + Sync), Type)]) -> Result<u64> {
         Ok(self.execute_typed(sql, args)?)
     }
 }
+
+impl<C: GenericClient> Query for C {}
 
 /// All rows, converted.
 pub(crate) fn all<T: for<'r> TryFrom<&'r Row, Error = Error>>(rows: &[Row]) -> Result<Vec<T>> {
@@ -82,6 +78,6 @@ pub(crate) fn one<T: for<'r> TryFrom<&'r Row, Error = Error>>(row: Option<Row>) 
 }
 
 /// The first column of all rows.
-pub(crate) fn column<T: for<'r> postgres::types::FromSql<'r>>(rows: &[Row]) -> Result<Vec<T>> {
+pub(crate) fn column<T: for<'r> FromSql<'r>>(rows: &[Row]) -> Result<Vec<T>> {
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }

@@ -69,9 +69,6 @@ pub struct Filter {
 
 /// Tells the database which command this transaction carries out, and who gave it. Both end with the
 /// transaction.
-///
-/// # Errors
-/// The database's.
 pub fn introduce(tx: &mut impl GenericClient, command: &str, operator: &str) -> Result<()> {
     tx.rows(
         "SELECT set_config('capconduit.command', $1, true), set_config('capconduit.operator', $2, true)",
@@ -81,9 +78,6 @@ pub fn introduce(tx: &mut impl GenericClient, command: &str, operator: &str) -> 
 }
 
 /// Changes, newest first where the page has no order of its own.
-///
-/// # Errors
-/// The database's.
 pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result<Vec<Entry>> {
     let select = format!(
         "{SELECT}
@@ -115,9 +109,6 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
 }
 
 /// The names of all that has ever been changed.
-///
-/// # Errors
-/// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows(
         "SELECT DISTINCT n FROM audit_log a, unnest(a.row_name || string_to_array(a.row_name, ' / ')) n
@@ -127,9 +118,6 @@ pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
 }
 
 /// Whether the login may read it: a seller's may not.
-///
-/// # Errors
-/// The database's.
 pub fn is_readable(db: &mut impl GenericClient) -> Result<bool> {
     Ok(db.row("SELECT 1 WHERE has_table_privilege('audit_log', 'SELECT')", args![])?.is_some())
 }
@@ -149,9 +137,6 @@ row! {
 }
 
 /// The first change of this column of this row after a time: what it was changed from is what it was then.
-///
-/// # Errors
-/// The database's.
 pub fn next_change(
     db: &mut impl GenericClient,
     table: &str,
@@ -170,9 +155,6 @@ pub fn next_change(
 }
 
 /// The change with this id.
-///
-/// # Errors
-/// The database's.
 pub fn find(db: &mut impl GenericClient, id: i64) -> Result<Option<Entry>> {
     crate::pg::one(db.row(&format!("{SELECT} WHERE a.id = $1"), args![id])?)
 }

@@ -7,7 +7,7 @@ use postgres::GenericClient;
 use crate::pg::Query;
 use crate::store::noun::Noun;
 use crate::store::page::Page;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 /// An attempt `a` that counts as a live call.
 pub(super) const IN_FLIGHT: &str = "cc_in_flight(a.released_at, a.lease_expires_at, now())";
@@ -129,13 +129,6 @@ const SELECT_CALL: &str = "SELECT l.*, u.username, g.name AS campaign_name, c.cl
     LEFT JOIN campaigns g ON g.id = l.campaign_id
     LEFT JOIN clients c ON c.id = l.client_id";
 
-/// The records of a [`Filter`], whose fields are the first seven arguments.
-const MATCHES: &str = "WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
-    AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
-    AND ($5::text[] = '{}' OR l.call_status ILIKE ANY ($5))
-    AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
-    AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)";
-
 const SELECT_ATTEMPT: &str = "SELECT a.*, g.name AS campaign_name, c.client_identifier
     FROM call_attempts a
     LEFT JOIN campaigns g ON g.id = a.campaign_id
@@ -161,50 +154,43 @@ pub struct Filter {
 }
 
 /// Records, newest first where the page has no order of its own.
-///
-/// # Errors
-/// The database's.
 pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result<Vec<Call>> {
-    let sql = page.of(&format!("{SELECT_CALL} {MATCHES}"), "r.timestamp_start DESC, r.id DESC");
-    let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
-    crate::pg::all(&db.rows(
-        &sql,
-        args![filter.user_id, filter.campaign_id, filter.client_id, filter.number, statuses, filter.from, filter.to,],
-    )?)
+    matching(db, filter, None, |select| page.of(select, "r.timestamp_start DESC, r.id DESC"))
 }
 
 /// The next records after the one that began then and has this id, oldest first; None: the first. Any number
 /// of records can be read so, and no statement or transaction lasts long. Each record that was there when the
 /// first were asked for is read once; one that comes meanwhile is read where its time is still to come.
-///
-/// # Errors
-/// The database's.
 pub fn after(
     db: &mut impl GenericClient,
     filter: &Filter,
     last: Option<(DateTime<Utc>, i64)>,
     limit: i32,
 ) -> Result<Vec<Call>> {
-    let sql = format!(
-        "{SELECT_CALL} {MATCHES} AND ($8::timestamptz IS NULL OR (l.timestamp_start, l.id) > ($8, $9::bigint))
-         ORDER BY l.timestamp_start, l.id LIMIT $10"
-    );
-    let statuses: Vec<String> = filter.statuses.iter().map(|status| like(status)).collect();
-    crate::pg::all(&db.rows(
-        &sql,
-        args![
-            filter.user_id,
-            filter.campaign_id,
-            filter.client_id,
-            filter.number,
-            statuses,
-            filter.from,
-            filter.to,
-            last.map(|(start, _)| start),
-            last.map(|(_, id)| id),
-            limit,
-        ],
-    )?)
+    matching(db, filter, last, |select| format!("{select} ORDER BY l.timestamp_start, l.id LIMIT {limit}"))
+}
+
+fn matching(
+    db: &mut impl GenericClient,
+    filter: &Filter,
+    last: Option<(DateTime<Utc>, i64)>,
+    which: impl FnOnce(&str) -> String,
+) -> Result<Vec<Call>> {
+    let sql = which(&format!(
+        "{SELECT_CALL}
+         WHERE ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)
+           AND ($3::int IS NULL OR l.client_id = $3) AND ($4::text IS NULL OR l.incoming_did_number = $4)
+           AND ($5::text[] = '{{}}' OR l.call_status ILIKE ANY ($5))
+           AND ($6::timestamptz IS NULL OR l.timestamp_start >= $6)
+           AND ($7::timestamptz IS NULL OR l.timestamp_start < $7)
+           AND ($8::timestamptz IS NULL OR (l.timestamp_start, l.id) > ($8, $9::bigint))"
+    ));
+    let Filter { user_id, campaign_id, client_id, number, statuses, from, to } = filter;
+    let statuses: Vec<String> = statuses.iter().map(|status| like(status)).collect();
+    let (start, id) = last.unzip();
+    crate::pg::all(
+        &db.rows(&sql, args![*user_id, *campaign_id, *client_id, number.clone(), statuses, *from, *to, start, id])?,
+    )
 }
 
 /// A pattern of LIKE for a text that may end in `*`.
@@ -221,9 +207,6 @@ fn like(text: &str) -> String {
 }
 
 /// The record of the call with this uniqueid, else with this id.
-///
-/// # Errors
-/// The database's.
 pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Call>> {
     let id = if name.bytes().all(|b| b.is_ascii_digit()) { name.parse::<i64>().ok() } else { None };
     let sql = format!(
@@ -233,18 +216,12 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Call>> {
 }
 
 /// The attempts of a call, in order.
-///
-/// # Errors
-/// The database's.
 pub fn attempts(db: &mut impl GenericClient, uniqueid: &str) -> Result<Vec<Attempt>> {
     let sql = format!("{SELECT_ATTEMPT} WHERE a.asterisk_uniqueid = $1 ORDER BY a.attempt_number");
     crate::pg::all(&db.rows(&sql, args![uniqueid])?)
 }
 
 /// The attempts in flight, oldest first.
-///
-/// # Errors
-/// The database's.
 pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
     let sql = format!("{SELECT_ATTEMPT} WHERE {IN_FLIGHT} ORDER BY a.claimed_at, a.id");
     crate::pg::all(&db.rows(&sql, args![])?)
@@ -252,9 +229,6 @@ pub fn active(db: &mut impl GenericClient) -> Result<Vec<Attempt>> {
 
 /// Attempts that ended without a call record, and were claimed in this period; newest first where the page has no
 /// order of its own.
-///
-/// # Errors
-/// The database's.
 pub fn lost(
     db: &mut impl GenericClient,
     from: Option<DateTime<Utc>>,
@@ -268,8 +242,7 @@ pub fn lost(
            AND ($2::timestamptz IS NULL OR a.claimed_at >= $2) AND ($3::timestamptz IS NULL OR a.claimed_at < $3)"
     );
     let sql = page.of(&select, "r.claimed_at DESC, r.id DESC");
-    let reasons = REAPED.map(str::to_owned).to_vec();
-    crate::pg::all(&db.rows(&sql, args![reasons, from, to])?)
+    crate::pg::all(&db.rows(&sql, args![REAPED.to_vec(), from, to])?)
 }
 
 /// How many records name a thing, whose removal would take it out of them, and how many of its attempts are in flight.
@@ -282,7 +255,7 @@ pub fn uses_of(db: &mut impl GenericClient, noun: Noun, id: i32) -> Result<(i64,
         "SELECT (SELECT count(*) FROM call_logs l WHERE l.{column} = $1),
                 (SELECT count(*) FROM call_attempts a WHERE a.{column} = $1 AND {IN_FLIGHT})"
     );
-    let row = db.row(&sql, args![id])?.ok_or_else(|| Error::failed("database: no count"))?;
+    let row = db.the_row(&sql, args![id])?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 

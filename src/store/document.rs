@@ -200,8 +200,7 @@ pub fn schema(db: &mut impl GenericClient) -> Result<Schema> {
     }
     // the catalogue's own expressions: constants
     let list: Vec<String> = defaults.iter().map(|(.., expression)| format!("to_json({expression})::text")).collect();
-    let values = db.row(&format!("SELECT ARRAY[{}]::text[]", list.join(", ")), args![])?;
-    let values: Vec<String> = values.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    let values: Vec<String> = db.value(&format!("SELECT ARRAY[{}]::text[]", list.join(", ")), args![])?;
     for ((noun, name, _), value) in defaults.iter().zip(values) {
         if let Some(column) = schema.get_mut(noun).and_then(|columns| columns.iter_mut().find(|c| c.name == *name)) {
             column.default = parse(&value)?;
@@ -236,18 +235,12 @@ pub fn key_of(noun: Noun, fields: &Map<String, Value>) -> Key {
 }
 
 /// Lets one change of the whole configuration run at a time, until the transaction ends.
-///
-/// # Errors
-/// The database's.
 pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
     tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit config', 0))", args![])?;
     Ok(())
 }
 
 /// Everything, as of one moment.
-///
-/// # Errors
-/// The database's.
 pub fn read(db: &mut impl GenericClient, schema: &Schema) -> Result<State> {
     let parts = schema.iter().map(|(noun, columns)| {
         let (names, joins) = noun.references();
@@ -259,8 +252,7 @@ pub fn read(db: &mut impl GenericClient, schema: &Schema) -> Result<State> {
         )
     });
     // one statement, one snapshot
-    let row = db.row(&format!("SELECT ARRAY[{}]", parts.collect::<Vec<_>>().join(", ")), args![])?;
-    let texts: Vec<String> = row.map(|row| row.try_get(0)).transpose()?.unwrap_or_default();
+    let texts: Vec<String> = db.value(&format!("SELECT ARRAY[{}]", parts.collect::<Vec<_>>().join(", ")), args![])?;
     let mut state = State::new();
     for ((noun, columns), text) in schema.iter().zip(texts) {
         let rows: Vec<Map<String, Value>> =
@@ -368,57 +360,32 @@ pub fn change(
 /// A campaign's seller, its name, and the number of a DID.
 pub type Link = (String, String, String);
 
-fn columns_of(links: &[Link]) -> (Vec<String>, Vec<String>, Vec<String>) {
-    (
-        links.iter().map(|link| link.0.clone()).collect(),
-        links.iter().map(|link| link.1.clone()).collect(),
-        links.iter().map(|link| link.2.clone()).collect(),
-    )
-}
-
 /// Lets DIDs feed campaigns.
-///
-/// # Errors
-/// The database's.
 pub fn link(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
-    if links.is_empty() {
-        return Ok(());
-    }
-    let (users, campaigns, numbers) = columns_of(links);
-    tx.run(
-        "INSERT INTO campaign_dids (campaign_id, did_id)
-         SELECT g.id, d.id FROM unnest($1, $2, $3) x (username, name, number)
-         JOIN users u ON u.username = x.username JOIN campaigns g ON g.user_id = u.id AND g.name = x.name
-         JOIN dids d ON d.number = x.number
-         ON CONFLICT DO NOTHING",
-        args![users, campaigns, numbers],
-    )?;
-    Ok(())
+    let sql = "INSERT INTO campaign_dids (campaign_id, did_id) SELECT g.id, d.id FROM";
+    of_links(tx, links, sql, "ON CONFLICT DO NOTHING")
 }
 
 /// Lets DIDs feed campaigns no more.
-///
-/// # Errors
-/// The database's.
 pub fn unlink(tx: &mut impl GenericClient, links: &[Link]) -> Result<()> {
+    of_links(tx, links, "DELETE FROM campaign_dids k USING", "WHERE k.campaign_id = g.id AND k.did_id = d.id")
+}
+
+fn of_links(tx: &mut impl GenericClient, links: &[Link], before: &str, behind: &str) -> Result<()> {
     if links.is_empty() {
         return Ok(());
     }
-    let (users, campaigns, numbers) = columns_of(links);
-    tx.run(
-        "DELETE FROM campaign_dids k USING unnest($1, $2, $3) x (username, name, number)
+    let part = |part: fn(&Link) -> &String| links.iter().map(part).cloned().collect::<Vec<_>>();
+    let sql = format!(
+        "{before} unnest($1, $2, $3) x (username, name, number)
          JOIN users u ON u.username = x.username JOIN campaigns g ON g.user_id = u.id AND g.name = x.name
-         JOIN dids d ON d.number = x.number
-         WHERE k.campaign_id = g.id AND k.did_id = d.id",
-        args![users, campaigns, numbers],
-    )?;
+         JOIN dids d ON d.number = x.number {behind}"
+    );
+    tx.run(&sql, args![part(|link| &link.0), part(|link| &link.1), part(|link| &link.2)])?;
     Ok(())
 }
 
 /// Frees the addresses of users who are about to get another one or to go, for those who get theirs.
-///
-/// # Errors
-/// The database's.
 pub fn free_emails(tx: &mut impl GenericClient, ids: &[i32]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -429,9 +396,6 @@ pub fn free_emails(tx: &mut impl GenericClient, ids: &[i32]) -> Result<()> {
 
 /// Locks rows that are to be removed. In the order of [`Noun::ALL`], which is the order in which a call
 /// record locks what it names, so that neither waits for the other in a circle.
-///
-/// # Errors
-/// The database's.
 pub fn lock_rows(tx: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -446,9 +410,6 @@ pub fn lock_rows(tx: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result
 }
 
 /// Calls in flight of these rows, for those that have any.
-///
-/// # Errors
-/// The database's.
 pub fn in_flight(db: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result<BTreeMap<i32, i64>> {
     let (Some(column), false) = (noun.in_ledger(), ids.is_empty()) else { return Ok(BTreeMap::new()) };
     let sql = format!(
@@ -458,9 +419,6 @@ pub fn in_flight(db: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result
 }
 
 /// Removes rows with all that depends on them; call records stay, but name none of them any more.
-///
-/// # Errors
-/// The database's.
 pub fn remove(tx: &mut impl GenericClient, noun: Noun, ids: &[i32], _: &Confirmed) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -477,4 +435,19 @@ pub fn remove(tx: &mut impl GenericClient, noun: Noun, ids: &[i32], _: &Confirme
     }
     tx.run(&format!("DELETE FROM {table} WHERE {handle} = ANY ($1)"), args![ids.to_vec()])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_tables_are_those_of_the_list() {
+        let list = include_str!("../../sql/routines/tables.sql");
+        for noun in Noun::ALL {
+            let audited = if noun.is_escaped() { "pjsip" } else { noun.name() };
+            let row = format!("('{}', '{audited}', 'data', true,", noun.table());
+            assert!(list.contains(&row), "{row}");
+        }
+    }
 }

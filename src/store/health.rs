@@ -21,11 +21,8 @@ row! {
 }
 
 /// The server's state.
-///
-/// # Errors
-/// The database's.
-pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
-    crate::pg::one(db.row(
+pub fn health(db: &mut impl GenericClient) -> Result<Health> {
+    Health::try_from(&db.the_row(
         "SELECT clock_timestamp() AS now, current_setting('port')::int AS port,
                 current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
                     AS max_connections,
@@ -36,23 +33,16 @@ pub fn health(db: &mut impl GenericClient) -> Result<Option<Health>> {
 }
 
 /// What no other database has, except a copy of its server: its name and number, and the server's start.
-///
-/// # Errors
-/// The database's.
-pub fn identity(db: &mut impl GenericClient) -> Result<Option<String>> {
-    let row = db.row(
+pub fn identity(db: &mut impl GenericClient) -> Result<String> {
+    db.value(
         "SELECT concat_ws(' ', d.oid, d.datname, pg_postmaster_start_time())
          FROM pg_database d WHERE d.datname = current_database()",
         args![],
-    )?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
+    )
 }
 
 /// Whether two sessions that do nothing in between come to share a process of the server: a pooler is in
 /// front that gives it to each for a transaction. Others may take it from them, and so it is tried often.
-///
-/// # Errors
-/// The database's.
 pub fn share_a_process(one: &mut impl GenericClient, other: &mut impl GenericClient) -> Result<bool> {
     const TRIES: usize = 20;
     for _ in 0..TRIES {
@@ -63,9 +53,8 @@ pub fn share_a_process(one: &mut impl GenericClient, other: &mut impl GenericCli
     Ok(false)
 }
 
-fn process_id(db: &mut impl GenericClient) -> Result<Option<i32>> {
-    let row = db.row("SELECT pg_backend_pid()", args![])?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
+fn process_id(db: &mut impl GenericClient) -> Result<i32> {
+    db.value("SELECT pg_backend_pid()", args![])
 }
 
 /// Reads each view that Asterisk reads (no row, and so no password), as Asterisk's login; returns how many endpoints it sees.
@@ -77,6 +66,5 @@ pub fn read_realtime_views(db: &mut impl GenericClient) -> Result<i64> {
     for view in ["ps_endpoints", "ps_aors", "ps_auths"] {
         db.rows(&format!("SELECT * FROM {view} LIMIT 0"), args![])?;
     }
-    let row = db.row("SELECT count(*) FROM ps_endpoints", args![])?;
-    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+    db.value("SELECT count(*) FROM ps_endpoints", args![])
 }

@@ -19,9 +19,6 @@ pub struct History {
 
 impl History {
     /// Begins an import; others wait until the transaction ends.
-    ///
-    /// # Errors
-    /// The database's.
     pub fn begin(tx: &mut impl GenericClient) -> Result<History> {
         tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit call import', 0))", args![])?;
         Ok(History::default())
@@ -29,9 +26,6 @@ impl History {
 
     /// Writes records that are not there yet. A record has the columns of `call_logs`, and instead of
     /// their ids `username`, `campaign_name`, `client_identifier` and `with_setting`.
-    ///
-    /// # Errors
-    /// The database's.
     pub fn add(&mut self, tx: &mut impl GenericClient, records: Vec<Map<String, Value>>) -> Result<()> {
         if records.is_empty() {
             return Ok(());

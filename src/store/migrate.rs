@@ -4,7 +4,11 @@
 //! Each one is a transaction of its own under an advisory lock of that transaction, so that two
 //! runs at once do not meet, also through PgBouncer. What was applied is recorded with its SHA-256.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, Utc};
+use postgres::error::SqlState;
 use postgres::{Client, GenericClient};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -51,11 +55,16 @@ const STEPS: &[Step] = &[
     routine!("audit": "tables" "audit"),
     routine!("routing": "route/resolve" "route/links" "route/turns" "route/reasons" "route/rejection"
              "route/passed_over" "route/route" "route/explain"),
-    routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call" "settle/counters"),
+    routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call"),
     routine!("realtime": "realtime"),
     routine!("verify": "verify"),
     routine!("unsold": "unsold"),
 ];
+
+/// For how long a step that gave way to calls is tried again.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long calls go on before it is.
+const PAUSE: Duration = Duration::from_millis(500);
 
 const SAMPLE_DATA: &str = include_str!("../../sql/seed.sql");
 
@@ -109,9 +118,6 @@ fn checksum(sql: &str) -> String {
 }
 
 /// Where each step stands, in order; steps of a newer program last.
-///
-/// # Errors
-/// The database's.
 pub fn status(client: &mut impl GenericClient) -> Result<Vec<Status>> {
     let mut recorded = Vec::new();
     if client.row("SELECT 1 WHERE to_regclass('capconduit_migrations') IS NOT NULL", args![])?.is_some() {
@@ -134,7 +140,8 @@ pub fn status(client: &mut impl GenericClient) -> Result<Vec<Status>> {
     Ok(all)
 }
 
-/// Applies what is missing and says what it did through `progress`, as each step begins.
+/// Applies what is missing and says what it does through `progress`, a line at a time. A step that would hold up calls
+/// gives way to them, and is tried again for a while.
 ///
 /// # Errors
 /// A migration that was applied with another text, or a newer program's schema: nothing is changed.
@@ -149,7 +156,9 @@ pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Ve
     }
     let is_new = now.iter().all(|step| step.state == State::Pending);
     needs::refuse(&needs::needs(client)?, is_new)?;
-    for step in STEPS {
+    let until = Instant::now() + PATIENCE;
+    let (mut steps, mut waits) = (STEPS.iter().peekable(), false);
+    while let Some(step) = steps.peek() {
         let mut tx = client.transaction()?;
         lock(&mut tx)?;
         tx.batch_execute(
@@ -165,18 +174,38 @@ pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Ve
         let state = now.iter().find(|s| s.name == step.name).map_or(State::Pending, |s| s.state);
         if state == State::Applied {
             tx.commit()?;
+            steps.next();
             continue;
         }
-        progress(step.name);
-        // Calls would queue up behind a migration that waits for somebody's open transaction.
-        tx.batch_execute("SET LOCAL lock_timeout = '5s'")?;
-        let begun = std::time::Instant::now();
-        tx.batch_execute(step.sql).map_err(|e| {
-            let mut error = Error::from(e);
-            error.message = format!("{}: {}", step.name, error.message);
-            error
-        })?;
-        grant_access(&mut tx)?;
+        if !waits {
+            progress(&format!("applying {}", step.name));
+        }
+        // Calls queue up behind what waits here for one of them, or for somebody's open transaction: no call is refused
+        // for so long, nor does PostgreSQL look for a deadlock.
+        tx.batch_execute("SET LOCAL lock_timeout = '500ms'")?;
+        let begun = Instant::now();
+        let mut at = format!("{}: ", step.name);
+        let applied = tx.batch_execute(step.sql).and_then(|()| {
+            at.clear();
+            grant_access(&mut tx)
+        });
+        match applied {
+            Err(e) if e.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) && begun < until => {
+                tx.rollback()?;
+                if !waits {
+                    progress("waiting for a moment without calls");
+                }
+                waits = true;
+                thread::sleep(PAUSE);
+                continue;
+            }
+            applied => applied.map_err(|e| {
+                let mut error = Error::from(e);
+                error.message = format!("{at}{}", error.message);
+                error
+            })?,
+        }
+        waits = false;
         tx.run(
             "INSERT INTO capconduit_migrations (name, checksum) VALUES ($1, $2)
              ON CONFLICT (name) DO UPDATE
@@ -189,6 +218,7 @@ pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Ve
             replaced: state == State::Changed,
             milliseconds: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
         });
+        steps.next();
     }
     let mut tx = client.transaction()?;
     lock(&mut tx)?;
@@ -205,11 +235,10 @@ pub(super) fn lock(tx: &mut impl GenericClient) -> Result<()> {
 }
 
 /// What a routine's replacement has dropped is granted again before anybody can see that it was gone.
-fn grant_access(tx: &mut impl GenericClient) -> Result<()> {
-    if tx.row("SELECT 1 WHERE to_regprocedure('cc_grant_access()') IS NOT NULL", args![])?.is_some() {
-        tx.rows("SELECT cc_grant_access()", args![])?;
-    }
-    Ok(())
+fn grant_access(tx: &mut impl GenericClient) -> std::result::Result<(), postgres::Error> {
+    tx.batch_execute(
+        "DO $$ BEGIN IF to_regprocedure('cc_grant_access()') IS NOT NULL THEN PERFORM cc_grant_access(); END IF; END $$",
+    )
 }
 
 fn refuse_what_does_not_fit(now: &[Status]) -> Result<()> {
@@ -242,11 +271,9 @@ fn refuse_what_does_not_fit(now: &[Status]) -> Result<()> {
 /// [`crate::Kind::Conflict`] where the database holds other users: sample data is not for a live system.
 pub fn seed(tx: &mut impl GenericClient) -> Result<bool> {
     tx.rows("SELECT pg_advisory_xact_lock(hashtextextended('capconduit db seed', 0))", args![])?;
-    let row = tx.row("SELECT count(*) FILTER (WHERE email LIKE '%@sample.invalid'), count(*) FROM users", args![])?;
-    let (sample, all): (i64, i64) = match row {
-        Some(row) => (row.try_get(0)?, row.try_get(1)?),
-        None => (0, 0),
-    };
+    let row =
+        tx.the_row("SELECT count(*) FILTER (WHERE email LIKE '%@sample.invalid'), count(*) FROM users", args![])?;
+    let (sample, all): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     if all > sample {
         return Err(Error::conflict("this database holds users: sample data is for an empty one").hint(
             "Nothing was changed. Use a database of its own: createdb sample, DATABASE_URL=postgresql:///sample",

@@ -1,4 +1,5 @@
-//! All SQL: one file per noun, each statement beside the row it returns. Absence is `Ok(None)`.
+//! All SQL: one file per noun, each statement beside the row it returns. Absence is `Ok(None)`; an error is the
+//! database's, where a function does not say otherwise.
 
 pub mod audit;
 pub mod call;

@@ -1,7 +1,7 @@
 //! What is relied on of a PostgreSQL server and database: one list, which `db migrate`, `db status` and
 //! `asterisk check` go by. Each is as this session sees it: settings may differ by role and database.
 
-use postgres::{GenericClient, Row};
+use postgres::GenericClient;
 
 use crate::pg::Query;
 use crate::{Error, Kind, Result, args};
@@ -45,9 +45,6 @@ macro_rules! set {
 }
 
 /// All of them, met or not.
-///
-/// # Errors
-/// The database's.
 pub fn needs(db: &mut impl GenericClient) -> Result<Vec<Need>> {
     let sql = "SELECT current_setting('server_version_num')::int AS version_num,
             current_setting('server_version') AS version,
@@ -57,12 +54,13 @@ pub fn needs(db: &mut impl GenericClient) -> Result<Vec<Need>> {
             current_setting('standard_conforming_strings') AS strings,
             current_setting('session_replication_role') AS replication_role,
             current_setting('row_security') AS row_security,
-            current_setting('synchronous_commit') AS synchronous_commit,
-            current_setting('fsync') AS fsync,
-            current_setting('full_page_writes') AS full_page_writes,
             current_setting('autovacuum') AS autovacuum,
-            (SELECT s.setting::bigint FROM pg_settings s WHERE s.name = 'statement_timeout') AS statement_timeout,
-            (SELECT s.setting::bigint FROM pg_settings s WHERE s.name = 'transaction_timeout') AS transaction_timeout,
+            (SELECT string_agg(n, ', ') FROM unnest('{fsync,full_page_writes,synchronous_commit}'::text[]) n
+             WHERE current_setting(n) = 'off') AS not_durable,
+            (SELECT s.name || ' is ' || s.setting FROM pg_settings s
+             WHERE CASE WHEN s.name IN ('statement_timeout', 'transaction_timeout') THEN s.setting::bigint END
+                   BETWEEN 1 AND $1 - 1
+             ORDER BY s.name LIMIT 1) AS short_timeout,
             current_schema()::text AS schema,
             -- that of the migrations, else that of v3.0's tables
             (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -71,193 +69,157 @@ pub fn needs(db: &mut impl GenericClient) -> Result<Vec<Need>> {
              ORDER BY c.relname LIMIT 1) AS elsewhere,
             to_jsonb(d) ->> 'datcollversion' AS collation_version
         FROM pg_database d WHERE d.datname = current_database()";
-    let row = db.row(sql, args![])?.ok_or_else(|| Error::failed("the database says nothing of itself"))?;
-    let version: i32 = row.try_get("version_num")?;
-    let mut all = vec![self::version(&row)?];
-    all.extend([encoding(&row)?, isolation(&row)?, writing(&row)?, strings(&row)?, schema(&row)?, triggers(&row)?]);
-    all.extend([row_security(&row)?, durability(&row)?, timeouts(&row)?, vacuum(&row)?]);
+    let row = db.the_row(sql, args![SHORTEST_TIMEOUT])?;
+    let text = |name: &str| row.try_get::<_, String>(name);
+    let optional = |name: &str| row.try_get::<_, Option<String>>(name);
+    let version_num: i32 = row.try_get("version_num")?;
+    let (version, encoding, isolation) = (text("version")?, text("encoding")?, text("isolation")?);
+    let (role, off, short) = (text("replication_role")?, optional("not_durable")?, optional("short_timeout")?);
+    let lacks = if encoding == "SQL_ASCII" { "counts bytes for characters" } else { "lacks letters that names have" };
+    let mut all = vec![
+        need(
+            "server",
+            version_num >= OLDEST,
+            format!("PostgreSQL {version}"),
+            Weight::Defect,
+            format!("PostgreSQL {version} lacks what is used here: 14 is the oldest that has it all"),
+            "Upgrade PostgreSQL (pg_upgrade keeps all data).",
+        ),
+        need(
+            "encoding",
+            encoding == "UTF8",
+            "UTF8",
+            Weight::Defect,
+            format!(
+                "the database is in {encoding}, which {lacks}: a caller's name loses them, other names are refused"
+            ),
+            "pg_dump it, createdb -T template0 -E UTF8 another one, restore, and rename the two.",
+        ),
+        need(
+            "isolation",
+            isolation == "read committed",
+            "read committed",
+            Weight::Fatal,
+            format!("transactions are {isolation}: every call is refused, since caps could not be kept"),
+            set!("default_transaction_isolation = 'read committed'"),
+        ),
+        need(
+            "writing",
+            !row.try_get::<_, bool>("read_only")?,
+            "the server takes changes",
+            Weight::Fatal,
+            "the server takes no changes: it is a standby, or read-only",
+            "Name the primary in DATABASE_URL; of several hosts, target_session_attrs=read-write picks it.",
+        ),
+        need(
+            "strings",
+            text("strings")? == "on",
+            "standard_conforming_strings is on",
+            Weight::Fatal,
+            "standard_conforming_strings is off: patterns in functions mean something else",
+            set!("standard_conforming_strings = on"),
+        ),
+        schema(optional("schema")?, optional("elsewhere")?),
+        need(
+            "triggers",
+            role != "replica",
+            format!("session_replication_role is {role}: triggers and foreign keys work"),
+            Weight::Fatal,
+            "session_replication_role is replica: foreign keys are not checked, and changes leave no audit",
+            set!("session_replication_role = origin"),
+        ),
+        need(
+            "row security",
+            text("row_security")? == "on",
+            "row_security is on",
+            Weight::Defect,
+            "row_security is off: the logins of sellers get errors instead of their rows",
+            set!("row_security = on"),
+        ),
+        need(
+            "durability",
+            off.is_none(),
+            "what is committed is kept",
+            Weight::Risk,
+            format!(
+                "{} off: a crash of the server loses call records that count as delivered",
+                off.unwrap_or_default()
+            ),
+            "Turn it on in postgresql.conf, and where a database or role turns it off; for a test server it does not matter.",
+        ),
+        need(
+            "time limits",
+            short.is_none(),
+            "none that ends a call's statement",
+            Weight::Risk,
+            format!("{} ms: calls fail that would have waited for another one's claim", short.unwrap_or_default()),
+            "Raise it to 5 s or more, or to 0, for this database and its roles.",
+        ),
+        need(
+            "autovacuum",
+            text("autovacuum")? == "on",
+            "on",
+            Weight::Risk,
+            "autovacuum is off: what calls leave behind makes each claim slower",
+            "autovacuum = on in postgresql.conf, then SELECT pg_reload_conf();",
+        ),
+    ];
     // older ones keep no version
-    if version >= 150_000 {
-        let actual = db.row(
+    if version_num >= 150_000 {
+        let actual = db.value(
             "SELECT pg_database_collation_actual_version(d.oid) FROM pg_database d WHERE d.datname = current_database()",
             args![],
         )?;
-        let actual = actual.map(|row| row.try_get::<_, Option<String>>(0)).transpose()?.flatten();
-        all.push(collation(row.try_get("collation_version")?, actual));
+        all.push(collation(optional("collation_version")?, actual));
     }
     Ok(all)
 }
 
-fn met(name: &'static str, message: impl Into<String>) -> Need {
-    Need { name, message: message.into(), problem: None }
-}
-
-fn not_met(name: &'static str, weight: Weight, message: impl Into<String>, remedy: &'static str) -> Need {
-    Need { name, message: message.into(), problem: Some((weight, remedy)) }
-}
-
-fn version(row: &Row) -> Result<Need> {
-    let version: String = row.try_get("version")?;
-    if row.try_get::<_, i32>("version_num")? >= OLDEST {
-        return Ok(met("server", format!("PostgreSQL {version}")));
+/// A need; `problem` is what is so where it is not met, and what comes of it.
+fn need(
+    name: &'static str,
+    is_met: bool,
+    message: impl Into<String>,
+    weight: Weight,
+    problem: impl Into<String>,
+    remedy: &'static str,
+) -> Need {
+    match is_met {
+        true => Need { name, message: message.into(), problem: None },
+        false => Need { name, message: problem.into(), problem: Some((weight, remedy)) },
     }
-    let message = format!("PostgreSQL {version} lacks what is used here: 14 is the oldest that has it all");
-    Ok(not_met("server", Weight::Defect, message, "Upgrade PostgreSQL (pg_upgrade keeps all data)."))
 }
 
-fn encoding(row: &Row) -> Result<Need> {
-    let encoding: String = row.try_get("encoding")?;
-    if encoding == "UTF8" {
-        return Ok(met("encoding", "UTF8"));
-    }
-    let lacks = if encoding == "SQL_ASCII" { "counts bytes for characters" } else { "lacks letters that names have" };
-    Ok(not_met(
-        "encoding",
-        Weight::Defect,
-        format!("the database is in {encoding}, which {lacks}: a caller's name loses them, other names are refused"),
-        "pg_dump it, createdb -T template0 -E UTF8 another one, restore, and rename the two.",
-    ))
-}
-
-fn isolation(row: &Row) -> Result<Need> {
-    let isolation: String = row.try_get("isolation")?;
-    if isolation == "read committed" {
-        return Ok(met("isolation", "read committed"));
-    }
-    Ok(not_met(
-        "isolation",
-        Weight::Fatal,
-        format!("transactions are {isolation}: every call is refused, since caps could not be kept"),
-        set!("default_transaction_isolation = 'read committed'"),
-    ))
-}
-
-fn writing(row: &Row) -> Result<Need> {
-    if !row.try_get::<_, bool>("read_only")? {
-        return Ok(met("writing", "the server takes changes"));
-    }
-    Ok(not_met(
-        "writing",
-        Weight::Fatal,
-        "the server takes no changes: it is a standby, or read-only",
-        "Name the primary in DATABASE_URL; of several hosts, target_session_attrs=read-write picks it.",
-    ))
-}
-
-fn strings(row: &Row) -> Result<Need> {
-    if row.try_get::<_, String>("strings")? == "on" {
-        return Ok(met("strings", "standard_conforming_strings is on"));
-    }
-    Ok(not_met(
-        "strings",
-        Weight::Fatal,
-        "standard_conforming_strings is off: patterns in functions mean something else",
-        set!("standard_conforming_strings = on"),
-    ))
-}
-
-fn schema(row: &Row) -> Result<Need> {
-    let (schema, elsewhere): (Option<String>, Option<String>) = (row.try_get("schema")?, row.try_get("elsewhere")?);
-    match (schema, elsewhere) {
-        (Some(schema), None) => Ok(met("search_path", format!("tables are looked for in {schema}"))),
-        (_, Some(elsewhere)) => Ok(not_met(
-            "search_path",
-            Weight::Fatal,
+fn schema(schema: Option<String>, elsewhere: Option<String>) -> Need {
+    let (problem, remedy) = match &elsewhere {
+        Some(elsewhere) => (
             format!("the tables are in schema {elsewhere}, where this login does not look"),
             "Set the search_path of this role or database to that schema: ALTER DATABASE :\"DBNAME\" SET search_path = ...",
-        )),
-        (None, None) => Ok(not_met(
-            "search_path",
-            Weight::Fatal,
-            "no schema of the search_path exists, or this login may not use it",
+        ),
+        None => (
+            "no schema of the search_path exists, or this login may not use it".to_owned(),
             set!("search_path = public"),
-        )),
-    }
-}
-
-fn triggers(row: &Row) -> Result<Need> {
-    let role: String = row.try_get("replication_role")?;
-    if role != "replica" {
-        return Ok(met("triggers", format!("session_replication_role is {role}: triggers and foreign keys work")));
-    }
-    Ok(not_met(
-        "triggers",
-        Weight::Fatal,
-        "session_replication_role is replica: foreign keys are not checked, and changes leave no audit",
-        set!("session_replication_role = origin"),
-    ))
-}
-
-fn row_security(row: &Row) -> Result<Need> {
-    if row.try_get::<_, String>("row_security")? == "on" {
-        return Ok(met("row security", "row_security is on"));
-    }
-    Ok(not_met(
-        "row security",
-        Weight::Defect,
-        "row_security is off: the logins of sellers get errors instead of their rows",
-        set!("row_security = on"),
-    ))
-}
-
-fn durability(row: &Row) -> Result<Need> {
-    let mut off = Vec::new();
-    for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
-        if row.try_get::<_, String>(setting)? == "off" {
-            off.push(setting);
-        }
-    }
-    if off.is_empty() {
-        return Ok(met("durability", "what is committed is kept"));
-    }
-    Ok(not_met(
-        "durability",
-        Weight::Risk,
-        format!("{} off: a crash of the server loses call records that count as delivered", off.join(", ")),
-        "Turn it on in postgresql.conf, and where a database or role turns it off; for a test server it does not matter.",
-    ))
-}
-
-fn timeouts(row: &Row) -> Result<Need> {
-    for setting in ["statement_timeout", "transaction_timeout"] {
-        let milliseconds: i64 = row.try_get::<_, Option<i64>>(setting)?.unwrap_or(0);
-        if (1..SHORTEST_TIMEOUT).contains(&milliseconds) {
-            return Ok(not_met(
-                "time limits",
-                Weight::Risk,
-                format!("{setting} is {milliseconds} ms: calls fail that would have waited for another one's claim"),
-                "Raise it to 5 s or more, or to 0, for this database and its roles.",
-            ));
-        }
-    }
-    Ok(met("time limits", "none that ends a call's statement"))
-}
-
-fn vacuum(row: &Row) -> Result<Need> {
-    if row.try_get::<_, String>("autovacuum")? == "on" {
-        return Ok(met("autovacuum", "on"));
-    }
-    Ok(not_met(
-        "autovacuum",
-        Weight::Risk,
-        "autovacuum is off: what calls leave behind makes each claim slower",
-        "autovacuum = on in postgresql.conf, then SELECT pg_reload_conf();",
-    ))
+        ),
+    };
+    let is_met = schema.is_some() && elsewhere.is_none();
+    let message = format!("tables are looked for in {}", schema.unwrap_or_default());
+    need("search_path", is_met, message, Weight::Fatal, problem, remedy)
 }
 
 /// An operating system's upgrade may sort otherwise than the indexes were built.
 fn collation(recorded: Option<String>, actual: Option<String>) -> Need {
-    match (recorded, actual) {
-        (Some(recorded), Some(actual)) if recorded != actual => not_met(
-            "collation",
-            Weight::Risk,
-            format!(
-                "the database was built with collation version {recorded}, the system has {actual}: an index may miss numbers and names"
-            ),
-            "REINDEX DATABASE, then ALTER DATABASE :\"DBNAME\" REFRESH COLLATION VERSION; calls wait meanwhile.",
+    let is_met = recorded.is_none() || actual.is_none() || recorded == actual;
+    let [recorded, actual] = [recorded, actual].map(Option::unwrap_or_default);
+    need(
+        "collation",
+        is_met,
+        "that with which the indexes were built",
+        Weight::Risk,
+        format!(
+            "the database was built with collation version {recorded}, the system has {actual}: an index may miss numbers and names"
         ),
-        _ => met("collation", "that with which the indexes were built"),
-    }
+        "REINDEX DATABASE, then ALTER DATABASE :\"DBNAME\" REFRESH COLLATION VERSION; calls wait meanwhile.",
+    )
 }
 
 /// Refuses what would break. `is_new`: the database is not in use yet, so that nobody is kept from an upgrade.

@@ -5,7 +5,7 @@ use postgres::GenericClient;
 
 use crate::pg::Query;
 use crate::store::call::REAPED;
-use crate::{Error, Result, args, row};
+use crate::{Result, args, row};
 
 /// What is added to the lease of a call that its Asterisk has up: until well after the next look.
 const RENEWAL: &str = "interval '15 minutes'";
@@ -31,9 +31,6 @@ row! {
 }
 
 /// All open attempts, oldest first.
-///
-/// # Errors
-/// The database's.
 pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
     crate::pg::all(&db.rows(
         "SELECT a.id, a.asterisk_uniqueid, a.system_name, c.client_identifier, a.claimed_at, a.lease_expires_at,
@@ -47,9 +44,6 @@ pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
 /// Closes attempts that are still open, with a reason; returns how many. Each keeps its place in its link's
 /// total: that its call was answered is not known, nor that it was not. Its record tells, which may wait in a
 /// spool, or a person.
-///
-/// # Errors
-/// The database's.
 pub fn close(db: &mut impl GenericClient, ids: Vec<i64>, reason: &str) -> Result<u64> {
     db.run(
         "UPDATE call_attempts SET released_at = clock_timestamp(), release_reason = $2, count_pending = true
@@ -59,9 +53,6 @@ pub fn close(db: &mut impl GenericClient, ids: Vec<i64>, reason: &str) -> Result
 }
 
 /// Renews the leases of attempts whose calls are up; returns how many were renewed.
-///
-/// # Errors
-/// The database's.
 pub fn renew(db: &mut impl GenericClient, ids: Vec<i64>) -> Result<u64> {
     let sql = format!(
         "UPDATE call_attempts SET lease_expires_at = clock_timestamp() + {RENEWAL}
@@ -72,9 +63,6 @@ pub fn renew(db: &mut impl GenericClient, ids: Vec<i64>) -> Result<u64> {
 
 /// Opens again what was closed of these calls, which are up on the server of this name: by one that did not
 /// know. Returns how many there were.
-///
-/// # Errors
-/// The database's.
 pub fn reopen(db: &mut impl GenericClient, calls: Vec<String>, system_name: &str) -> Result<u64> {
     // count_pending: no record has come yet, and the logger's own look at it waits for this row
     let sql = format!(
@@ -84,8 +72,7 @@ pub fn reopen(db: &mut impl GenericClient, calls: Vec<String>, system_name: &str
          WHERE a.asterisk_uniqueid = ANY ($1) AND a.system_name = $2
            AND a.release_reason = ANY ($3) AND a.count_pending"
     );
-    let reasons = REAPED.map(str::to_owned).to_vec();
-    db.run(&sql, args![calls, system_name, reasons])
+    db.run(&sql, args![calls, system_name, REAPED.to_vec()])
 }
 
 /// What a call was found to be when it was to be settled.
@@ -100,9 +87,6 @@ pub enum Outcome {
 }
 
 /// Takes the locks of calls, always in the same order, before anything else is locked.
-///
-/// # Errors
-/// The database's.
 pub fn lock_calls(db: &mut impl GenericClient, ids: Vec<String>) -> Result<()> {
     db.rows(
         "SELECT pg_advisory_xact_lock(k.key) FROM (
@@ -113,16 +97,12 @@ pub fn lock_calls(db: &mut impl GenericClient, ids: Vec<String>) -> Result<()> {
 }
 
 /// Writes the record of a call whose end nobody saw; see `cc_settle_call`.
-///
-/// # Errors
-/// The database's.
 pub fn settle(db: &mut impl GenericClient, id: &str, answered: bool, billsec: Option<i32>) -> Result<Outcome> {
-    let row = db.row(
+    let row = db.the_row(
         "SELECT outcome, call_log_id
          FROM cc_settle_call($1, $2, $3, coalesce(nullif(current_setting('capconduit.operator', true), ''), session_user))",
         args![id, answered, billsec],
     )?;
-    let row = row.ok_or_else(|| Error::failed("database: cc_settle_call returned no row"))?;
     Ok(match row.try_get::<_, &str>("outcome")? {
         "settled" => Outcome::Settled(row.try_get("call_log_id")?),
         "recorded" => Outcome::Recorded,
@@ -131,9 +111,6 @@ pub fn settle(db: &mut impl GenericClient, id: &str, answered: bool, billsec: Op
 }
 
 /// Forgets the ends of calls that are older than a day: no claim can still be on its way for them.
-///
-/// # Errors
-/// The database's.
 pub fn forget_endings(db: &mut impl GenericClient) -> Result<u64> {
     db.run("DELETE FROM call_endings WHERE ended_at < now() - interval '1 day'", args![])
 }

@@ -7,33 +7,35 @@ use chrono::{DateTime, NaiveDate, Utc};
 use postgres::{GenericClient, Row};
 use serde_json::{Map, Value};
 
-use crate::model::shape::{Field, Json};
+use crate::model::shape::{Field, Fields, Json};
 use crate::pg::Query;
-use crate::{Result, args, fields};
+use crate::{Result, args, fields, row};
 
-/// How calls ended, counted.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
-    /// All of them.
-    pub calls: i64,
-    /// ANSWERED
-    pub answered: i64,
-    /// ABANDONED
-    pub abandoned: i64,
-    /// NOANSWER
-    pub noanswer: i64,
-    /// BUSY
-    pub busy: i64,
-    /// FAILED
-    pub failed: i64,
-    /// REJECTED_CC and the other rejections.
-    pub rejected: i64,
-    /// Seconds with a client, of the answered ones.
-    pub billed_seconds: i64,
-    /// When the first of them came in.
-    pub first_call: Option<DateTime<Utc>>,
-    /// When the last of them came in.
-    pub last_call: Option<DateTime<Utc>>,
+row! {
+    /// How calls ended, counted.
+    #[derive(Default)]
+    pub struct Tally {
+        /// All of them.
+        pub calls: i64,
+        /// ANSWERED
+        pub answered: i64,
+        /// ABANDONED
+        pub abandoned: i64,
+        /// NOANSWER
+        pub noanswer: i64,
+        /// BUSY
+        pub busy: i64,
+        /// FAILED
+        pub failed: i64,
+        /// REJECTED_CC and the other rejections.
+        pub rejected: i64,
+        /// Seconds with a client, of the answered ones.
+        pub billed_seconds: i64,
+        /// When the first of them came in.
+        pub first_call: Option<DateTime<Utc>>,
+        /// When the last of them came in.
+        pub last_call: Option<DateTime<Utc>>,
+    }
 }
 
 const TALLY: &str = "count(*) AS calls,
@@ -59,23 +61,6 @@ impl Tally {
         self.billed_seconds += other.billed_seconds;
         self.first_call = [self.first_call, other.first_call].into_iter().flatten().min();
         self.last_call = self.last_call.max(other.last_call);
-    }
-
-    fn of(row: &Row) -> Result<Tally> {
-        // a group of the calendar without calls has no counts
-        let count = |name: &str| row.try_get::<_, Option<i64>>(name).map(Option::unwrap_or_default);
-        Ok(Tally {
-            calls: count("calls")?,
-            answered: count("answered")?,
-            abandoned: count("abandoned")?,
-            noanswer: count("noanswer")?,
-            busy: count("busy")?,
-            failed: count("failed")?,
-            rejected: count("rejected")?,
-            billed_seconds: count("billed_seconds")?,
-            first_call: row.try_get("first_call")?,
-            last_call: row.try_get("last_call")?,
-        })
     }
 }
 
@@ -252,9 +237,6 @@ fn offers() -> String {
 /// The calls by one or more keys, in their order, and all together. Days and hours are all there where nothing else
 /// is asked for, also those without a call. By client, or of one, they are the calls that were offered to it: one that
 /// was offered to several is in the row of each, and once in all together.
-///
-/// # Errors
-/// The database's.
 pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<(Vec<Group>, Tally)> {
     // both of the same records
     let mut tx = db.transaction()?;
@@ -263,8 +245,7 @@ pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Resul
     let total = if keys.contains(&Key::Client) && scope.client_id.is_none() {
         let Scope { from, to, user_id, campaign_id, number, .. } = scope;
         let sql = format!("SELECT {TALLY} FROM (SELECT * FROM call_logs r WHERE {IN_SCOPE}) l");
-        let row = tx.row(&sql, args![*from, *to, *user_id, *campaign_id, number.clone()])?;
-        row.as_ref().map_or_else(|| Ok(Tally::default()), Tally::of)?
+        Tally::try_from(&tx.the_row(&sql, args![*from, *to, *user_id, *campaign_id, number.clone()])?)?
     } else {
         let mut total = Tally::default();
         groups.iter().for_each(|group| total.add(&group.tally));
@@ -302,20 +283,26 @@ fn groups(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<Ve
         (false, None) => format!("SELECT * FROM call_logs r WHERE {IN_SCOPE}"),
         _ => offers(),
     };
+    // a group of the calendar without calls has no counts
+    let counts = Tally::FIELDS.iter().map(|Field { name, json, .. }| match json {
+        Json::Integer => format!("coalesce({name}, 0) AS {name}"),
+        _ => (*name).to_owned(),
+    });
     // names are looked up once per group, not per call
     let sql = format!(
-        "SELECT {}, calls, answered, abandoned, noanswer, busy, failed, rejected, billed_seconds, first_call, last_call
+        "SELECT {}, {}
          FROM (SELECT {}, {TALLY} FROM ({calls}) l WHERE ($7::int IS NULL OR l.client_id = $7) GROUP BY {places}) tally
          {calendar} {}
          ORDER BY {}",
         part(|shown| &shown.0, ", "),
+        counts.collect::<Vec<_>>().join(", "),
         groups("l.timestamp_start"),
         part(|shown| &shown.1, " "),
         part(|shown| &shown.2, ", "),
     );
     let Scope { from, to, zone, user_id, campaign_id, client_id, number } = scope;
     let rows = db.rows(&sql, args![*from, *to, *user_id, *campaign_id, number.clone(), zone.clone(), *client_id])?;
-    rows.iter().map(|row| Ok(Group { names: names(row, keys)?, tally: Tally::of(row)? })).collect()
+    rows.iter().map(|row| Ok(Group { names: names(row, keys)?, tally: Tally::try_from(row)? })).collect()
 }
 
 fn names(row: &Row, keys: &[Key]) -> Result<Map<String, Value>> {

@@ -28,9 +28,6 @@ row! {
 }
 
 /// The recorded roles, sellers last.
-///
-/// # Errors
-/// The database's.
 pub fn recorded(db: &mut impl GenericClient) -> Result<Vec<Role>> {
     crate::pg::all(&db.rows(
         "SELECT r.role_name, r.purpose, r.user_id, u.username,
@@ -42,9 +39,6 @@ pub fn recorded(db: &mut impl GenericClient) -> Result<Vec<Role>> {
 }
 
 /// Holds off other runs, and migrations, until the end of the transaction.
-///
-/// # Errors
-/// The database's.
 pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
     tx.batch_execute("SET LOCAL lock_timeout = '5s'")?;
     crate::store::migrate::lock(tx)
@@ -52,9 +46,6 @@ pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
 
 /// Whether the cluster has the role; None where it has not, else what it has that no grant of ours
 /// binds: `SUPERUSER`, the tables, a membership in another role than `group`.
-///
-/// # Errors
-/// The database's.
 pub fn attributes(db: &mut impl GenericClient, name: &str, group: &str) -> Result<Option<String>> {
     let row = db.row(
         "SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
@@ -119,9 +110,6 @@ pub fn create_group(tx: &mut impl GenericClient, name: &str) -> Result<()> {
 
 /// Another password, of which the server gets the verifier only; what the old one's holder has set for
 /// his sessions goes. Those that he has open do not: [`end_sessions`].
-///
-/// # Errors
-/// The database's.
 pub fn set_password(
     tx: &mut impl GenericClient,
     name: &str,
@@ -165,9 +153,6 @@ fn enter(tx: &mut impl GenericClient, name: &str) -> Result<bool> {
 }
 
 /// Makes a login a member of a group, if it is not one.
-///
-/// # Errors
-/// The database's.
 pub fn join(tx: &mut impl GenericClient, login: &str, group: &str) -> Result<()> {
     let member = tx.row(
         "SELECT 1 FROM pg_auth_members m WHERE m.roleid = $1::text::regrole AND m.member = $2::text::regrole",
@@ -180,9 +165,6 @@ pub fn join(tx: &mut impl GenericClient, login: &str, group: &str) -> Result<()>
 }
 
 /// Takes all rights from a seller's login, and forgets it. Its sessions go on: [`end_sessions`].
-///
-/// # Errors
-/// The database's.
 pub fn disable(tx: &mut impl GenericClient, name: &str, group: &str, _: &Confirmed) -> Result<()> {
     tx.run("DELETE FROM database_roles WHERE role_name = $1", args![name])?;
     if attributes(tx, name, group)?.is_none() {
@@ -208,9 +190,6 @@ pub fn drop(tx: &mut impl GenericClient, name: &str, _: &Confirmed) -> Result<()
 }
 
 /// Records a role's purpose; a recorded one stays.
-///
-/// # Errors
-/// The database's.
 pub fn record(tx: &mut impl GenericClient, name: &str, purpose: &str, user_id: Option<i32>) -> Result<u64> {
     tx.run(
         "INSERT INTO database_roles (role_name, purpose, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -228,23 +207,14 @@ pub fn grant_access(tx: &mut impl GenericClient) -> Result<()> {
 }
 
 /// The port that the server listens on, and its database's name.
-///
-/// # Errors
-/// The database's.
 pub fn place(db: &mut impl GenericClient) -> Result<(String, String)> {
-    let row = db
-        .row("SELECT current_setting('port'), current_database()::text", args![])?
-        .ok_or_else(|| Error::failed("database: no answer"))?;
+    let row = db.the_row("SELECT current_setting('port'), current_database()::text", args![])?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// Whom the server knows this session as.
-///
-/// # Errors
-/// The database's.
 pub fn login(db: &mut impl GenericClient) -> Result<String> {
-    let row = db.row("SELECT session_user::text", args![])?.ok_or_else(|| Error::failed("database: no answer"))?;
-    Ok(row.try_get(0)?)
+    db.value("SELECT session_user::text", args![])
 }
 
 /// Takes CREATE on the schema of the tables from everybody: functions that run as their owner look names
@@ -277,9 +247,6 @@ pub fn close_schema(tx: &mut impl GenericClient) -> Result<Option<String>> {
 }
 
 /// What everybody has been granted on the platform's tables: no login is bound to its own rights then.
-///
-/// # Errors
-/// The database's.
 pub fn open_tables(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows(
         "SELECT quote_ident(c.relname)
@@ -295,9 +262,6 @@ pub fn open_tables(db: &mut impl GenericClient) -> Result<Vec<String>> {
 
 /// Lets only the owner of the functions and this login take advisory locks: those that calls wait for
 /// are such. Returns what a superuser must run for it, where this login is none and everybody may.
-///
-/// # Errors
-/// The database's.
 pub fn guard_advisory_locks(tx: &mut impl GenericClient, admin: &str) -> Result<Option<String>> {
     let row = tx.row(
         "SELECT (SELECT pg_get_userbyid(p.proowner)::text FROM pg_proc p

@@ -73,12 +73,7 @@ fn ask(client: &mut Connection, request: &RouteRequest) -> Result<Decision> {
 
 /// What `claim` would decide for a new call to `did`, with every candidate in the order it would be
 /// tried; claims nothing. The object that `cc_explain` documents.
-///
-/// # Errors
-/// The database's.
 pub fn explain(client: &mut impl GenericClient, did: &str) -> Result<serde_json::Value> {
-    let row = client
-        .row("SELECT cc_explain($1)::text", args![did])?
-        .ok_or_else(|| Error::failed("database: cc_explain returned no row"))?;
-    serde_json::from_str(row.try_get(0)?).map_err(|e| Error::failed(format!("database: cc_explain: {e}")))
+    let text: String = client.value("SELECT cc_explain($1)::text", args![did])?;
+    serde_json::from_str(&text).map_err(|e| Error::failed(format!("database: cc_explain: {e}")))
 }

@@ -7,26 +7,18 @@ use crate::{Error, Kind, Result, args};
 
 /// Whether the login may not DELETE, but remove what is its own with `cc_remove_own`: a seller's.
 pub(super) fn only_own(db: &mut impl GenericClient, table: &str) -> Result<bool> {
+    // also in a database that has no such things yet, where nobody is
     let row = db.row(
-        "SELECT 1 WHERE NOT has_table_privilege($1, 'DELETE')
-           AND has_function_privilege('cc_remove_own(text, integer, integer)', 'EXECUTE')",
+        "SELECT 1 WHERE NOT has_table_privilege(to_regclass($1), 'DELETE')
+           AND has_function_privilege(to_regprocedure('cc_remove_own(text, integer, integer)'), 'EXECUTE')",
         args![table],
     )?;
     Ok(row.is_some())
 }
 
 /// Whether the login is a seller's, who sees what is his own only.
-///
-/// # Errors
-/// The database's.
 pub fn is_seller_s(db: &mut impl GenericClient) -> Result<bool> {
-    // also in a database that has no such things yet, where nobody is
-    let row = db.row(
-        "SELECT 1 WHERE has_function_privilege(to_regprocedure('cc_remove_own(text, integer, integer)'), 'EXECUTE')
-           AND NOT has_table_privilege(to_regclass('dids'), 'DELETE')",
-        args![],
-    )?;
-    Ok(row.is_some())
+    only_own(db, "dids")
 }
 
 /// Refuses the login of a seller who is not active: to him everything would look empty.

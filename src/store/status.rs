@@ -7,7 +7,7 @@ use crate::model::call_id::{kept_id, tail};
 use crate::model::live;
 use crate::pg::Query;
 use crate::store::call::{IN_FLIGHT, REAPED};
-use crate::{Error, Kind, Result, args, row, shape};
+use crate::{Kind, Result, args, row};
 
 row! {
     /// The database server.
@@ -22,16 +22,13 @@ row! {
 }
 
 /// The server that answers.
-///
-/// # Errors
-/// The database's.
 pub fn server(db: &mut impl GenericClient) -> Result<Server> {
-    let row = db.row(
+    let row = db.the_row(
         "SELECT split_part(current_setting('server_version'), ' ', 1) AS version,
                 CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS role, now() AS at",
         args![],
     )?;
-    crate::pg::one(row)?.ok_or_else(|| Error::failed("database: no answer"))
+    Server::try_from(&row)
 }
 
 row! {
@@ -74,9 +71,6 @@ pub struct Filter {
 }
 
 /// The links, by campaign and in the order of their priority.
-///
-/// # Errors
-/// The database's.
 pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
     let mut list = |username: &str, user_status: &str, join: &str| {
         let sql = format!(
@@ -103,37 +97,35 @@ pub fn links(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Link>> {
     }
 }
 
-/// The calls to known numbers of the last minutes.
-#[derive(Clone, Copy, Debug)]
-pub struct Lately {
-    /// All of them.
-    pub calls: i64,
-    /// FAILED: no client could be reached, or no decision was made.
-    pub failed: i64,
-    /// REJECTED_...: there was no client to be had.
-    pub rejected: i64,
+row! {
+    /// The calls to known numbers of the last minutes.
+    #[derive(Copy)]
+    pub struct Lately {
+        /// All of them.
+        pub calls: i64,
+        /// FAILED: no client could be reached, or no decision was made.
+        pub failed: i64,
+        /// REJECTED_...: there was no client to be had.
+        pub rejected: i64,
+    }
 }
 
 /// The calls to known numbers of the last so many minutes.
-///
-/// # Errors
-/// The database's.
 pub fn lately(db: &mut impl GenericClient, minutes: i32, filter: Filter) -> Result<Lately> {
-    let row = db.row(
-        "SELECT count(*), count(*) FILTER (WHERE l.call_status = 'FAILED'),
-                count(*) FILTER (WHERE l.call_status LIKE 'REJECTED%')
+    let row = db.the_row(
+        "SELECT count(*) AS calls, count(*) FILTER (WHERE l.call_status = 'FAILED') AS failed,
+                count(*) FILTER (WHERE l.call_status LIKE 'REJECTED%') AS rejected
          FROM call_logs l
          WHERE l.timestamp_start >= now() - make_interval(mins => $3) AND l.call_status <> 'REJECTED_DID_NOT_FOUND'
            AND ($1::int IS NULL OR l.user_id = $1) AND ($2::int IS NULL OR l.campaign_id = $2)",
         args![filter.user_id, filter.campaign_id, minutes],
     )?;
-    let row = row.ok_or_else(|| Error::failed("database: no count"))?;
-    Ok(Lately { calls: row.try_get(0)?, failed: row.try_get(1)?, rejected: row.try_get(2)? })
+    Lately::try_from(&row)
 }
 
-shape! {
+row! {
     /// The attempts that nobody has released.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Copy)]
     pub struct Attempts {
         /// Calls in progress.
         pub live: i64,
@@ -143,39 +135,27 @@ shape! {
 }
 
 /// The open attempts, also of links that are gone.
-///
-/// # Errors
-/// The database's.
 pub fn attempts(db: &mut impl GenericClient, filter: Filter) -> Result<Attempts> {
     let sql = format!(
-        "SELECT count(*) FILTER (WHERE {IN_FLIGHT}), count(*) FILTER (WHERE a.lease_expires_at <= now())
+        "SELECT count(*) FILTER (WHERE {IN_FLIGHT}) AS live, count(*) FILTER (WHERE a.lease_expires_at <= now()) AS expired
          FROM call_attempts a
          WHERE a.released_at IS NULL AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)"
     );
-    let row = db.row(&sql, args![filter.user_id, filter.campaign_id])?;
-    let row = row.ok_or_else(|| Error::failed("database: no count"))?;
-    Ok(Attempts { live: row.try_get(0)?, expired: row.try_get(1)? })
+    Attempts::try_from(&db.the_row(&sql, args![filter.user_id, filter.campaign_id])?)
 }
 
 /// How many calls hold a place in a total although their end is unknown.
-///
-/// # Errors
-/// The database's.
 pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
-    let row = db.row(
+    db.value(
         "SELECT count(*) FROM call_attempts a
          JOIN campaign_client_settings s ON s.campaign_id = a.campaign_id AND s.client_id = a.client_id
          WHERE a.count_pending AND a.release_reason = ANY ($3) AND s.total_calls_allowed IS NOT NULL
            AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)",
-        args![filter.user_id, filter.campaign_id, REAPED.map(str::to_owned).to_vec()],
-    )?;
-    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+        args![filter.user_id, filter.campaign_id, REAPED.to_vec()],
+    )
 }
 
 /// Open attempts that are older than this Asterisk's start and whose channels are gone: their calls were lost with it.
-///
-/// # Errors
-/// The database's.
 pub fn older_than_start(db: &mut impl GenericClient, server: &live::Server, filter: Filter) -> Result<i64> {
     let tails: Vec<String> = server.channels.iter().map(|id| tail(id)).collect();
     // Where the clocks differ, a new call seems old: by then its channel is among those that were asked for.
@@ -185,9 +165,7 @@ pub fn older_than_start(db: &mut impl GenericClient, server: &live::Server, filt
            AND a.claimed_at < now() - interval '20 seconds' AND cc_call_tail(a.asterisk_uniqueid) <> ALL ($5)
            AND ($1::int IS NULL OR a.user_id = $1) AND ($2::int IS NULL OR a.campaign_id = $2)"
     );
-    let row = db
-        .row(&sql, args![filter.user_id, filter.campaign_id, kept_id(&server.system_name), server.started_at, tails])?;
-    row.map_or(Ok(0), |row| Ok(row.try_get(0)?))
+    db.value(&sql, args![filter.user_id, filter.campaign_id, kept_id(&server.system_name), server.started_at, tails])
 }
 
 row! {
@@ -213,9 +191,6 @@ row! {
 }
 
 /// The active DIDs that cannot be sold as they stand, by campaign.
-///
-/// # Errors
-/// The database's.
 pub fn unsold(db: &mut impl GenericClient, filter: Filter) -> Result<Vec<Unsold>> {
     let found = db.rows(
         "SELECT reason, username, user_status, campaign_id, campaign_name, campaign_status, count(*) AS dids,
@@ -240,9 +215,6 @@ row! {
 }
 
 /// The calls of the last 24 hours of the clock in this zone, the current one last.
-///
-/// # Errors
-/// The database's.
 pub fn hours(db: &mut impl GenericClient, zone: &str, filter: Filter) -> Result<Vec<Hour>> {
     const BEGIN: &str = "date_trunc('hour', now(), $1) - interval '23 hours'";
     let sql = format!(
@@ -259,9 +231,6 @@ pub fn hours(db: &mut impl GenericClient, zone: &str, filter: Filter) -> Result<
 }
 
 /// Whether the schema is this program's; None where this login may not know.
-///
-/// # Errors
-/// The database's.
 pub fn is_schema_up_to_date(db: &mut impl GenericClient) -> Result<Option<bool>> {
     match crate::store::migrate::status(db) {
         Ok(steps) => Ok(Some(steps.iter().all(|step| step.state == crate::store::migrate::State::Applied))),

@@ -92,9 +92,6 @@ pub fn instant_of(label: &str, zone: &str, reading: Reading) -> String {
 }
 
 /// The moment on everybody's clock. A day is its beginning, however it is read.
-///
-/// # Errors
-/// The database's.
 pub fn instant(db: &mut impl GenericClient, zone: &str, moment: Moment, reading: Reading) -> Result<DateTime<Utc>> {
     let (label, days_ago, reading) = match moment {
         Moment::At(time) => return Ok(time),
@@ -105,6 +102,5 @@ pub fn instant(db: &mut impl GenericClient, zone: &str, moment: Moment, reading:
     };
     let shown = "coalesce($1::timestamp, date_trunc('day', now() AT TIME ZONE $3) - make_interval(days => $2))";
     let sql = format!("SELECT coalesce({}, now())", instant_of(shown, "$3", reading));
-    let row = db.row(&sql, args![label, days_ago, zone])?;
-    Ok(row.ok_or_else(|| Error::failed("database: no time"))?.try_get(0)?)
+    db.value(&sql, args![label, days_ago, zone])
 }

@@ -9,7 +9,7 @@ use crate::harness::agi;
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
-use crate::harness::{OnDrop, wait_for, wait_for_secs};
+use crate::harness::{OnDrop, wait_for};
 
 const V3: &str = include_str!("v3.sql");
 
@@ -262,9 +262,8 @@ fn a_call_that_is_routed_meanwhile_is_not_refused_for_new_columns() {
     call.batch_execute("SELECT FROM call_attempts; COMMIT").expect("the call goes on");
     let output = migration.join().expect("it ended");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("0008_decisions: ") && said.contains("Nothing was changed; try again."), "{said}");
-    database.capconduit(&["db", "migrate"]);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("applying 0008_decisions\nwaiting for a moment without calls\n"), "{said}");
     assert_eq!(database.value("SELECT count(passed_over) FROM call_logs"), "0");
 }
 
@@ -465,12 +464,8 @@ fn a_database_of_the_last_release_becomes_a_fresh_one_while_calls_are_routed() {
             });
         });
         let _done = OnDrop(|| is_done.store(true, Ordering::Relaxed));
-        // a migration that would hold up calls gives way to them
-        wait_for_secs(300, "the migration to get a moment without calls", || {
-            let output = database.command().args(["db", "migrate"]).output().expect("it runs");
-            assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
-            output.status.success()
-        });
+        // a step that would hold up calls gives way to them
+        database.capconduit(&["db", "migrate"]);
         // and what this release has is replaced by itself
         for _ in 0..3 {
             let routines = "'base', 'access', 'audit', 'routing', 'call_log', 'realtime', 'verify', 'unsold'";

@@ -63,7 +63,7 @@ impl Verb {
 
 fn migrate(env: &mut Env<'_>) -> Result<Output> {
     let mut client = env.connect()?;
-    let applied = migrate::migrate(&mut client, |step| env.progress(&format!("applying {step}")));
+    let applied = migrate::migrate(&mut client, |line| env.progress(line));
     let applied = applied.map_err(roles::explain)?;
     warn(env, &needs::needs(&mut client)?);
     let message = match applied.len() {

@@ -31,7 +31,7 @@ use crate::config::Config;
 use crate::delivery::spool::{Part, Spool};
 use crate::model::live::{Server, State};
 use crate::model::sip::is_diallable;
-use crate::store::report::{self, Key, Scope, Tally};
+use crate::store::report::{self, Key, Scope};
 use crate::store::status::{Attempts, Filter, Hour, Lately, Link, Unsold};
 use crate::store::zone::{self, Moment, Reading};
 use crate::words::{plural, some_of};
@@ -397,13 +397,12 @@ impl Status {
             client_id: None,
             number: None,
         };
-        let mut total = Tally::default();
-        let mut by_status = Map::new();
-        for group in report::report(db, &[Key::Status], &scope)?.0 {
-            total.add(&group.tally);
+        let (groups, total) = report::report(db, &[Key::Status], &scope)?;
+        let by_status = groups.into_iter().map(|group| {
             let status = group.names["call_status"].as_str().unwrap_or_default();
-            by_status.insert(status.to_owned(), group.tally.calls.into());
-        }
+            (status.to_owned(), group.tally.calls.into())
+        });
+        let by_status = by_status.collect();
         snapshot.hours = Some(store::status::hours(db, &scope.zone, filter)?);
         snapshot.calls = Some(Calls { since: scope.from, tz: scope.zone, figures: Figures::from(&total), by_status });
         Ok(filter)
