@@ -1,5 +1,36 @@
--- What the other routines are made with: replacing functions while calls go on, ids of calls and their locks. Rights of
--- functions: cc_as_owner and cc_owner_only of 0004_audit. The tables: tables.sql.
+-- What the other routines are made with: rights, replacement, calls' ids and locks. The tables: tables.sql.
+
+-- Makes a function run with its owner's rights, with names looked up only where the platform's tables
+-- are (pg_temp is named, or it would go first), and callable only by whom it is granted to: also what
+-- ALTER DEFAULT PRIVILEGES gave is taken away.
+CREATE OR REPLACE FUNCTION cc_as_owner(p_function regproc) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    grantee text;
+BEGIN
+    EXECUTE format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = %I, pg_temp',
+                   p_function::regprocedure, current_schema());
+    FOR grantee IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE p.oid = p_function AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', p_function::regprocedure, grantee);
+    END LOOP;
+END $$;
+
+-- Takes a table from everybody but its owner, also what ALTER DEFAULT PRIVILEGES gave.
+CREATE OR REPLACE FUNCTION cc_owner_only(p_table regclass) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    grantee text;
+BEGIN
+    FOR grantee IN
+        SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END
+        FROM pg_class c, aclexplode(c.relacl) a
+        WHERE c.oid = p_table AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s FROM %s CASCADE', p_table, grantee);
+    END LOOP;
+END $$;
 
 -- Functions are replaced while calls go on: a claim that runs has looked up some of its functions and will look up
 -- others by their names. One whose arguments and results are as before is replaced in place (CREATE OR REPLACE).

@@ -55,7 +55,7 @@ const STEPS: &[Step] = &[
     routine!("audit": "tables" "audit"),
     routine!("routing": "route/resolve" "route/links" "route/turns" "route/reasons" "route/rejection"
              "route/passed_over" "route/route" "route/explain"),
-    routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call"),
+    routine!("call_log": "settle/log_call" "settle/release" "settle/settle_call" "settle/counters"),
     routine!("realtime": "realtime"),
     routine!("verify": "verify"),
     routine!("unsold": "unsold"),
