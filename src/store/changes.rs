@@ -8,7 +8,7 @@ use crate::model::realtime::Text;
 use crate::pg::Query;
 use crate::store::noun::Noun;
 use crate::store::seller;
-use crate::{Error, Result, args};
+use crate::{Result, args};
 
 /// Columns with their new values; null clears one.
 pub type Changes = Map<String, Value>;
@@ -30,8 +30,7 @@ pub fn add(db: &mut impl GenericClient, noun: Noun, row: Changes) -> Result<i32>
         columns(""),
         columns("x."),
     );
-    let added = db.row(&sql, args![stored(noun, row).to_string()])?;
-    Ok(added.ok_or_else(|| Error::failed(format!("database: the {} was not added", noun.name())))?.try_get(0)?)
+    db.value(&sql, args![stored(noun, row).to_string()])
 }
 
 /// Changes a row; without changes, only its time of the last change. Returns how many rows were changed. The SIP side
