@@ -755,6 +755,7 @@ fn a_seller_sees_and_changes_only_what_is_his() {
         "SELECT 1 FROM database_roles",
         "SELECT 1 FROM capconduit_migrations",
         "SELECT cc_links(3, 'weighted', NULL, now())",
+        "SELECT * FROM cc_look('weighted', NULL, now())",
         "SELECT cc_audit_parent('clients', '1'), cc_audit_parent('campaigns', '99')",
         "COPY users TO STDOUT",
         // ways to be somebody else

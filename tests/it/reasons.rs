@@ -25,7 +25,7 @@ fn each_reason_is_given_by_what_it_is_said_to_be_about() {
     let database = Postgres::shared().database();
     let literal = regex::Regex::new("(?:THEN|ELSE|reason :=) '([a-z_]+)'").expect("a pattern");
     for (about, functions) in
-        [("link", "'cc_links'"), ("did", "'cc_resolve_did'"), ("call", "'cc_route', 'cc_rejection'")]
+        [("link", "'cc_look'"), ("did", "'cc_resolve_did'"), ("call", "'cc_route', 'cc_rejection'")]
     {
         let text = database.query(&format!("SELECT prosrc FROM pg_proc WHERE proname IN ({functions})")).join("\n");
         let given: BTreeSet<&str> = literal.captures_iter(&text).map(|found| found.extract::<1>().1[0]).collect();

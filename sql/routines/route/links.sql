@@ -31,50 +31,54 @@ BEGIN
     END LOOP;
 END $$;
 
--- All links of a campaign, by tier and id. p_strategy: the campaign's; p_tried: the links that this call
--- has tried.
+-- All links. p_strategy: how tiers are made; p_tried: the links that this call has tried. Planners see through it.
 --
 -- A session's first look is planned while a caller waits: hence joins in their order, by keys, and
 -- the rest in cc_turns, which only needs it where links take turns.
+CREATE OR REPLACE FUNCTION cc_look(p_strategy text, p_tried integer[], p_at timestamptz)
+RETURNS TABLE (campaign_id integer, link cc_candidate)
+LANGUAGE sql STABLE AS $$
+    SELECT s.campaign_id, ROW(
+        CASE p_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END,
+        s.id, s.client_id, c.client_identifier,
+        CASE
+            WHEN s.status <> 'active' THEN 'setting_inactive'
+            WHEN c.status <> 'active' THEN 'client_inactive'
+            -- it becomes a dial string
+            WHEN c.client_identifier !~ '^[A-Za-z0-9_-]{1,40}$' THEN 'client_identifier_invalid'
+            WHEN e.id IS NULL THEN 'no_endpoint'
+            -- one AOR is what the join finds; only a list of them is looked up
+            WHEN (o.contact = '') IS NOT FALSE
+                 AND (e.aors NOT LIKE '%,%' OR NOT EXISTS (
+                     SELECT FROM pjsip_aors a WHERE a.id = ANY (string_to_array(e.aors, ',')) AND a.contact <> ''))
+                THEN 'no_contact'
+            WHEN s.id = ANY (p_tried) THEN 'already_tried'
+            WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
+            WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
+            -- each call in flight may become a counted one
+            WHEN s.current_total_calls::bigint + l.calls + l.uncounted >= s.total_calls_allowed THEN 'total_cap'
+        END,
+        s.weight, l.calls, l.uncounted, s.max_concurrency, s.current_total_calls, s.total_calls_allowed,
+        NULL, NULL, NULL)::cc_candidate
+    FROM campaign_client_settings s
+    JOIN clients c ON c.id = s.client_id
+    LEFT JOIN pjsip_endpoints e ON e.id = c.client_identifier AND e.client_id = c.id
+    LEFT JOIN pjsip_aors o ON o.id = coalesce(nullif(e.aors, ''), e.id)
+    -- by client, not by link: a link that is removed and added again starts with its calls in flight
+    CROSS JOIN LATERAL (
+        SELECT (count(*) FILTER (WHERE cc_in_flight(a.released_at, a.lease_expires_at, p_at)))::integer AS calls,
+               -- a lease gives back a place among calls at once; one in the total only the call's outcome does
+               (count(*) FILTER (WHERE a.count_pending OR a.lease_expires_at <= p_at))::integer AS uncounted
+        FROM call_attempts a
+        WHERE a.campaign_id = s.campaign_id AND a.client_id = s.client_id
+          AND (a.released_at IS NULL OR a.count_pending)) l
+$$;
+
+-- Those of a campaign, by tier and id.
 CREATE OR REPLACE FUNCTION cc_links(p_campaign_id integer, p_strategy text, p_tried integer[], p_at timestamptz)
 RETURNS cc_candidate[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    RETURN ARRAY(
-        SELECT ROW(
-            CASE p_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END,
-            s.id, s.client_id, c.client_identifier,
-            CASE
-                WHEN s.status <> 'active' THEN 'setting_inactive'
-                WHEN c.status <> 'active' THEN 'client_inactive'
-                -- it becomes a dial string
-                WHEN c.client_identifier !~ '^[A-Za-z0-9_-]{1,40}$' THEN 'client_identifier_invalid'
-                WHEN e.id IS NULL THEN 'no_endpoint'
-                -- one AOR is what the join finds; only a list of them is looked up
-                WHEN (o.contact = '') IS NOT FALSE
-                     AND (e.aors NOT LIKE '%,%' OR NOT EXISTS (
-                         SELECT FROM pjsip_aors a WHERE a.id = ANY (string_to_array(e.aors, ',')) AND a.contact <> ''))
-                    THEN 'no_contact'
-                WHEN s.id = ANY (p_tried) THEN 'already_tried'
-                WHEN s.current_total_calls >= s.total_calls_allowed THEN 'total_cap'
-                WHEN l.calls >= s.max_concurrency THEN 'concurrency_cap'
-                -- each call in flight may become a counted one
-                WHEN s.current_total_calls::bigint + l.calls + l.uncounted >= s.total_calls_allowed THEN 'total_cap'
-            END,
-            s.weight, l.calls, l.uncounted, s.max_concurrency, s.current_total_calls, s.total_calls_allowed,
-            NULL, NULL, NULL)::cc_candidate
-        FROM campaign_client_settings s
-        JOIN clients c ON c.id = s.client_id
-        LEFT JOIN pjsip_endpoints e ON e.id = c.client_identifier AND e.client_id = c.id
-        LEFT JOIN pjsip_aors o ON o.id = coalesce(nullif(e.aors, ''), e.id)
-        -- by client, not by link: a link that is removed and added again starts with its calls in flight
-        CROSS JOIN LATERAL (
-            SELECT (count(*) FILTER (WHERE cc_in_flight(a.released_at, a.lease_expires_at, p_at)))::integer AS calls,
-                   -- a lease gives back a place among calls at once; one in the total only the call's outcome does
-                   (count(*) FILTER (WHERE a.count_pending OR a.lease_expires_at <= p_at))::integer AS uncounted
-            FROM call_attempts a
-            WHERE a.campaign_id = p_campaign_id AND a.client_id = s.client_id
-              AND (a.released_at IS NULL OR a.count_pending)) l
-        WHERE s.campaign_id = p_campaign_id
-        ORDER BY CASE p_strategy WHEN 'priority' THEN s.forwarding_priority ELSE 0 END, s.id);
+    RETURN ARRAY(SELECT l.link FROM cc_look(p_strategy, p_tried, p_at) l WHERE l.campaign_id = p_campaign_id
+                 ORDER BY (l.link).tier, (l.link).setting_id);
 END $$;

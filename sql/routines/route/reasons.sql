@@ -1,7 +1,7 @@
 -- cc_reasons: why a call, or a link of its campaign, is turned down, a row each. src/model/reason.rs has the same rows;
 -- tests/it/reasons.rs holds the two equal, and the functions that give the reasons to this list.
 --
---   about         link: cc_links gives it to a link; did: cc_resolve_did to the call; call: cc_route to the call
+--   about         link: cc_look gives it to a link; did: cc_resolve_did to the call; call: cc_route to the call
 --   call_status, hangup_cause   what the record and the carrier get. Of the links' reasons, the first row that a link
 --                 has decides. Null: the links decide, or the call ends as its last attempt ended
 --   passes        it ends by itself, with nothing changed

@@ -45,7 +45,7 @@ SET lock_timeout = '2s'
 -- Planning costs several times what the plan does, and a session plans again for every call where it
 -- believes that the campaign's number might make a difference.
 SET plan_cache_mode = force_generic_plan
--- Keys lead from each table to the next, in the order in which cc_links joins them. A plan is made once for
+-- Keys lead from each table to the next, in the order in which cc_look joins them. A plan is made once for
 -- all campaigns: one that reads whole tables, as a platform with a single large campaign suggests, would be
 -- slow for all the others.
 SET join_collapse_limit = 1
