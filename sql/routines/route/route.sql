@@ -1,22 +1,13 @@
--- Routing: which client gets a call. Eligibility, order and the claim live here, so that the rules
--- are the same for cc-route.agi, `capconduit route explain` and psql.
---
---   cc_route       one routing attempt: closes the previous attempt of the call, claims the next link
---   cc_explain     the same decision, claiming nothing
---   cc_resolve_did DID -> campaign, or why not
---   cc_links       the links of a campaign, and why those that cannot get a call cannot
---   cc_turns       whose turn it is among the links of a tier
---   cc_rejection   what a rejection means: call status and Q.850 cause
---   cc_passed_over the links that could not get the call, and why, as text
+SELECT cc_drop('cc_route', 'cc_candidates');
+
+-- One routing attempt, one round trip: closes the previous attempt of the call, claims the next link.
 --
 -- Locks, always taken in this order: the call (bigint advisory lock), then the campaign (two-int
 -- advisory lock). Both end with the transaction, so they hold through PgBouncer in transaction mode,
 -- and no administrator's open transaction can hold up a call.
-
-SELECT cc_drop('cc_route', 'cc_candidates');
-
--- One routing attempt, one round trip. p_did: E.164 with +. p_dial_status, p_hangup_cause: how the
--- call's previous attempt ended; null on the first. status is proceed or reject.
+--
+-- p_did: E.164 with +. p_dial_status, p_hangup_cause: how the call's previous attempt ended; null on the
+-- first. status is proceed or reject.
 --
 -- p_known_attempt: the last attempt that the channel has been told of, 0 before the first. An open
 -- attempt after it is one whose answer was lost on the way (a connection broke, a server died): the
