@@ -65,10 +65,7 @@ pub fn attributes(db: &mut impl GenericClient, name: &str, group: &str) -> Resul
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// A login with this password, of which the server gets the verifier only.
-///
-/// # Errors
-/// The database's: creating roles takes CREATEROLE.
+/// A login with this password, of which the server gets the verifier only. It takes CREATEROLE.
 pub fn create_login(
     tx: &mut impl GenericClient,
     name: &str,
@@ -100,10 +97,7 @@ fn limit(tx: &mut impl GenericClient, name: &str, purpose: &str) -> Result<()> {
     Ok(())
 }
 
-/// A role that nobody logs in as.
-///
-/// # Errors
-/// The database's: creating roles takes CREATEROLE.
+/// A role that nobody logs in as. It takes CREATEROLE.
 pub fn create_group(tx: &mut impl GenericClient, name: &str) -> Result<()> {
     Ok(tx.batch_execute(&format!("CREATE ROLE {} NOLOGIN", ident(name)?))?)
 }
@@ -128,9 +122,6 @@ pub fn set_password(
 }
 
 /// Ends a login's sessions. Who may make roles may make himself a member of one, which it takes.
-///
-/// # Errors
-/// The database's: where this is not permitted.
 pub fn end_sessions(tx: &mut impl GenericClient, name: &str) -> Result<()> {
     let is_member = enter(tx, name)?;
     tx.rows(
@@ -177,10 +168,7 @@ pub fn disable(tx: &mut impl GenericClient, name: &str, group: &str, _: &Confirm
     Ok(())
 }
 
-/// Removes a login from the cluster, with its objects in this database.
-///
-/// # Errors
-/// The database's: also where it has made or been given something in another database.
+/// Removes a login from the cluster, with its objects in this database. It may have none, nor rights, in another one.
 pub fn drop(tx: &mut impl GenericClient, name: &str, _: &Confirmed) -> Result<()> {
     if attributes(tx, name, "")?.is_none() {
         return Ok(());
@@ -197,10 +185,7 @@ pub fn record(tx: &mut impl GenericClient, name: &str, purpose: &str, user_id: O
     )
 }
 
-/// Gives every recorded role what its purpose needs.
-///
-/// # Errors
-/// The database's: it takes the owner of the tables.
+/// Gives every recorded role what its purpose needs. It takes the owner of the tables.
 pub fn grant_access(tx: &mut impl GenericClient) -> Result<()> {
     tx.rows("SELECT cc_grant_access()", args![])?;
     Ok(())
