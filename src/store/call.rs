@@ -246,9 +246,6 @@ pub fn lost(
 }
 
 /// How many records name a thing, whose removal would take it out of them, and how many of its attempts are in flight.
-///
-/// # Errors
-/// The database's.
 pub fn uses_of(db: &mut impl GenericClient, noun: Noun, id: i32) -> Result<(i64, i64)> {
     let Some(column) = noun.in_ledger() else { return Ok((0, 0)) };
     let sql = format!(

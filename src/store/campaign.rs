@@ -50,9 +50,6 @@ fn select() -> String {
 }
 
 /// All campaigns, by name; with a filter, only those.
-///
-/// # Errors
-/// The database's.
 pub fn list(db: &mut impl GenericClient, user_id: Option<i32>, status: Option<&str>) -> Result<Vec<Campaign>> {
     let sql = format!(
         "{} WHERE ($1::int IS NULL OR g.user_id = $1) AND ($2::text IS NULL OR g.status = $2) ORDER BY g.name, g.id",
@@ -63,9 +60,6 @@ pub fn list(db: &mut impl GenericClient, user_id: Option<i32>, status: Option<&s
 
 /// The campaigns with this name, which several sellers may have; where there are none, the one with
 /// this id. With a user, only that seller's.
-///
-/// # Errors
-/// The database's.
 pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Result<Vec<Campaign>> {
     let sql =
         format!("{} WHERE (g.name = $1 OR g.id = $2) AND ($3::int IS NULL OR g.user_id = $3) ORDER BY g.id", select());
@@ -77,18 +71,12 @@ pub fn find(db: &mut impl GenericClient, name: &str, user_id: Option<i32>) -> Re
 }
 
 /// All names.
-///
-/// # Errors
-/// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows("SELECT DISTINCT name FROM campaigns ORDER BY 1", args![])?)
 }
 
 /// Lets a DID of the same seller feed the campaign. Returns how many links were made: 0 where it
 /// feeds it already or is another seller's.
-///
-/// # Errors
-/// The database's.
 pub fn add_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
     // the lock keeps the DID from being given to another seller meanwhile
     db.run(
@@ -101,9 +89,6 @@ pub fn add_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64>
 }
 
 /// Ends a DID's feeding the campaign. Returns how many links were removed.
-///
-/// # Errors
-/// The database's.
 pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
     if crate::store::seller::only_own(db, "campaign_dids")? {
         return crate::store::seller::rows_removed(

@@ -51,9 +51,6 @@ pub fn set(db: &mut impl GenericClient, noun: Noun, id: i32, changes: &Changes) 
 
 /// Removes a row with all that depends on it; call records stay, but name it no more. Returns how many rows were
 /// removed.
-///
-/// # Errors
-/// The database's.
 pub fn remove(db: &mut impl GenericClient, noun: Noun, id: i32, _: &Confirmed) -> Result<u64> {
     let table = noun.table();
     if matches!(noun, Noun::Did | Noun::Campaign | Noun::Setting) && seller::only_own(db, table)? {

@@ -39,9 +39,6 @@ const SELECT_PUBLIC: &str = "SELECT c.id, c.client_identifier, c.name, c.departm
     NULL::text AS notes, NULL::integer AS created_by, c.created_at, c.updated_at FROM clients c";
 
 /// Whether this login may read all of a client: a seller's may not.
-///
-/// # Errors
-/// The database's.
 pub fn are_whole(db: &mut impl GenericClient) -> Result<bool> {
     let sql = "SELECT 1 WHERE has_column_privilege('clients', 'notes', 'SELECT')
                            OR NOT has_column_privilege('clients', 'name', 'SELECT')";
@@ -53,9 +50,6 @@ fn select(db: &mut impl GenericClient) -> Result<&'static str> {
 }
 
 /// All clients, by identifier; with a status, only those.
-///
-/// # Errors
-/// The database's.
 pub fn list(db: &mut impl GenericClient, status: Option<&str>) -> Result<Vec<Client>> {
     let select = select(db)?;
     let sql = format!("{select} WHERE ($1::text IS NULL OR c.status = $1) ORDER BY c.client_identifier");
@@ -63,9 +57,6 @@ pub fn list(db: &mut impl GenericClient, status: Option<&str>) -> Result<Vec<Cli
 }
 
 /// The client with this identifier, else with this id.
-///
-/// # Errors
-/// The database's.
 pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Client>> {
     let select = select(db)?;
     let sql =
@@ -74,9 +65,6 @@ pub fn find(db: &mut impl GenericClient, name: &str) -> Result<Option<Client>> {
 }
 
 /// Id and identifier of the client with this identifier, else with this id: what every login may read.
-///
-/// # Errors
-/// The database's.
 pub fn reference(db: &mut impl GenericClient, name: &str) -> Result<Option<(i32, String)>> {
     let sql = "SELECT id, client_identifier FROM clients WHERE client_identifier = $1 OR id = $2
                ORDER BY client_identifier = $1 DESC LIMIT 1";
@@ -85,17 +73,11 @@ pub fn reference(db: &mut impl GenericClient, name: &str) -> Result<Option<(i32,
 }
 
 /// All identifiers.
-///
-/// # Errors
-/// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows("SELECT client_identifier FROM clients ORDER BY 1", args![])?)
 }
 
 /// Names of the campaigns that the client has settings in.
-///
-/// # Errors
-/// The database's.
 pub fn campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<String>> {
     crate::pg::column(&db.rows(
         "SELECT g.name FROM campaign_client_settings s JOIN campaigns g ON g.id = s.campaign_id

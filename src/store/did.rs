@@ -37,9 +37,6 @@ const SELECT: &str = "SELECT d.*, u.username,
     FROM dids d JOIN users u ON u.id = d.user_id";
 
 /// All DIDs, by number; with a filter, only those.
-///
-/// # Errors
-/// The database's.
 pub fn list(
     db: &mut impl GenericClient,
     user_id: Option<i32>,
@@ -57,9 +54,6 @@ pub fn list(
 
 /// The DID with this number, else with this id. `number` is the normal form of what was asked for,
 /// where it has one: a v3.0 database may hold numbers in another form, which `name` then is.
-///
-/// # Errors
-/// The database's.
 pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Result<Option<Did>> {
     let sql = format!(
         "{SELECT} WHERE d.number IN ($1, $2) OR d.id = $3
@@ -69,17 +63,11 @@ pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Re
 }
 
 /// All numbers.
-///
-/// # Errors
-/// The database's.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows("SELECT number FROM dids ORDER BY 1", args![])?)
 }
 
 /// A stored number with the digits of `number`, but not `number` itself: v3.0 kept some without +.
-///
-/// # Errors
-/// The database's.
 pub fn written_otherwise(db: &mut impl GenericClient, number: &str) -> Result<Option<String>> {
     let row = db.row(
         "SELECT number FROM dids
@@ -103,9 +91,6 @@ row! {
 }
 
 /// The active DIDs of active sellers: all, or only those that are not stored as E.164.
-///
-/// # Errors
-/// The database's.
 pub fn stored(db: &mut impl GenericClient, filter: Filter, all: bool) -> Result<Vec<Stored>> {
     let sql = "SELECT d.id, d.number, u.username FROM dids d JOIN users u ON u.id = d.user_id
          WHERE d.status = 'active' AND u.status = 'active' AND ($3 OR d.number !~ '^\\+[1-9][0-9]{1,14}$')
@@ -117,9 +102,6 @@ pub fn stored(db: &mut impl GenericClient, filter: Filter, all: bool) -> Result<
 
 /// The only stored number that ends in the digits of `number`, which may lack its country: None where
 /// there is none, or more than one.
-///
-/// # Errors
-/// The database's.
 pub fn ending_in(db: &mut impl GenericClient, number: &str) -> Result<Option<String>> {
     // fewer digits are the end of many a number by chance
     let digits = number.trim_start_matches('+');
@@ -134,9 +116,6 @@ pub fn ending_in(db: &mut impl GenericClient, number: &str) -> Result<Option<Str
 }
 
 /// Id, name and status of the campaigns that a number feeds, in the order in which they are tried.
-///
-/// # Errors
-/// The database's.
 pub fn campaign_statuses(db: &mut impl GenericClient, number: &str) -> Result<Vec<(i32, String, String)>> {
     let rows = db.rows(
         "SELECT g.id, g.name, g.status FROM dids d JOIN campaign_dids k ON k.did_id = d.id
@@ -147,9 +126,6 @@ pub fn campaign_statuses(db: &mut impl GenericClient, number: &str) -> Result<Ve
 }
 
 /// Names of the campaigns that the DID feeds though they are another seller's than the DID.
-///
-/// # Errors
-/// The database's.
 pub fn foreign_campaigns(db: &mut impl GenericClient, id: i32) -> Result<Vec<String>> {
     crate::pg::column(&db.rows(
         "SELECT g.name FROM dids d JOIN campaign_dids k ON k.did_id = d.id JOIN campaigns g ON g.id = k.campaign_id

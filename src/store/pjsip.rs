@@ -234,9 +234,6 @@ shape! {
 }
 
 /// Whether the login may change the SIP side: a seller's may not.
-///
-/// # Errors
-/// The database's.
 pub fn may_change(db: &mut impl GenericClient) -> Result<bool> {
     Ok(db.row("SELECT 1 WHERE has_any_column_privilege('pjsip_aors', 'UPDATE')", args![])?.is_some())
 }
@@ -254,9 +251,6 @@ row! {
 }
 
 /// Of every client that has a contact.
-///
-/// # Errors
-/// The database's.
 pub fn qualifications(db: &mut impl GenericClient) -> Result<Vec<Qualification>> {
     crate::pg::all(&db.rows(
         "SELECT a.id, coalesce(a.qualify_frequency, 0) AS qualify_frequency,
@@ -267,9 +261,6 @@ pub fn qualifications(db: &mut impl GenericClient) -> Result<Vec<Qualification>>
 }
 
 /// The SIP side of all clients, by identifier; with a client, only its own.
-///
-/// # Errors
-/// The database's.
 pub fn list(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<Pjsip>> {
     let clients = db.rows(
         "SELECT id, client_identifier, status FROM clients WHERE $1::int IS NULL OR id = $1 ORDER BY client_identifier",
@@ -386,9 +377,6 @@ row! {
 
 /// What endpoints name and the database does not have: of this client, or of all. Another client's is one:
 /// several may share a login, or a contact.
-///
-/// # Errors
-/// The database's.
 pub fn names_of_nothing(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<OfNothing>> {
     crate::pg::all(&db.rows(
         "SELECT e.id::text AS endpoint, n.what, n.name FROM pjsip_endpoints e, LATERAL (
@@ -421,9 +409,6 @@ pub fn add(db: &mut impl GenericClient, noun: Noun, client_id: i32, id: &str, mu
 }
 
 /// Removes a client's endpoint, AOR and authentication; returns how many rows were removed.
-///
-/// # Errors
-/// The database's.
 pub fn remove(db: &mut impl GenericClient, client_id: i32, _: &Confirmed) -> Result<u64> {
     let endpoints = db.run("DELETE FROM pjsip_endpoints WHERE client_id = $1", args![client_id])?;
     let aors = db.run("DELETE FROM pjsip_aors WHERE client_id = $1", args![client_id])?;
@@ -432,9 +417,6 @@ pub fn remove(db: &mut impl GenericClient, client_id: i32, _: &Confirmed) -> Res
 }
 
 /// Removes a client's authentication, also from its endpoint; returns how many were removed.
-///
-/// # Errors
-/// The database's.
 pub fn remove_auth(db: &mut impl GenericClient, client_id: i32, _: &Confirmed) -> Result<u64> {
     db.run(
         "UPDATE pjsip_endpoints e

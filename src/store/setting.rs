@@ -74,9 +74,6 @@ pub struct Filter {
 }
 
 /// Settings by campaign, in the order of their priority.
-///
-/// # Errors
-/// The database's.
 pub fn list(db: &mut impl GenericClient, filter: &Filter) -> Result<Vec<Setting>> {
     let sql = format!(
         "{} WHERE ($1::int IS NULL OR g.user_id = $1) AND ($2::int IS NULL OR s.campaign_id = $2)
@@ -88,17 +85,11 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter) -> Result<Vec<Setting>
 }
 
 /// The setting with this id.
-///
-/// # Errors
-/// The database's.
 pub fn by_id(db: &mut impl GenericClient, id: i32) -> Result<Option<Setting>> {
     crate::pg::one(db.row(&format!("{} WHERE s.id = $1", select()), args![id])?)
 }
 
 /// The setting of a campaign and a client.
-///
-/// # Errors
-/// The database's.
 pub fn find(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Result<Option<Setting>> {
     crate::pg::one(
         db.row(&format!("{} WHERE s.campaign_id = $1 AND s.client_id = $2", select()), args![campaign_id, client_id])?,
@@ -106,9 +97,6 @@ pub fn find(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Re
 }
 
 /// Changes a setting; returns how many rows were changed.
-///
-/// # Errors
-/// The database's.
 pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
     let mut changes = changes.clone();
     if changes.contains_key(COUNT) {
