@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::pg::Settings;
 use crate::{Error, Result};
 
 macro_rules! template {
@@ -40,7 +41,7 @@ pub(crate) struct File {
 }
 
 /// The configuration and the dialplan with the site's values.
-pub(crate) fn configuration(site: &Site, database: &postgres::Config) -> Result<Vec<File>> {
+pub(crate) fn configuration(site: &Site, database: &Settings) -> Result<Vec<File>> {
     if !site.etc_dir.is_dir() {
         return Err(Error::failed(format!("{} is not a folder", site.etc_dir.display()))
             .hint("Install Asterisk first, or name its configuration folder with --etc-dir."));
@@ -144,7 +145,7 @@ pub(crate) fn is_carrier(text: &str) -> bool {
 }
 
 /// The connection as res_pgsql.conf names it. It knows one host, and no quoting.
-pub(crate) fn res_pgsql(database: &postgres::Config) -> Result<String> {
+pub(crate) fn res_pgsql(database: &Settings) -> Result<String> {
     let host = match database.get_hosts().first() {
         Some(Host::Tcp(name)) => name.clone(),
         // libpq takes a folder for the host: that of the socket
@@ -182,7 +183,7 @@ mod tests {
 
     #[test]
     fn what_res_pgsql_cannot_hold_is_refused() {
-        let mut database = postgres::Config::new();
+        let mut database = Settings::default();
         database.host("db").password("a b");
         assert!(res_pgsql(&database).is_err());
         database.password("a\nb=c");

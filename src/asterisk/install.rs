@@ -5,6 +5,7 @@
 
 use crate::asterisk::conf::{File, configuration, programs};
 use crate::asterisk::site::{Site, agi_dir, setting};
+use crate::pg::Settings;
 use crate::system::file::replace;
 use crate::system::user::group_id;
 use crate::{Error, Result, as_json, shape};
@@ -47,12 +48,7 @@ shape! {
 /// # Errors
 /// A folder or program that is missing; a file that differs, without `force`; a database setting
 /// that res_pgsql.conf cannot hold. Nothing is written then.
-pub fn install(
-    site: &Site,
-    database: &postgres::Config,
-    programs_dir: &Path,
-    now: DateTime<Utc>,
-) -> Result<Vec<Installed>> {
+pub fn install(site: &Site, database: &Settings, programs_dir: &Path, now: DateTime<Utc>) -> Result<Vec<Installed>> {
     let asterisk_conf = fs::read_to_string(site.etc_dir.join("asterisk.conf")).unwrap_or_default();
     let mut files = configuration(site, database)?;
     files.extend(programs(&agi_dir(site, &asterisk_conf)?, programs_dir)?);

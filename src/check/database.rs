@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use postgres::Client;
 
 use crate::check::Area;
+use crate::pg::Settings;
 use crate::store::health::{self, Health};
 use crate::store::migrate::{self, State};
 use crate::store::needs::{self, Need, Weight};
@@ -123,7 +124,7 @@ enum Pooling {
 
 /// Looks with the AGI programs' own login, which may lead another way than this program's, and than that of
 /// their records. How large the pools are is for the pooler's administrator to see, not for such a login.
-pub fn pooler(area: &mut Area, login: Result<Option<(postgres::Config, Option<String>)>>, timeout: Duration) {
+pub fn pooler(area: &mut Area, login: Result<Option<(Settings, Option<String>)>>, timeout: Duration) {
     let found = login.and_then(|login| match login {
         Some(login) => Ok((pooling(login.0.clone(), timeout)?, Some(login))),
         None => Ok((Pooling::None, None)),
@@ -159,10 +160,10 @@ pub fn pooler(area: &mut Area, login: Result<Option<(postgres::Config, Option<St
 }
 
 /// Whether the records' name leads to the same database.
-fn records_pool(area: &mut Area, login: &postgres::Config, name: &str, timeout: Duration) {
+fn records_pool(area: &mut Area, login: &Settings, name: &str, timeout: Duration) {
     let mut records = login.clone();
     records.dbname(name);
-    let identity = |login: &postgres::Config| health::identity(&mut pg::connect_to(login, timeout)?);
+    let identity = |login: &Settings| health::identity(&mut pg::connect_to(login, timeout)?);
     let remedy =
         "CAPCONDUIT_RECORDS_DATABASE is a name in [databases] of pgbouncer.ini, with dbname= that of DATABASE_URL.";
     match identity(&records).and_then(|there| Ok((there, identity(login)?))) {
@@ -174,7 +175,7 @@ fn records_pool(area: &mut Area, login: &postgres::Config, name: &str, timeout: 
     }
 }
 
-fn pooling(mut login: postgres::Config, timeout: Duration) -> Result<Pooling> {
+fn pooling(mut login: Settings, timeout: Duration) -> Result<Pooling> {
     login.application_name("capconduit").tcp_user_timeout(Duration::from_secs(10));
     let mut one = pg::connect_to(&login, timeout)?;
     let pooled = health::health(&mut one)?.port != login.get_ports().first().map_or(5432, |port| i32::from(*port));
@@ -197,7 +198,7 @@ fn pooling(mut login: postgres::Config, timeout: Duration) -> Result<Pooling> {
 
 /// Logs in as Asterisk's realtime does, and reads what it reads; `active` is how many endpoints there
 /// are for it to see.
-pub fn realtime_login(area: &mut Area, login: &Result<postgres::Config>, active: Option<i64>, timeout: Duration) {
+pub fn realtime_login(area: &mut Area, login: &Result<Settings>, active: Option<i64>, timeout: Duration) {
     let mut login = match login {
         Ok(login) => login.clone(),
         Err(e) => return area.unknown("realtime login", e.message.clone(), "Run this as root."),

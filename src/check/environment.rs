@@ -4,6 +4,7 @@ use crate::check::Area;
 use crate::check::files::Installation;
 use crate::config::DEFAULT_ENV_FILE;
 use crate::config::env_file::EnvFile;
+use crate::pg::Settings;
 use crate::system::process::Process;
 use crate::system::user::Access;
 use crate::{Error, Result, pg};
@@ -29,7 +30,7 @@ pub(crate) fn environment(process: Option<&Process>) -> Vec<(String, String)> {
 ///
 /// # Errors
 /// The env file or Asterisk's environment cannot be read, or the URL does not parse.
-pub fn database_login(process: Option<&Process>) -> Result<Option<(postgres::Config, Option<String>)>> {
+pub fn database_login(process: Option<&Process>) -> Result<Option<(Settings, Option<String>)>> {
     let environment = environment(process);
     let file = EnvFile::read(&env_file_path(&environment))?;
     let value = |name: &str| {

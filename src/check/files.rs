@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::asterisk::conf::{self, File};
 use crate::asterisk::site::{self, Site};
 use crate::check::Area;
+use crate::pg::Settings;
 use crate::system::user::{Access, Identity};
 use crate::words::some_of;
 use crate::{Error, Result};
@@ -30,8 +31,7 @@ pub struct Installation {
 pub fn check(installation: &Installation) -> Area {
     let mut area = Area::new("files");
     let site = Site::as_installed(installation.etc_dir.clone());
-    match conf::configuration(&site, &realtime_login(&installation.etc_dir).unwrap_or_else(|_| postgres::Config::new()))
-    {
+    match conf::configuration(&site, &realtime_login(&installation.etc_dir).unwrap_or_else(|_| Settings::default())) {
         Ok(files) => files.iter().for_each(|file| configuration(&mut area, installation, file)),
         Err(e) => area.error("configuration", e.message, "Name Asterisk's configuration folder with --etc-dir."),
     }
@@ -44,11 +44,11 @@ pub fn check(installation: &Installation) -> Area {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn realtime_login(etc_dir: &Path) -> Result<postgres::Config> {
+pub fn realtime_login(etc_dir: &Path) -> Result<Settings> {
     let path = etc_dir.join("res_pgsql.conf");
     let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, &e))?;
     let value = |key| site::setting(&text, key).filter(|value| !value.is_empty());
-    let mut login = postgres::Config::new();
+    let mut login = Settings::default();
     match value("dbhost") {
         Some(folder) if folder.starts_with('/') => login.host_path(folder),
         Some(host) => login.host(host),

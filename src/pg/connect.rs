@@ -5,10 +5,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use postgres::config::Host;
-use postgres::{Client, NoTls};
+use postgres::Client;
+use postgres::config::{Host, SslMode};
+use postgres::error::SqlState;
 
 use crate::config::Config;
+use crate::pg::encrypted::Encryption;
+use crate::pg::error::{Refused, encryption_failure};
+use crate::pg::settings::Settings;
+use crate::pg::tls::Mode;
 use crate::pg::url::parse_url;
 use crate::pg::wire::Connection;
 use crate::{Error, Kind, Result};
@@ -31,8 +36,8 @@ pub fn connect(config: &Config, application_name: &str) -> Result<Client> {
 ///
 /// # Errors
 /// As [`connect`].
-pub fn connect_to(database: &postgres::Config, timeout: Duration) -> Result<Client> {
-    first(database, timeout, |candidate, _| Ok(candidate.connect(NoTls)?))
+pub fn connect_to(database: &Settings, timeout: Duration) -> Result<Client> {
+    first(database, timeout, |candidate, _| each_way(&candidate, connect_once))
 }
 
 /// [`connect`] for what is asked on behalf of a call.
@@ -52,18 +57,50 @@ pub fn open(config: &Config, application_name: &str) -> Result<Connection> {
 ///
 /// # Errors
 /// As [`connect`].
-pub fn open_to(database: &postgres::Config, timeout: Duration) -> Result<Connection> {
+pub fn open_to(database: &Settings, timeout: Duration) -> Result<Connection> {
     if !is_prompt(database) {
-        return first(database, timeout, |candidate, deadline| Connection::open(&candidate, deadline));
+        return first(database, timeout, |candidate, deadline| {
+            each_way(&candidate, |one| Connection::open(one, deadline))
+        });
     }
     let deadline = Instant::now() + timeout;
-    Connection::open(database, deadline)
+    each_way(database, |one| Connection::open(one, deadline))
         .map_err(|error| placed(if Instant::now() < deadline { error } else { no_answer(timeout) }, database))
+}
+
+/// Connects to a host encrypted, or not, or first the one and then the other, as `sslmode` has it.
+fn each_way<T>(host: &Settings, connect: impl Fn(&Settings) -> Result<T, Refused>) -> Result<T> {
+    let ways: &[SslMode] = match host.tls.mode {
+        Mode::Disable => &[SslMode::Disable],
+        _ if matches!(host.get_hosts(), [Host::Unix(_)]) => &[SslMode::Disable],
+        Mode::Allow => &[SslMode::Disable, SslMode::Require],
+        Mode::Prefer => &[SslMode::Prefer, SslMode::Disable],
+        Mode::Require | Mode::VerifyCa | Mode::VerifyFull => &[SslMode::Require],
+    };
+    let mut refused = None;
+    for way in ways {
+        let mut one = host.clone();
+        one.ssl_mode(*way);
+        match connect(&one) {
+            Ok(connection) => return Ok(connection),
+            Err(Refused { error, otherwise: true }) => refused = refused.or(Some(error)),
+            Err(Refused { error, .. }) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::failed("database: no way to connect")))
+}
+
+fn connect_once(one: &Settings) -> Result<Client, Refused> {
+    let encryption = Encryption { tls: one.tls.clone(), host: one.get_hosts().first().cloned() };
+    one.connect(encryption).map_err(|e| Refused {
+        otherwise: e.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) || encryption_failure(&e).is_some(),
+        error: Error::from(e),
+    })
 }
 
 /// Whether each step towards a connection has its time limit: there is one host, and its address is known.
 /// To look a name up may take for ever.
-fn is_prompt(database: &postgres::Config) -> bool {
+fn is_prompt(database: &Settings) -> bool {
     match database.get_hosts() {
         [Host::Unix(_)] => true,
         [Host::Tcp(name)] => database.get_hostaddrs().len() == 1 || name.parse::<IpAddr>().is_ok(),
@@ -73,9 +110,9 @@ fn is_prompt(database: &postgres::Config) -> bool {
 
 /// Tries each host in turn with what connects to one, until a deadline.
 fn first<T: Send + 'static>(
-    database: &postgres::Config,
+    database: &Settings,
     timeout: Duration,
-    attempt: impl Fn(postgres::Config, Instant) -> Result<T> + Clone + Send + 'static,
+    attempt: impl Fn(Settings, Instant) -> Result<T> + Clone + Send + 'static,
 ) -> Result<T> {
     let candidates = one_host_each(database);
     let deadline = Instant::now() + timeout;
@@ -120,7 +157,7 @@ fn no_answer(timeout: Duration) -> Error {
 }
 
 /// The error with where the database was looked for, where that is what matters.
-fn placed(mut error: Error, database: &postgres::Config) -> Error {
+fn placed(mut error: Error, database: &Settings) -> Error {
     if error.kind == Kind::Unreachable {
         error.message = format!("{} ({})", error.message, place(database));
     }
@@ -157,7 +194,7 @@ pub(super) fn bounded<T>(
 ///
 /// # Errors
 /// [`Kind::Invalid`] where the URL does not parse. The URL is not repeated: it may hold a password.
-pub fn database_config(config: &Config, application_name: &str) -> Result<postgres::Config> {
+pub fn database_config(config: &Config, application_name: &str) -> Result<Settings> {
     let mut database = config_of(config.database_url().as_deref(), application_name)?;
     if let Some(name) = config.database_name() {
         database.dbname(&name);
@@ -169,7 +206,7 @@ pub fn database_config(config: &Config, application_name: &str) -> Result<postgr
 ///
 /// # Errors
 /// As [`database_config`].
-pub fn asterisk_config(config: &Config) -> Result<postgres::Config> {
+pub fn asterisk_config(config: &Config) -> Result<Settings> {
     config_of(config.get("ASTERISK_DATABASE_URL").or_else(|| config.database_url()).as_deref(), "asterisk")
 }
 
@@ -180,7 +217,7 @@ pub fn asterisk_config(config: &Config) -> Result<postgres::Config> {
 pub fn accepts(config: &Config, login: &str, password: &str) -> Result<bool> {
     let mut database = database_config(config, "capconduit")?;
     database.user(login).password(password).connect_timeout(config.connect_timeout()?);
-    match database.connect(NoTls).map_err(Error::from) {
+    match each_way(&database, connect_once) {
         Ok(_) => Ok(true),
         Err(error) if error.kind == Kind::Permission => Ok(false),
         Err(error) => Err(error),
@@ -191,10 +228,10 @@ pub fn accepts(config: &Config, login: &str, password: &str) -> Result<bool> {
 ///
 /// # Errors
 /// As [`database_config`].
-pub fn config_of(url: Option<&str>, application_name: &str) -> Result<postgres::Config> {
+pub fn config_of(url: Option<&str>, application_name: &str) -> Result<Settings> {
     let mut database = match url {
         Some(url) => parse_url(url)?,
-        None => postgres::Config::new(),
+        None => Settings::default(),
     };
     if database.get_hosts().is_empty() && database.get_hostaddrs().is_empty() {
         database.host_path("/var/run/postgresql");
@@ -224,7 +261,7 @@ pub fn config_of(url: Option<&str>, application_name: &str) -> Result<postgres::
 }
 
 /// The same settings for each host alone.
-fn one_host_each(database: &postgres::Config) -> Vec<postgres::Config> {
+fn one_host_each(database: &Settings) -> Vec<Settings> {
     let hosts = database.get_hosts();
     if hosts.len() < 2 {
         return vec![database.clone()];
@@ -235,7 +272,7 @@ fn one_host_each(database: &postgres::Config) -> Vec<postgres::Config> {
         .iter()
         .enumerate()
         .map(|(index, host)| {
-            let mut one = postgres::Config::new();
+            let mut one = Settings::new(postgres::Config::new(), database.tls.clone());
             match host {
                 Host::Tcp(name) => one.host(name),
                 Host::Unix(path) => one.host_path(path),
@@ -284,7 +321,7 @@ fn one_host_each(database: &postgres::Config) -> Vec<postgres::Config> {
 }
 
 /// Where the database was looked for: hosts, ports and name, no user and no password.
-fn place(database: &postgres::Config) -> String {
+fn place(database: &Settings) -> String {
     let ports = database.get_ports();
     let hosts: Vec<String> = database
         .get_hosts()

@@ -1,13 +1,18 @@
 //! What the server or the driver says went wrong, by its SQLSTATE.
 
 use std::error::Error as _;
+use std::io;
 
 use postgres::error::SqlState;
 
+use crate::pg::tls;
 use crate::{Error, Kind};
 
 impl From<postgres::Error> for Error {
     fn from(e: postgres::Error) -> Self {
+        if let Some(error) = encryption_failure(&e) {
+            return error;
+        }
         let Some(db) = e.as_db_error() else {
             // postgres::Error prints only its own layer: the cause is in its sources
             let mut message = e.to_string();
@@ -34,6 +39,31 @@ impl From<postgres::Error> for Error {
             table: db.table().is_some(),
         })
     }
+}
+
+/// Why a connection was not made.
+pub(super) struct Refused {
+    pub(super) error: Error,
+    /// Whether it may be with encryption, or without.
+    pub(super) otherwise: bool,
+}
+
+/// What an error says of encryption; None where it is about something else.
+pub(super) fn encryption_failure(e: &postgres::Error) -> Option<Error> {
+    let mut source = e.source();
+    while let Some(inner) = source {
+        if let Some(own) = inner.downcast_ref::<Error>() {
+            return Some(own.clone());
+        }
+        if let Some(error) = inner.downcast_ref::<io::Error>().and_then(tls::failure) {
+            return Some(error);
+        }
+        if inner.to_string() == "server does not support TLS" {
+            return Some(tls::not_offered());
+        }
+        source = inner.source();
+    }
+    None
 }
 
 /// The database cannot be reached, for this reason.

@@ -41,6 +41,18 @@ pub fn name_login(config: &Config, mut error: Error) -> Error {
             "The login comes from {source}: correct its password there. A login that capconduit db roles has made gets a \
              new one with --rotate."
         ));
+    } else if said.starts_with("no pg_hba.conf entry") && said.ends_with("no encryption") {
+        error.hint = Some(format!(
+            "pg_hba.conf of that server lets no unencrypted connection of this login in; it may let encrypted ones (hostssl): \
+             sslmode=require in {source}, or verify-full with sslrootcert=FILE."
+        ));
+    } else if said.starts_with("no pg_hba.conf entry") {
+        error.hint = Some(format!("pg_hba.conf of that server has no line for it. The login comes from {source}."));
+    } else if said.contains("requires a valid client certificate") || said.starts_with("certificate authentication") {
+        error.hint = Some(format!(
+            "The server wants a certificate for this login: sslcert=FILE and sslkey=FILE in {source}; its name (CN) is the \
+             login's."
+        ));
     } else if said.contains("permission denied to create role") || said.contains("permission denied to alter role") {
         let sql = format!("ALTER ROLE \"{login}\" CREATEROLE");
         error.hint = Some(format!("Nothing was changed. {}", as_superuser(&format!("psql -c {}", shell(&sql)))));

@@ -5,11 +5,14 @@
 //! what is asked again on one connection, where it has found out that nothing stands between.)
 
 mod connect;
+mod encrypted;
 mod error;
 mod kept;
 mod login;
 mod query;
 mod row;
+mod settings;
+mod tls;
 mod url;
 mod wire;
 
@@ -20,5 +23,7 @@ pub use kept::Kept;
 pub use login::name_login;
 pub use query::{Query, SqlArg, arg};
 pub(crate) use query::{all, column, one};
+pub use settings::Settings;
+pub use tls::{Mode, Tls};
 pub use url::parse_url;
 pub use wire::Connection;

@@ -1,20 +1,25 @@
 //! The database URL: libpq's, as everybody writes it, for a library that knows a part of it. What this
-//! release does not do is refused by its name, never overlooked: who asks for encryption must not go without.
+//! release does not do is refused by its name, never overlooked.
 
 use std::error::Error as _;
+use std::path::PathBuf;
 
+use crate::pg::settings::Settings;
+use crate::pg::tls::{Mode, Tls};
 use crate::{Error, Result};
 
 /// A libpq URL or `key=value` string; SQLAlchemy's `postgresql+psycopg2://` is understood.
 ///
 /// # Errors
 /// [`crate::Kind::Invalid`]. The URL is not repeated: it may hold a password.
-pub fn parse_url(url: &str) -> Result<postgres::Config> {
+pub fn parse_url(url: &str) -> Result<Settings> {
+    let mut tls = Tls::default();
     let text = match url.split_once("://") {
-        Some((scheme, rest)) if scheme.starts_with("postgres") => of_url(rest)?,
-        _ => of_pairs(url)?,
+        Some((scheme, rest)) if scheme.starts_with("postgres") => of_url(rest, &mut tls)?,
+        _ => of_pairs(url, &mut tls)?,
     };
-    text.parse().map_err(|e: postgres::Error| {
+    tls.check()?;
+    text.parse().map(|database| Settings::new(database, tls)).map_err(|e: postgres::Error| {
         let why = e.source().map(|s| format!(": {s}")).unwrap_or_default();
         Error::invalid(format!("DATABASE_URL cannot be understood{why}"))
             .hint("Write postgresql://user:password@host:5432/capconduit, special characters of the password as %XX.")
@@ -32,12 +37,11 @@ enum Use {
 }
 use Use::{As, AsAlways, AsItIs};
 
-const ENCRYPTED: &str = "This release does not encrypt connections to PostgreSQL, and checks no certificates. \
-    Use the local socket, or a PgBouncer or tunnel on this machine that encrypts, and leave it out.";
+const TLS: &str = "Connections are encrypted with TLS 1.2 or 1.3, as sslmode says. Leave it out.";
 const LOGIN: &str = "Logins are by password (SCRAM, MD5), or as pg_hba.conf of the server trusts them. Leave it out.";
 
 /// What is done about a parameter. A value is named only where it is a known word.
-fn understood(name: &str, value: &str) -> Result<Use> {
+fn understood(name: &str, value: &str, tls: &mut Tls) -> Result<Use> {
     let refuse = |what: String, hint: &str| Err(Error::invalid(format!("DATABASE_URL asks for {what}")).hint(hint));
     let no_word = |words: &str| {
         Err(Error::invalid(format!(
@@ -45,6 +49,7 @@ fn understood(name: &str, value: &str) -> Result<Use> {
         ))
         .hint(format!("There are: {words}")))
     };
+    let given = || Some(value.to_owned()).filter(|value| !value.is_empty());
     match (name, value) {
         ("host" | "hostaddr" | "port" | "dbname" | "user" | "password" | "options" | "application_name", _) => {
             Ok(AsItIs)
@@ -55,36 +60,65 @@ fn understood(name: &str, value: &str) -> Result<Use> {
         // the second is the library's own
         ("keepalives_count" | "keepalives_retries", _) => Ok(As("keepalives_retries", value.to_owned())),
 
-        ("sslmode", "disable" | "prefer") => Ok(AsItIs),
-        ("sslmode", "allow") => Ok(As("sslmode", "prefer".to_owned())),
-        ("sslmode", "require" | "verify-ca" | "verify-full")
-        | ("ssl" | "requiressl", "true" | "1")
-        | ("sslnegotiation", "direct")
-        | ("gssencmode" | "channel_binding", "require") => refuse(format!("{name}={value}"), ENCRYPTED),
-        ("sslmode", _) => no_word("disable, allow, prefer, require, verify-ca, verify-full"),
-        ("ssl", "false")
-        | ("requiressl", "0")
+        ("sslmode", _) => match Mode::NAMES.iter().find(|(known, _)| *known == value) {
+            Some((_, mode)) => {
+                tls.mode = *mode;
+                Ok(AsAlways)
+            }
+            None => no_word("disable, allow, prefer, require, verify-ca, verify-full"),
+        },
+        ("ssl" | "requiressl", "true" | "1") => {
+            tls.mode = tls.mode.max(Mode::Require);
+            Ok(AsAlways)
+        }
+        ("sslrootcert", _) => {
+            tls.root = given();
+            if value == "system" {
+                tls.mode = Mode::VerifyFull;
+            }
+            Ok(AsAlways)
+        }
+        ("sslcert", _) => {
+            tls.certificate = given().map(PathBuf::from);
+            Ok(AsAlways)
+        }
+        ("sslkey", _) => {
+            tls.key = given().map(PathBuf::from);
+            Ok(AsAlways)
+        }
+        ("sslsni", "0" | "1") => {
+            tls.hides_name = value == "0";
+            Ok(AsAlways)
+        }
+        ("ssl_min_protocol_version", "TLSv1.3") => {
+            tls.from_13 = true;
+            Ok(AsAlways)
+        }
+        ("ssl_max_protocol_version", "TLSv1.2") => {
+            tls.to_12 = true;
+            Ok(AsAlways)
+        }
+        ("ssl_min_protocol_version", "TLSv1" | "TLSv1.1" | "TLSv1.2")
+        | ("ssl_max_protocol_version", "TLSv1.3")
+        | ("ssl", "false")
+        | ("requiressl" | "sslcompression", "0")
+        | ("sslcertmode", "allow")
         | ("sslnegotiation", "postgres")
         | ("gssencmode", "disable" | "prefer") => Ok(AsAlways),
-        ("channel_binding", "disable" | "prefer") => Ok(AsItIs),
-        ("ssl" | "requiressl" | "sslnegotiation" | "gssencmode" | "channel_binding", _) => {
-            no_word("those of libpq's manual")
+        ("channel_binding", "disable" | "prefer" | "require") => Ok(AsItIs),
+        ("gssencmode", "require") => {
+            refuse("gssencmode=require".to_owned(), "Kerberos encrypts nothing here. Write sslmode=require.")
         }
         (
-            "sslcert"
-            | "sslkey"
-            | "sslpassword"
-            | "sslrootcert"
-            | "sslcrl"
-            | "sslcrldir"
+            "sslnegotiation"
             | "sslcertmode"
-            | "sslsni"
             | "sslcompression"
-            | "sslkeylogfile"
             | "ssl_min_protocol_version"
             | "ssl_max_protocol_version",
             _,
-        ) => refuse(name.to_owned(), ENCRYPTED),
+        )
+        | ("sslpassword" | "sslcrl" | "sslcrldir" | "sslkeylogfile", _) => refuse(name.to_owned(), TLS),
+        ("ssl" | "requiressl" | "sslsni" | "gssencmode" | "channel_binding", _) => no_word("those of libpq's manual"),
 
         ("target_session_attrs", "any" | "read-write" | "read-only") => Ok(AsItIs),
         // a primary that takes no changes is of no use either, nor is one wanted where a standby is
@@ -136,7 +170,7 @@ fn understood(name: &str, value: &str) -> Result<Use> {
 }
 
 /// The URL, from behind `://`, as the library understands it.
-fn of_url(rest: &str) -> Result<String> {
+fn of_url(rest: &str, tls: &mut Tls) -> Result<String> {
     // a ? in the password begins no parameters
     let from = rest.find('@').map_or(0, |at| at + 1);
     let Some(question) = rest[from..].find('?').map(|at| from + at) else { return Ok(format!("postgresql://{rest}")) };
@@ -148,7 +182,7 @@ fn of_url(rest: &str) -> Result<String> {
             kept.push(pair.to_owned());
             continue;
         };
-        match understood(&name, &value)? {
+        match understood(&name, &value, tls)? {
             AsItIs => kept.push(pair.to_owned()),
             As(name, value) => kept.push(format!("{name}={value}")),
             AsAlways => {}
@@ -170,12 +204,12 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// `host=a user='b c'` as the library understands it.
-fn of_pairs(text: &str) -> Result<String> {
+fn of_pairs(text: &str, tls: &mut Tls) -> Result<String> {
     // the library says what is wrong with it
     let Some(pairs) = pairs(text) else { return Ok(text.to_owned()) };
     let mut kept = Vec::new();
     for (name, value) in pairs {
-        let (name, value) = match understood(&name, &value)? {
+        let (name, value) = match understood(&name, &value, tls)? {
             AsItIs => (name.as_str(), value),
             As(name, value) => (name, value),
             AsAlways => continue,
@@ -220,7 +254,7 @@ mod tests {
     use super::*;
 
     /// The same parameter in both forms.
-    fn both(name: &str, value: &str) -> [Result<postgres::Config>; 2] {
+    fn both(name: &str, value: &str) -> [Result<Settings>; 2] {
         let url = format!("postgresql://u:s3cret@h:1/d?application_name=x&{name}={value}");
         let pairs = format!("host=h port = 1 user=u password='s3cret' dbname=d {name}='{value}' application_name=x");
         [parse_url(&url), parse_url(&pairs)]
@@ -243,25 +277,32 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_encryption_is_told_that_there_is_none() {
-        for (name, value) in [
-            ("sslmode", "require"),
-            ("sslmode", "verify-ca"),
-            ("sslmode", "verify-full"),
-            ("ssl", "true"),
-            ("sslnegotiation", "direct"),
-            ("sslrootcert", "system"),
-            ("sslcert", "/c"),
-            ("channel_binding", "require"),
-            ("gssencmode", "require"),
+    fn encryption_is_as_it_is_asked_for() {
+        let tls =
+            |parameters: &str| parse_url(&format!("postgresql://u@h/d?{parameters}")).map(|settings| settings.tls);
+        assert_eq!(tls("").expect("valid"), Tls::default());
+        for (name, mode) in Mode::NAMES {
+            let asked = tls(&format!("sslmode={name}&sslrootcert=/c%20a.pem")).expect("valid");
+            assert_eq!((asked.mode, asked.root.as_deref()), (mode, Some("/c a.pem")));
+        }
+        assert_eq!(tls("sslrootcert=system").expect("valid").mode, Mode::VerifyFull);
+        assert_eq!(tls("ssl=true").expect("valid").mode, Mode::Require);
+        let asked = tls("sslcert=/c&sslkey=/k&sslsni=0&ssl_min_protocol_version=TLSv1.3").expect("valid");
+        assert_eq!((asked.certificate, asked.key), (Some("/c".into()), Some("/k".into())));
+        assert!(asked.hides_name && asked.from_13 && !asked.to_12);
+        for (bad, says) in [
+            ("sslmode=verify-ca", "names none to verify them by"),
+            ("sslmode=verify-full", "names none to verify them by"),
+            ("sslrootcert=system&sslmode=require", "without sslmode=verify-full"),
+            ("sslcert=/c", "one of sslcert and sslkey"),
+            ("sslkey=/c", "one of sslcert and sslkey"),
+            ("ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2", "no version of TLS"),
+            ("sslmode=on", "the value of sslmode"),
+            ("sslnegotiation=direct", "sslnegotiation"),
+            ("gssencmode=require", "gssencmode=require"),
         ] {
-            for parsed in both(name, value) {
-                let error = parsed.expect_err("refused");
-                let hint = error.hint.unwrap_or_default();
-                assert!(error.message.starts_with(&format!("DATABASE_URL asks for {name}")), "{}", error.message);
-                assert!(hint.contains("does not encrypt") && hint.contains("leave it out"), "{hint}");
-                assert!(!hint.contains("password"), "{hint}");
-            }
+            let error = tls(bad).expect_err("refused");
+            assert!(error.message.contains(says), "{bad}: {error}");
         }
     }
 
@@ -269,7 +310,7 @@ mod tests {
     fn every_parameter_of_libpq_is_honoured_or_refused_by_its_name() {
         // of PostgreSQL 18's manual, 32.1.2
         for name in "passfile require_auth channel_binding=disable fallback_application_name replication gssencmode=require
-            sslcompression sslkey sslkeylogfile sslpassword sslcertmode sslcrl sslcrldir sslsni requirepeer
+            sslcompression sslkeylogfile sslpassword sslcertmode sslcrl sslcrldir sslnegotiation=direct requirepeer
             ssl_min_protocol_version ssl_max_protocol_version min_protocol_version max_protocol_version krbsrvname gsslib
             gssdelegation scram_client_key scram_server_key service servicefile oauth_issuer oauth_client_id
             load_balance_hosts=random client_encoding target_session_attrs=prefer-standby"

@@ -49,9 +49,7 @@ fn a_url_is_libpq_s_and_says_what_it_cannot_have() {
     for (refused, says) in [
         ("target_session_attrs=prefer-standby", "Write primary or read-write"),
         ("target_session_attrs=master", "There are: any, read-write, read-only, primary, standby"),
-        ("sslmode=require", "does not encrypt connections"),
-        ("sslmode=verify-full", "does not encrypt connections"),
-        ("sslrootcert=/etc/ssl/ca.pem", "does not encrypt connections"),
+        ("sslcrl=/etc/ssl/crl.pem", "encrypted with TLS"),
         ("passfile=/root/.pgpass", "Password files are not read"),
         ("service=main", "Service files are not read"),
         ("load_balance_hosts=random", "tried in their order"),

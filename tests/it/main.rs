@@ -20,6 +20,7 @@ mod connected;
 mod contacts;
 mod csv;
 mod database_away;
+mod encryption;
 mod ends;
 mod env_files;
 mod http_sink;

@@ -6,6 +6,7 @@ use postgres::error::SqlState;
 
 use crate::Error;
 use crate::pg::error::{Said, unreachable};
+use crate::pg::tls;
 use crate::pg::wire::message::Body;
 
 /// Why a question has no answer.
@@ -17,6 +18,8 @@ pub(super) enum Failure {
         code: SqlState,
         error: Error,
     },
+    /// Somebody is told already.
+    Told(Error),
     /// This program cannot do it.
     Other(String),
 }
@@ -47,11 +50,21 @@ impl Failure {
         Failure::Said { code, error }
     }
 
+    /// Whether another `sslmode` may make the difference.
+    pub(super) fn is_about_encryption(&self) -> bool {
+        match self {
+            Failure::Io(e) => tls::failure(e).is_some(),
+            Failure::Said { code, .. } => *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+            Failure::Told(_) => true,
+            Failure::Other(_) => false,
+        }
+    }
+
     /// As everybody is told.
     pub(super) fn told(self, doing: &str) -> Error {
         match self {
-            Failure::Io(e) => unreachable(&format!("{doing}{e}")),
-            Failure::Said { error, .. } => error,
+            Failure::Io(e) => tls::failure(&e).unwrap_or_else(|| unreachable(&format!("{doing}{e}"))),
+            Failure::Said { error, .. } | Failure::Told(error) => error,
             Failure::Other(message) => Error::failed(format!("database: {message}")),
         }
     }

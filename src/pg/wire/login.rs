@@ -3,19 +3,17 @@
 use std::io;
 
 use bytes::BytesMut;
-use postgres::config::{ChannelBinding, SslMode, TargetSessionAttrs};
+use postgres::config::{ChannelBinding, TargetSessionAttrs};
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256};
 use postgres_protocol::message::frontend;
 
+use crate::pg::settings::Settings;
 use crate::pg::wire::Connection;
 use crate::pg::wire::failure::Failure;
 
 impl Connection {
-    pub(super) fn log_in(&mut self, settings: &postgres::Config) -> Result<(), Failure> {
-        if matches!(settings.get_ssl_mode(), SslMode::Require) {
-            return Err(Failure::Other("error performing TLS handshake: no TLS implementation configured".to_owned()));
-        }
+    pub(super) fn log_in(&mut self, settings: &Settings) -> Result<(), Failure> {
         let user = match settings.get_user() {
             Some(user) => user.to_owned(),
             None => whoami::username().map_err(|e| Failure::Io(io::Error::other(e)))?,
@@ -34,17 +32,17 @@ impl Connection {
         let password = || {
             settings.get_password().ok_or_else(|| Failure::Other("invalid configuration: password missing".to_owned()))
         };
-        let mut scram = None;
+        let unbound = || Failure::Other("channel binding is required, and needs SCRAM and TLS".to_owned());
+        let wanted = settings.get_channel_binding();
+        let (mut scram, mut is_bound) = (None, false);
         let unexpected = || Failure::Other("unexpected message".to_owned());
         loop {
             let mut answer = BytesMut::new();
             match self.receive()? {
                 (b'R', mut body) => match body.int()? {
                     // AuthenticationOk
-                    0 if settings.get_channel_binding() == ChannelBinding::Require => {
-                        return Err(Failure::Other("channel binding is required, and needs TLS".to_owned()));
-                    }
-                    0 => {}
+                    0 if is_bound || wanted != ChannelBinding::Require => {}
+                    0 | 3 | 5 if wanted == ChannelBinding::Require => return Err(unbound()),
                     // AuthenticationCleartextPassword
                     3 => frontend::password_message(password()?, &mut answer)?,
                     // AuthenticationMD5Password
@@ -56,9 +54,26 @@ impl Connection {
                         )?;
                     }
                     // AuthenticationSASL: the mechanisms, each with a zero
-                    10 if body.rest().split(|byte| *byte == 0).any(|name| name == SCRAM_SHA_256.as_bytes()) => {
-                        let begun = ScramSha256::new(password()?, sasl::ChannelBinding::unsupported());
-                        frontend::sasl_initial_response(SCRAM_SHA_256, begun.message(), &mut answer)?;
+                    10 => {
+                        let offered = String::from_utf8_lossy(body.rest()).into_owned();
+                        let is_offered = |mechanism: &str| offered.split('\0').any(|name| name == mechanism);
+                        let end_point = self.stream.end_point().filter(|_| wanted != ChannelBinding::Disable);
+                        is_bound = end_point.is_some() && is_offered(SCRAM_SHA_256_PLUS);
+                        let (mechanism, binding) = match end_point {
+                            Some(data) if is_bound => {
+                                (SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(data))
+                            }
+                            Some(_) => (SCRAM_SHA_256, sasl::ChannelBinding::unrequested()),
+                            None => (SCRAM_SHA_256, sasl::ChannelBinding::unsupported()),
+                        };
+                        if wanted == ChannelBinding::Require && !is_bound {
+                            return Err(unbound());
+                        }
+                        if !is_offered(mechanism) {
+                            return Err(Failure::Other("unsupported authentication method".to_owned()));
+                        }
+                        let begun = ScramSha256::new(password()?, binding);
+                        frontend::sasl_initial_response(mechanism, begun.message(), &mut answer)?;
                         scram = Some(begun);
                     }
                     // AuthenticationSASLContinue

@@ -17,12 +17,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use postgres::config::SslMode;
 use postgres::error::SqlState;
 use postgres::types::{ToSql, Type};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend;
 
 use crate::Result;
+use crate::pg::error::Refused;
+use crate::pg::settings::Settings;
+use crate::pg::tls;
 use crate::pg::wire::failure::Failure;
 use crate::pg::wire::message::Body;
 use crate::pg::wire::row::{Columns, Row};
@@ -74,14 +78,14 @@ impl Connection {
     /// # Errors
     /// [`crate::Kind::Unreachable`] where there is no answer until then; [`crate::Kind::Permission`] where the server
     /// refuses the login.
-    pub(super) fn open(settings: &postgres::Config, deadline: Instant) -> Result<Connection> {
+    pub(super) fn open(settings: &Settings, deadline: Instant) -> Result<Connection, Refused> {
         let opened = Stream::open(settings, deadline).map_err(Failure::Io);
-        opened
-            .and_then(|stream| Connection::on(stream, settings, deadline))
-            .map_err(|failure| failure.told("error connecting to server: "))
+        opened.and_then(|stream| Connection::on(encrypted(stream, settings)?, settings, deadline)).map_err(|failure| {
+            Refused { otherwise: failure.is_about_encryption(), error: failure.told("error connecting to server: ") }
+        })
     }
 
-    fn on(stream: Stream, settings: &postgres::Config, deadline: Instant) -> Result<Connection, Failure> {
+    fn on(stream: Stream, settings: &Settings, deadline: Instant) -> Result<Connection, Failure> {
         let mut connection = Connection {
             stream,
             received: BytesMut::new(),
@@ -259,8 +263,9 @@ impl Connection {
     }
 
     fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.stream.bound(self.deadline)?;
-        Ok(self.stream.write_all(bytes)?)
+        self.stream.bound(self.deadline);
+        self.stream.write_all(bytes)?;
+        Ok(self.stream.flush()?)
     }
 
     /// The next message: its kind and its body.
@@ -277,16 +282,37 @@ impl Connection {
                     return Ok((kind, Body(message.slice(5..))));
                 }
             }
-            self.stream.bound(self.deadline)?;
+            self.stream.bound(self.deadline);
             let mut buffer = [0; 4096];
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "connection closed").into()),
                 Ok(count) => self.received.extend_from_slice(&buffer[..count]),
-                // time that is up is noticed above
-                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e.into()),
             }
         }
+    }
+}
+
+/// Asks the server to encrypt, where that is wanted: the first question on a connection.
+fn encrypted(mut stream: Stream, settings: &Settings) -> Result<Stream, Failure> {
+    let mode = settings.get_ssl_mode();
+    if matches!(mode, SslMode::Disable) || !stream.is_of_a_network() {
+        return Ok(stream);
+    }
+    let mut question = BytesMut::new();
+    frontend::ssl_request(&mut question);
+    stream.write_all(&question)?;
+    // not a byte more: what was sent unencrypted may be anybody's
+    let mut answer = [0];
+    stream.read_exact(&mut answer)?;
+    match answer {
+        [b'S'] => {
+            let (client, server) = settings.tls.client(settings.get_hosts().first()).map_err(Failure::Told)?;
+            Ok(stream.encrypted(client, server)?)
+        }
+        _ if matches!(mode, SslMode::Require) => Err(Failure::Told(tls::not_offered())),
+        _ => Ok(stream),
     }
 }
 
@@ -314,11 +340,11 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().expect("sockets");
         // all at once, whatever it is asked: so little is buffered
         theirs.write_all(&said).and_then(|()| theirs.shutdown(std::net::Shutdown::Write)).expect("written");
-        let mut settings = postgres::Config::new();
+        let mut settings = Settings::default();
         settings.user("u").password("p").dbname("d");
         let deadline = Instant::now() + Duration::from_secs(20);
         let mut connection =
-            Connection::on(Stream::Unix(ours), &settings, deadline).map_err(|failure| failure.told(""))?;
+            Connection::on(Stream::from(ours), &settings, deadline).map_err(|failure| failure.told(""))?;
         let row = connection.row("SELECT status", &[])?;
         row.map(|row| row.try_get("status")).transpose()
     }
@@ -363,8 +389,9 @@ mod tests {
     #[test]
     fn an_answer_that_drips_is_given_up_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut settings = postgres::Config::new();
+        let mut settings = Settings::default();
         settings.host("127.0.0.1").port(listener.local_addr().expect("an address").port()).user("u");
+        settings.ssl_mode(SslMode::Disable);
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
             while stream.write_all(&message(b'S', b"a\0b\0")).is_ok() {
@@ -372,7 +399,7 @@ mod tests {
             }
         });
         let opened = Connection::open(&settings, Instant::now() + Duration::from_millis(300));
-        assert_eq!(opened.err().expect("no login").kind, crate::Kind::Unreachable);
+        assert_eq!(opened.err().expect("no login").error.kind, crate::Kind::Unreachable);
         server.join().expect("it ends");
     }
 

@@ -1,22 +1,39 @@
-//! A socket of either kind, each step on which ends by a deadline.
+//! The connection that questions go by, plain or encrypted: each step on it ends by a deadline.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use postgres::config::Host;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-/// A socket of either kind.
+use crate::pg::settings::Settings;
+use crate::pg::tls;
+
+/// A connection, plain or encrypted.
 pub(super) enum Stream {
+    Plain(Socket),
+    Encrypted(Box<StreamOwned<ClientConnection, Socket>>),
+}
+
+/// A socket of either kind, whose next step ends by a deadline.
+pub(super) struct Socket {
+    kind: Kind,
+    deadline: Option<Instant>,
+}
+
+enum Kind {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
 
 impl Stream {
-    pub(super) fn open(settings: &postgres::Config, deadline: Instant) -> io::Result<Stream> {
+    pub(super) fn open(settings: &Settings, deadline: Instant) -> io::Result<Stream> {
         let port = settings.get_ports().first().copied().unwrap_or(5432);
         if let Some(address) = settings.get_hostaddrs().first() {
             return Stream::tcp([SocketAddr::new(*address, port)], settings, deadline);
@@ -36,12 +53,12 @@ impl Stream {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left(Some(deadline))?.unwrap_or_default()))?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(Stream::Unix(UnixStream::from(socket)))
+        Ok(Stream::plain(Kind::Unix(UnixStream::from(socket)), deadline))
     }
 
     fn tcp(
         addresses: impl IntoIterator<Item = SocketAddr>,
-        settings: &postgres::Config,
+        settings: &Settings,
         deadline: Instant,
     ) -> io::Result<Stream> {
         let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
@@ -64,7 +81,7 @@ impl Stream {
                             sockopt::set_tcp_keepcnt(&stream, count)?;
                         }
                     }
-                    return Ok(Stream::Tcp(stream));
+                    return Ok(Stream::plain(Kind::Tcp(stream), deadline));
                 }
                 Err(e) => failure = e,
             }
@@ -72,20 +89,58 @@ impl Stream {
         Err(failure)
     }
 
-    /// Lets the next read or write end at the deadline.
-    pub(super) fn bound(&self, deadline: Option<Instant>) -> io::Result<()> {
-        let left = left(deadline)?;
+    fn plain(kind: Kind, deadline: Instant) -> Stream {
+        Stream::Plain(Socket { kind, deadline: Some(deadline) })
+    }
+
+    /// The same, encrypted from now on.
+    pub(super) fn encrypted(self, client: Arc<ClientConfig>, server: ServerName<'static>) -> io::Result<Stream> {
+        let Stream::Plain(socket) = self else { return Ok(self) };
+        let client = ClientConnection::new(client, server).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(client, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(Stream::Encrypted(Box::new(stream)))
+    }
+
+    /// Whether it leads to another machine, as far as can be seen.
+    pub(super) fn is_of_a_network(&self) -> bool {
+        matches!(self, Stream::Plain(Socket { kind: Kind::Tcp(_), .. }))
+    }
+
+    /// What a password may be bound to.
+    pub(super) fn end_point(&self) -> Option<Vec<u8>> {
         match self {
-            Stream::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
-            Stream::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
+            Stream::Plain(_) => None,
+            Stream::Encrypted(stream) => tls::end_point(&stream.conn),
         }
     }
 
-    pub(super) fn set_nonblocking(&self) -> io::Result<()> {
+    fn socket(&mut self) -> &mut Socket {
         match self {
-            Stream::Unix(stream) => stream.set_nonblocking(true),
-            Stream::Tcp(stream) => stream.set_nonblocking(true),
+            Stream::Plain(socket) => socket,
+            Stream::Encrypted(stream) => &mut stream.sock,
         }
+    }
+
+    /// Lets each read and write from now on end at the deadline.
+    pub(super) fn bound(&mut self, deadline: Option<Instant>) {
+        self.socket().deadline = deadline;
+    }
+
+    pub(super) fn set_nonblocking(&mut self) -> io::Result<()> {
+        match &self.socket().kind {
+            Kind::Unix(stream) => stream.set_nonblocking(true),
+            Kind::Tcp(stream) => stream.set_nonblocking(true),
+        }
+    }
+}
+
+#[cfg(test)]
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Stream {
+        Stream::Plain(Socket { kind: Kind::Unix(stream), deadline: None })
     }
 }
 
@@ -98,11 +153,42 @@ fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
     }
 }
 
+/// A timeout is no reason to try again: it was all the time that was left.
+fn in_time(e: io::Error) -> io::Error {
+    if e.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { e }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = left(self.deadline)?;
+        match &mut self.kind {
+            Kind::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(buffer)),
+            Kind::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.read(buffer)),
+        }
+        .map_err(in_time)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let left = left(self.deadline)?;
+        match &mut self.kind {
+            Kind::Unix(stream) => stream.set_write_timeout(left).and_then(|()| stream.write(buffer)),
+            Kind::Tcp(stream) => stream.set_write_timeout(left).and_then(|()| stream.write(buffer)),
+        }
+        .map_err(in_time)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Unix(stream) => stream.read(buffer),
-            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Plain(socket) => socket.read(buffer),
+            Stream::Encrypted(stream) => stream.read(buffer),
         }
     }
 }
@@ -110,12 +196,15 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Unix(stream) => stream.write(buffer),
-            Stream::Tcp(stream) => stream.write(buffer),
+            Stream::Plain(socket) => socket.write(buffer),
+            Stream::Encrypted(stream) => stream.write(buffer),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Stream::Plain(socket) => socket.flush(),
+            Stream::Encrypted(stream) => stream.flush(),
+        }
     }
 }

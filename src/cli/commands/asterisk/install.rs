@@ -12,6 +12,7 @@ use crate::asterisk::install::{self, Change, Installed};
 use crate::asterisk::site::{self, Site};
 use crate::cli::env::Env;
 use crate::cli::output::Output;
+use crate::pg::Settings;
 use crate::{Error, Result, pg};
 
 /// `asterisk install`
@@ -113,7 +114,7 @@ fn next_steps(installed: &[Installed]) -> Vec<String> {
 }
 
 /// What would keep calls from being routed, or records from being told apart.
-fn warnings(site: &Site, database: &postgres::Config, env: &Env<'_>) -> Vec<String> {
+fn warnings(site: &Site, database: &Settings, env: &Env<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     if !site::has_system_name(&site.etc_dir) {
         warnings.push(format!(
@@ -133,6 +134,14 @@ fn warnings(site: &Site, database: &postgres::Config, env: &Env<'_>) -> Vec<Stri
     }
     if database.get_user().is_none() {
         warnings.push("DATABASE_URL names no user: Asterisk's realtime logs in as \"asterisk\"".to_owned());
+    }
+    let parameters = database.tls.parameters();
+    if !parameters.is_empty() {
+        let names = parameters.iter().map(|(name, value)| format!("PG{}={value}", name.to_uppercase()));
+        warnings.push(format!(
+            "res_pgsql.conf holds no sslmode: Asterisk's realtime encrypts as its environment says; give it {}",
+            names.collect::<Vec<_>>().join(" ")
+        ));
     }
     if !env.config.is_database_in_file() {
         warnings.push(

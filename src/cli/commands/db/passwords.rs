@@ -4,7 +4,6 @@ use crate::config::env_file::{EnvFile, Prepared};
 use crate::system::user::group_id;
 use crate::{Error, Result, pg};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
-use postgres::config::TargetSessionAttrs;
 
 pub(crate) const DEFAULT_PREFIX: &str = "capconduit";
 /// The one that Asterisk's user reads, too.
@@ -12,19 +11,21 @@ pub(crate) const SHARED_FILE: &str = "capconduit.env";
 /// Of letters and digits: Asterisk's res_pgsql.conf cannot hold others. 190 bits.
 pub(crate) const PASSWORD_LENGTH: usize = 32;
 
-/// Hosts and ports as a URL has them.
+/// Hosts and ports as a URL has them, and its parameters.
 pub(crate) struct Address {
     pub(crate) hosts: String,
-    pub(crate) target: TargetSessionAttrs,
+    pub(crate) parameters: Vec<(&'static str, String)>,
 }
 
 impl Address {
     pub(crate) fn url(&self, role: &str, password: &str, database: &str) -> String {
-        let target = match self.target {
-            TargetSessionAttrs::ReadWrite => "?target_session_attrs=read-write",
-            _ => "",
-        };
-        format!("postgresql://{role}:{}@{}/{}{target}", encoded(password), self.hosts, encoded(database))
+        let parameters = self
+            .parameters
+            .iter()
+            .enumerate()
+            .map(|(at, (name, value))| format!("{}{name}={}", if at == 0 { "?" } else { "&" }, encoded(value)));
+        let parameters: String = parameters.collect();
+        format!("postgresql://{role}:{}@{}/{}{parameters}", encoded(password), self.hosts, encoded(database))
     }
 }
 
@@ -87,11 +88,12 @@ mod tests {
 
     #[test]
     fn urls_are_read_back() {
-        let address = Address { hosts: "a:1,b:2".into(), target: TargetSessionAttrs::ReadWrite };
+        let address = Address { hosts: "a:1,b:2".into(), parameters: vec![("sslrootcert", "/a b".into())] };
         let url = address.url("cc_agi", "p@ß:/ w", "c c");
         let config = pg::parse_url(&url).expect("valid");
         assert_eq!(config.get_password(), Some("p@ß:/ w".as_bytes()));
         assert_eq!((config.get_dbname(), config.get_ports()), (Some("c c"), &[1, 2][..]));
+        assert_eq!(config.tls.root.as_deref(), Some("/a b"));
         let changed = with_password(&url, "x@y").expect("it has one");
         assert_eq!(changed, url.replace("p%40%C3%9F%3A%2F%20w", "x%40y"));
         assert_eq!(with_password("host=h user=u password=p", "x"), None);

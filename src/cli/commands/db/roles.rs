@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use postgres::config::Host;
+use postgres::config::{Host, TargetSessionAttrs};
 use postgres::{Client, GenericClient};
 use serde::Serialize;
 use serde_json::json;
@@ -409,14 +409,17 @@ impl Roles {
     /// Where the new logins are to connect to.
     fn address(&self, env: &Env<'_>, server_port: &str) -> Result<Address> {
         let connection = pg::database_config(env.config, "capconduit")?;
-        let target = connection.get_target_session_attrs();
+        let mut parameters = connection.tls.parameters();
+        if connection.get_target_session_attrs() == TargetSessionAttrs::ReadWrite {
+            parameters.insert(0, ("target_session_attrs", "read-write".to_owned()));
+        }
         if let Some(host) = &self.host {
             let valid = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
             if host.is_empty() || !host.chars().all(valid) {
                 return Err(Error::invalid(format!("--host \"{}\" is no address", host.escape_debug()))
                     .hint("Write HOST or HOST:PORT, an IPv6 address in []."));
             }
-            return Ok(Address { hosts: host.clone(), target });
+            return Ok(Address { hosts: host.clone(), parameters });
         }
         let ports = connection.get_ports();
         let hosts = connection.get_hosts().iter().enumerate().map(|(i, host)| match host {
@@ -427,7 +430,7 @@ impl Roles {
             // Debian's pg_hba.conf asks for a system user of the same name on the socket
             Host::Unix(_) => format!("127.0.0.1:{server_port}"),
         });
-        Ok(Address { hosts: hosts.collect::<Vec<_>>().join(","), target })
+        Ok(Address { hosts: hosts.collect::<Vec<_>>().join(","), parameters })
     }
 
     fn remove(&self, env: &mut Env<'_>, db: &mut Client, recorded: &[Role], prefix: &str) -> Result<Output> {
