@@ -48,9 +48,16 @@ pub(crate) fn measure(bench: &Bench) -> Vec<Table> {
     let backend = backend::start();
     let caller = Caller { site: &site, backend: &backend, next: AtomicU32::new(1) };
     let (_layout, recommended) = recommended(bench, &tcp);
+    let certificates = Folder::new();
+    bench.postgres.encrypt(&certificates.path, "db.example");
+    let by_tcp = |parameters: &str| Database { url: format!("{}?{parameters}", tcp.url), ..tcp.clone() };
+    let plain = by_tcp("sslmode=disable");
+    let root = certificates.path.join("ca.pem");
+    let encrypted = by_tcp(&format!("sslmode=verify-ca&sslrootcert={}", root.display()));
     let places = [
         ("unix socket", &socket),
-        ("TCP", &tcp),
+        ("TCP", &plain),
+        ("TCP, encrypted", &encrypted),
         ("PgBouncer, unix socket", &pooler.by_socket),
         ("PgBouncer, unix socket, login of db roles", &recommended),
         ("PgBouncer, TCP", &pooler.database),

@@ -5,6 +5,7 @@
 
 pub mod agi;
 pub mod asterisk;
+pub mod certificate;
 pub mod peer;
 pub mod pgbouncer;
 pub mod postgres;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use postgres::{Client, NoTls};
 
+use super::certificate::certificate;
 use super::process::{self, Folder, Server};
 use super::{free_port, program, wait_for};
 
@@ -123,6 +124,27 @@ impl Postgres {
             ),
             name: database.name.clone(),
         }
+    }
+
+    /// Lets the server encrypt, with a certificate for this host; it and its authority's (`ca.pem`) are made in `folder`.
+    pub fn encrypt(&self, folder: &Path, host: &str) {
+        certificate(folder, "ca", "the authority", None, &[]);
+        certificate(folder, "server", "whatever", Some("ca"), &["-addext", &format!("subjectAltName=DNS:{host}")]);
+        let mut client = Client::connect(&self.url("postgres"), NoTls).expect("the server answers");
+        for file in ["server.pem", "server.key", "ca.pem"] {
+            std::fs::copy(folder.join(file), self.socket_dir().join(file)).expect("own folder");
+            if process::is_root() {
+                process::run(Command::new("chown").arg("postgres").arg(self.socket_dir().join(file)));
+            }
+        }
+        for setting in ["cert_file = 'server.pem'", "key_file = 'server.key'", "ca_file = 'ca.pem'"] {
+            client.batch_execute(&format!("ALTER SYSTEM SET ssl_{setting}")).expect("a setting");
+        }
+        client.batch_execute("ALTER SYSTEM SET ssl = on").expect("a setting");
+        client.batch_execute("SELECT pg_reload_conf()").expect("it reads them");
+        wait_for("the server to encrypt", || {
+            client.query_one("SHOW ssl", &[]).is_ok_and(|row| row.get::<_, &str>(0) == "on")
+        });
     }
 
     /// What the server has logged.

@@ -1,35 +1,12 @@
 //! Connections to a server that takes encrypted ones only: every program, libpq's modes, and what is refused.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::harness::agi::{self, AgiServer};
+use crate::harness::certificate::certificate;
 use crate::harness::postgres::{Database, Postgres};
 use crate::harness::site::{Link, Site};
 use crate::harness::{free_port, process, wait_for};
-
-/// A certificate for `name`, signed by another or by itself, as `FILE.pem` with its key `FILE.key`.
-fn certificate(folder: &Path, file: &str, name: &str, signer: Option<&str>, more: &[&str]) {
-    let mut openssl = Command::new("openssl");
-    openssl.current_dir(folder).args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ]);
-    openssl.args(["-days", "2", "-subj", &format!("/CN={name}"), "-keyout", &format!("{file}.key")]);
-    openssl.args(["-out", &format!("{file}.pem")]);
-    if let Some(signer) = signer {
-        openssl.args(["-CA", &format!("{signer}.pem"), "-CAkey", &format!("{signer}.key")]);
-        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
-    }
-    openssl.args(more);
-    process::run(&mut openssl);
-    process::run(Command::new("chmod").current_dir(folder).args(["600", &format!("{file}.key")]));
-}
 
 /// A server that lets `postgres` in unencrypted, and everybody else only encrypted: `with_password` by SCRAM,
 /// `with_certificate` by its certificate.
@@ -45,35 +22,19 @@ impl Encrypted {
         let database = server.database();
         let folder = tempfile::tempdir().expect("a folder");
         let at = folder.path();
-        certificate(at, "ca", "the authority", None, &[]);
+        server.encrypt(at, "db.example");
         certificate(at, "other", "another authority", None, &[]);
-        certificate(at, "server", "whatever", Some("ca"), &["-addext", "subjectAltName=DNS:db.example"]);
         certificate(at, "with_certificate", "with_certificate", Some("ca"), &[]);
         certificate(at, "stranger", "with_certificate", Some("other"), &[]);
-        let data = server.socket_dir();
-        for file in ["server.pem", "server.key", "ca.pem"] {
-            std::fs::copy(at.join(file), data.join(file)).expect("the harness's own folder");
-            if process::is_root() {
-                process::run(Command::new("chown").arg("postgres").arg(data.join(file)));
-            }
-        }
         let rules = "host all postgres 127.0.0.1/32 trust\nhostssl all with_certificate 127.0.0.1/32 cert\n\
                      hostssl all with_password 127.0.0.1/32 scram-sha-256\n";
         std::fs::write(database.value("SHOW hba_file"), rules).expect("the harness's own file");
-        for setting in [
-            "ssl_cert_file = 'server.pem'",
-            "ssl_key_file = 'server.key'",
-            "ssl_ca_file = 'ca.pem'",
-            "ssl = on",
-            "log_connections = on",
-        ] {
-            database.execute(&format!("ALTER SYSTEM SET {setting}"));
-        }
+        database.execute("ALTER SYSTEM SET log_connections = on");
         database.execute(
             "CREATE ROLE with_password SUPERUSER LOGIN PASSWORD 'right'; CREATE ROLE with_certificate SUPERUSER LOGIN;
              SELECT pg_reload_conf()",
         );
-        wait_for("the server to encrypt", || database.value("SHOW ssl") == "on");
+        wait_for("the server to log logins", || database.value("SHOW log_connections") == "on");
         Encrypted { server, database, folder }
     }
 
