@@ -70,7 +70,7 @@ pub fn open_to(database: &Settings, timeout: Duration) -> Result<Connection> {
 
 /// Connects to a host encrypted, or not, or first the one and then the other, as `sslmode` has it.
 fn each_way<T>(host: &Settings, connect: impl Fn(&Settings) -> Result<T, Refused>) -> Result<T> {
-    let ways: &[SslMode] = match host.tls.mode {
+    let ways: &[SslMode] = match host.tls.mode_for(host.get_hosts()) {
         Mode::Disable => &[SslMode::Disable],
         _ if matches!(host.get_hosts(), [Host::Unix(_)]) => &[SslMode::Disable],
         Mode::Allow => &[SslMode::Disable, SslMode::Require],

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,14 +27,13 @@ use x509_cert::der::Decode;
 use crate::{Error, Result};
 
 /// `sslmode`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// Never.
     Disable,
     /// Where the server takes nothing else.
     Allow,
     /// Where the server can.
-    #[default]
     Prefer,
     /// Always; with `sslrootcert`, as verify-ca.
     Require,
@@ -58,8 +58,8 @@ impl Mode {
 /// How connections are encrypted, as the database URL says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tls {
-    /// `sslmode`
-    pub mode: Mode,
+    /// `sslmode`, where it is said.
+    pub mode: Option<Mode>,
     /// `sslrootcert`: a file of certificates, or `system`.
     pub root: Option<String>,
     /// `sslcert`: a file with the certificate that this client shows.
@@ -80,13 +80,13 @@ impl Tls {
     /// # Errors
     /// [`crate::Kind::Invalid`]
     pub(super) fn check(&self) -> Result<()> {
-        if self.mode >= Mode::VerifyCa && self.root.is_none() {
+        if self.mode >= Some(Mode::VerifyCa) && self.root.is_none() {
             return Err(Error::invalid(
                 "DATABASE_URL asks for verified certificates, and names none to verify them by",
             )
             .hint("Add sslrootcert=FILE, the certificate of who has signed the server's; or sslrootcert=system."));
         }
-        if self.root.as_deref() == Some("system") && self.mode != Mode::VerifyFull {
+        if self.root.as_deref() == Some("system") && self.mode != Some(Mode::VerifyFull) {
             return Err(Error::invalid("DATABASE_URL asks for sslrootcert=system without sslmode=verify-full")
                 .hint("Anybody may have a certificate of those: only with the host's name it says something."));
         }
@@ -99,10 +99,21 @@ impl Tls {
         Ok(())
     }
 
+    /// How a host is reached. Where nothing is said, that is libpq's `prefer`; on this machine, where encryption keeps
+    /// nobody out and takes a process a millisecond, `allow`.
+    pub(super) fn mode_for(&self, hosts: &[Host]) -> Mode {
+        let is_here =
+            |name: &str| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.mode.unwrap_or(match hosts {
+            [Host::Tcp(name)] if is_here(name) => Mode::Allow,
+            _ => Mode::Prefer,
+        })
+    }
+
     /// What of it another login to the same servers needs, too, as the parameters of a URL.
     #[must_use]
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
-        let mode = Mode::NAMES.iter().find(|(_, mode)| *mode == self.mode && self.mode != Mode::default());
+        let mode = Mode::NAMES.iter().find(|(_, mode)| Some(*mode) == self.mode);
         let mode = mode.map(|(name, _)| ("sslmode", (*name).to_owned()));
         mode.into_iter().chain(self.root.clone().map(|root| ("sslrootcert", root))).collect()
     }
@@ -110,8 +121,8 @@ impl Tls {
     /// What a verified server must prove.
     fn proof(&self) -> Proof {
         match self.mode {
-            Mode::VerifyFull => Proof::Name,
-            Mode::VerifyCa => Proof::Signature,
+            Some(Mode::VerifyFull) => Proof::Name,
+            Some(Mode::VerifyCa) => Proof::Signature,
             _ if self.root.is_some() => Proof::Signature,
             _ => Proof::Nothing,
         }
@@ -133,7 +144,7 @@ impl Tls {
                     "database: sslmode=verify-full needs a host's name or address in DATABASE_URL",
                 ));
             }
-            name => name.unwrap_or_else(|| ServerName::IpAddress(std::net::Ipv4Addr::UNSPECIFIED.into())),
+            name => name.unwrap_or_else(|| ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())),
         };
         let provider = Arc::new(ring::default_provider());
         let versions: &[&SupportedProtocolVersion] = match (self.from_13, self.to_12) {

@@ -62,19 +62,19 @@ fn understood(name: &str, value: &str, tls: &mut Tls) -> Result<Use> {
 
         ("sslmode", _) => match Mode::NAMES.iter().find(|(known, _)| *known == value) {
             Some((_, mode)) => {
-                tls.mode = *mode;
+                tls.mode = Some(*mode);
                 Ok(AsAlways)
             }
             None => no_word("disable, allow, prefer, require, verify-ca, verify-full"),
         },
         ("ssl" | "requiressl", "true" | "1") => {
-            tls.mode = tls.mode.max(Mode::Require);
+            tls.mode = tls.mode.max(Some(Mode::Require));
             Ok(AsAlways)
         }
         ("sslrootcert", _) => {
             tls.root = given();
             if value == "system" {
-                tls.mode = Mode::VerifyFull;
+                tls.mode = Some(Mode::VerifyFull);
             }
             Ok(AsAlways)
         }
@@ -283,10 +283,10 @@ mod tests {
         assert_eq!(tls("").expect("valid"), Tls::default());
         for (name, mode) in Mode::NAMES {
             let asked = tls(&format!("sslmode={name}&sslrootcert=/c%20a.pem")).expect("valid");
-            assert_eq!((asked.mode, asked.root.as_deref()), (mode, Some("/c a.pem")));
+            assert_eq!((asked.mode, asked.root.as_deref()), (Some(mode), Some("/c a.pem")));
         }
-        assert_eq!(tls("sslrootcert=system").expect("valid").mode, Mode::VerifyFull);
-        assert_eq!(tls("ssl=true").expect("valid").mode, Mode::Require);
+        assert_eq!(tls("sslrootcert=system").expect("valid").mode, Some(Mode::VerifyFull));
+        assert_eq!(tls("ssl=true").expect("valid").mode, Some(Mode::Require));
         let asked = tls("sslcert=/c&sslkey=/k&sslsni=0&ssl_min_protocol_version=TLSv1.3").expect("valid");
         assert_eq!((asked.certificate, asked.key), (Some("/c".into()), Some("/k".into())));
         assert!(asked.hides_name && asked.from_13 && !asked.to_12);
