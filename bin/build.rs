@@ -1,7 +1,7 @@
 //! Links the two programs that a call starts without libgcc_s: the little of it that they need is built in.
 //!
-//! Loading that library is a fifth of what starting them costs, and half of it the questions that it asks
-//! the processor, each of which a virtual machine answers slowly.
+//! Loading that library is a fifth of the cost of starting them. Half of that is its queries of the processor, which
+//! a virtual machine answers slowly.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ fn main() {
     if !is("CARGO_CFG_TARGET_OS", "linux") || !is("CARGO_CFG_TARGET_ENV", "gnu") {
         return;
     }
-    // Found before the compiler's own, this stands for the library wherever it is asked for.
+    // The linker finds this before the compiler's own library, and takes it instead.
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     std::fs::write(folder.join("libgcc_s.so"), "GROUP ( -l:libgcc_eh.a -l:libgcc.a -lc )\n").expect("own folder");
     for program in ["cc-route", "cdr_logger"] {

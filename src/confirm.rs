@@ -9,11 +9,11 @@ use crate::{Error, Kind, Result};
 #[derive(Debug)]
 pub struct Confirmed(());
 
-/// Asks. `question` is one: `Remove client "acme"?` With `yes` they agreed beforehand; `interactive`: there is a
-/// terminal with somebody at it.
+/// Asks a question such as `Remove client "acme"?`. `yes`: the operator agreed beforehand; `interactive`: somebody is
+/// at a terminal.
 ///
 /// # Errors
-/// They say no; there is nobody to ask, and nobody agreed beforehand.
+/// The answer is no, or nobody can be asked and nobody agreed beforehand.
 pub fn ask(
     question: &str,
     yes: bool,

@@ -13,8 +13,8 @@ pub fn decode(bytes: &[u8]) -> String {
     text.chars().filter(|&c| c != '\0').collect()
 }
 
-/// The text with a `?` for what not every database can hold, or counts as several characters; None where
-/// it has none of that.
+/// The text with a `?` for each character that some database cannot hold, or counts as several; None where it has
+/// none.
 #[must_use]
 pub fn ascii(text: &str) -> Option<String> {
     let every = |c: char| if c.is_ascii() { c } else { '?' };

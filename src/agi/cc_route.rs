@@ -27,7 +27,7 @@ const WANTED: [(&str, &str); 8] = [
     ("hangup_cause", "HANGUPCAUSE"),
     ("attempt", "CC_ATTEMPT"),
     ("start", "CC_START"),
-    // the dialplan's own, which goes before Asterisk's
+    // set by the dialplan; goes before Asterisk's
     ("cause", "CC_CAUSE"),
 ];
 
@@ -56,8 +56,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// One session: read, decide, set. `decide` is the database. Its error, where no decision could be
-/// made: nothing is set then.
+/// One session: read, decide, set. `decide` asks the database. Returns its error where no decision could be made:
+/// nothing is set then.
 pub(super) fn attend<R: BufRead, W: Write>(
     session: &mut Session<R, W>,
     config: Result<&Config, &Error>,

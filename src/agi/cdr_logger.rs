@@ -44,8 +44,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// One session of the server: read and deliver. Its error, where the record is not delivered: nothing
-/// has been spooled then, which is the program's to do.
+/// One session of the server: read and deliver. Returns the error where the record is not delivered: nothing is
+/// spooled then, the program does that.
 pub(super) fn deliver<R: BufRead, W: Write>(
     session: &mut Session<R, W>,
     config: &Config,

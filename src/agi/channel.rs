@@ -30,7 +30,7 @@ impl Channel {
         Ok(Channel(wanted.iter().map(|(name, _)| (*name, values.next().map(decode).unwrap_or_default())).collect()))
     }
 
-    /// What was asked before, and written down by name.
+    /// A channel's answers that were written down earlier, by name.
     #[must_use]
     pub fn of(wanted: &[(&'static str, &str)], value: impl Fn(&str) -> String) -> Self {
         Channel(wanted.iter().map(|(name, _)| (*name, value(name))).collect())

@@ -69,7 +69,7 @@ fn of_json(json: &str, now: Reading) -> Result<Entry, String> {
     })
 }
 
-/// `name=value&name=value`, the values as `URIENCODE` leaves them. Names that are not known are of a later release.
+/// `name=value&name=value`, the values as `URIENCODE` leaves them. Unknown names are a later release's.
 fn of_fields(fields: &str, rules: &NumberRules, now: Reading) -> Result<Entry, String> {
     let values: Vec<(&str, Vec<u8>)> = fields
         .split('&')
@@ -98,7 +98,7 @@ fn recovered(record: CallRecord, now: Reading) -> Entry {
     Entry { record, posted: false, spooled_at: now.time(), reason: "recovered by hand".to_owned() }
 }
 
-/// Whether this is what a logging system puts before a message of ours, to the last character.
+/// Whether this is exactly what a logging system puts before our message.
 fn is_of_a_log(before: &str) -> bool {
     const PROGRAM: &str = "cdr_logger.agi";
     let said_by_program = format!("ERROR {PROGRAM}: ");

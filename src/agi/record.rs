@@ -43,15 +43,15 @@ pub(super) enum Clocks {
 }
 
 impl Clocks {
-    /// How far the clock was set forward between a claim and the end of its call, which was noted as `end`.
+    /// How far the clock was set forward between a claim and the call's end, which was noted as `end`.
     fn step(self, claim: &Reading, end: DateTime<Utc>) -> TimeDelta {
         let now = match self {
             Clocks::AtEnd(now) => return now.step_since(claim),
             Clocks::Later(now) => now,
         };
         let Some(passed) = now.passed_since(claim) else { return TimeDelta::zero() };
-        // whether it was set before the end or after it, nobody has noted: only a call that would have ended before it
-        // was claimed, or later than now, is known to lie across it
+        // nobody noted whether the clock was set before the end or after it: it was before only if the call would
+        // else have ended before its claim, or later than now
         let noted = end - claim.time();
         let is_possible = |lasted: TimeDelta| lasted >= TimeDelta::seconds(-1) && lasted <= passed;
         let steps = [TimeDelta::zero(), now.step_since(claim)];
@@ -68,8 +68,8 @@ struct Times {
 }
 
 impl Times {
-    /// What the channel says, put right where Asterisk's clock was set during the call: all times are then those of the
-    /// clock as it was when the client was claimed.
+    /// The channel's times. Where Asterisk's clock was set during the call, all are given by the clock as it was at
+    /// the claim.
     fn of(channel: &Channel, clocks: Clocks) -> Times {
         let time = |name| DateTime::parse_from_rfc3339(channel.get(name)).ok().map(|t| t.with_timezone(&Utc));
         let (Clocks::AtEnd(now) | Clocks::Later(now)) = clocks;
@@ -86,8 +86,8 @@ impl Times {
         Times { start, answered: answered.map(|noted| Times::answer(channel, noted, step, claim, start, end)), end }
     }
 
-    /// The client's answer. Where the clock was set, that was before the answer or after it: it rang for as
-    /// long as it may ring, and what cannot be told apart by that was after it, in the longer part of a call.
+    /// The client's answer. Where the clock was set, that was before the answer or after it. The longest ring time
+    /// decides; where it cannot, the clock was set after the answer, in the longer part of a call.
     fn answer(
         channel: &Channel,
         noted: DateTime<Utc>,
@@ -115,8 +115,8 @@ pub(super) fn record(
     clocks: Clocks,
 ) -> CallRecord {
     let Times { start, answered, end } = Times::of(channel, clocks);
-    // Dial calls it ANSWER, too, where the caller left before he was connected: the client's answer crossed that. A
-    // dialplan that says nothing of the time has nothing but Dial's word.
+    // Dial says ANSWER, too, where the caller hung up just as the client answered, before the two were connected. A
+    // dialplan that does not give the time leaves only Dial's word.
     let unconnected = channel.number("answered_ms") == Some(0) && channel.get("dial_status") == "ANSWER";
     let ending = Ending {
         cc_status: channel.get("cc_status").to_owned(),
@@ -148,7 +148,7 @@ pub(super) fn record(
         did_id: channel.number("did_id"),
         client_id: channel.number("client_id"),
         campaign_client_setting_id: channel.number("setting_id"),
-        // of this call's last decision only, should a dialplan of another kind have asked again
+        // of the last decision only: a dialplan of another kind may have asked again
         passed_over: channel.text("passed_over", 1000).filter(|_| ending.cc_status == "reject"),
         call_start: DateTime::parse_from_rfc3339(channel.get("start")).ok().map(|time| time.to_utc()),
     }

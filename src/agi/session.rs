@@ -102,8 +102,8 @@ impl<R: BufRead, W: Write> Session<R, W> {
         self.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_slice())
     }
 
-    /// `agi_callerid` or `agi_calleridname`, decoded and cut to a column's length. It comes with its
-    /// bytes as they are: as an argument of a dialplan function, a `)` in it would be taken for syntax.
+    /// `agi_callerid` or `agi_calleridname`, decoded and cut to a column's length. Taken from the environment block,
+    /// with its bytes as they are: as an argument of a dialplan function, a `)` in it would be taken for syntax.
     pub fn caller_id(&self, name: &str, max: usize) -> Option<String> {
         let text = text::decode(self.environment(name)?);
         // what Asterisk writes where there is none

@@ -95,7 +95,7 @@ pub(crate) fn programs(agi_dir: &Path, programs_dir: &Path) -> Result<Vec<File>>
     let mut files = Vec::new();
     for (built, installed) in PROGRAMS {
         let beside = [built, installed].map(|name| programs_dir.join(name));
-        // where a package puts them; there, it replaces them itself
+        // where a package puts them, the package replaces them
         let packaged = Path::new(DEFAULT_AGI_DIR).join(installed);
         let source = beside.into_iter().chain([packaged]).find(|path| path.is_file());
         let Some(source) = source else {

@@ -111,7 +111,7 @@ pub(crate) fn setting<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     })
 }
 
-/// A folder or file that asterisk.conf names, or where it is unless that says otherwise.
+/// A folder or file that asterisk.conf names, else its default.
 #[must_use]
 pub fn path(conf: &str, name: &str, default: &str) -> PathBuf {
     PathBuf::from(setting(conf, name).unwrap_or(default))

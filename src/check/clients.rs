@@ -63,7 +63,7 @@ pub fn check(clients: &[Pjsip], asterisk: Option<&Console>) -> Area {
     area
 }
 
-/// Whether the client gets no calls at all for it.
+/// Whether a problem keeps all calls from the client.
 fn is_fatal(problem: &str) -> bool {
     !problem.ends_with(CHALLENGED)
 }
@@ -158,7 +158,7 @@ fn as_seen(area: &mut Area, active: &[&Pjsip], inactive: &[&Pjsip], seen: &Seen)
     reachable(area, active, &seen.contacts);
 }
 
-/// What in a client's rows Asterisk does not know.
+/// Names in a client's rows that Asterisk does not know.
 fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[(&str, &str)], auths: &[&str]) {
     let Some(endpoint) = &client.endpoint else { return };
     let name = &client.client_identifier;
@@ -202,7 +202,7 @@ fn values(area: &mut Area, client: &Pjsip, codecs: &[&str], transports: &[(&str,
             format!("capconduit pjsip set {name} --allow ulaw,alaw; asterisk -rx 'core show codecs' lists them."),
         );
     }
-    // of another client, or of pjsip.conf: it is one
+    // an auth of another client or of pjsip.conf exists, too
     let is_none = |auth: &&Text| !auth.0.is_empty() && !auths.contains(&auth.0.as_str());
     if let Some(auth) = endpoint.auth.as_ref().filter(is_none) {
         area.warning(

@@ -116,14 +116,14 @@ pub fn unreachable(error: &Error) -> Area {
 enum Pooling {
     /// Each session has a process of the server.
     None,
-    /// Sessions have one for as long as they last.
+    /// Each session keeps one for as long as it lasts.
     Sessions,
-    /// Sessions share them.
+    /// Sessions share processes, each for one transaction.
     Transactions,
 }
 
-/// Looks with the AGI programs' own login, which may lead another way than this program's, and than that of
-/// their records. How large the pools are is for the pooler's administrator to see, not for such a login.
+/// Looks with the AGI programs' own login, which may lead elsewhere than this program's or that of their records.
+/// Pool sizes are not looked at: only the pooler's administrator can see them.
 pub fn pooler(area: &mut Area, login: Result<Option<(Settings, Option<String>)>>, timeout: Duration) {
     let found = login.and_then(|login| match login {
         Some(login) => Ok((pooling(login.0.clone(), timeout)?, Some(login))),

@@ -10,8 +10,8 @@ use crate::system::user::Access;
 use crate::{Error, Result, pg};
 use std::path::PathBuf;
 
-/// What of Asterisk's environment the programs use; without Asterisk, what is known of it. No more than
-/// this: whoever Asterisk runs as may have changed the rest.
+/// The part of Asterisk's environment that the programs use; without Asterisk, what is known of it. The rest is left
+/// out: Asterisk's user may have changed it.
 pub(crate) fn environment(process: Option<&Process>) -> Vec<(String, String)> {
     let used = |name: &str| {
         ["CAPCONDUIT_", "DATABASE_UR", "INTERNAL_API_", "PG"].iter().any(|prefix| name.starts_with(prefix))
@@ -25,8 +25,8 @@ pub(crate) fn environment(process: Option<&Process>) -> Vec<(String, String)> {
     }
 }
 
-/// Where the programs connect to, and the name of the database for their call records, where that is another. None:
-/// nothing says so, and it is PostgreSQL's own socket.
+/// Where the programs connect to, and the database's name for their call records, where that is another. None:
+/// nothing says so, and they use PostgreSQL's own socket.
 ///
 /// # Errors
 /// The env file or Asterisk's environment cannot be read, or the URL does not parse.

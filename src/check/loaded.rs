@@ -135,7 +135,7 @@ pub(crate) fn transports(area: &mut Area, console: &Console, installation: &Inst
 
 pub(crate) fn carrier(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
     let text = console.ask("pjsip show identifies")?;
-    // by address, that is: one by a header is no carrier
+    // identified by address only: an endpoint identified by a header is no carrier
     let identified: Vec<_> = answers::identified(&text).into_iter().filter(|(_, at)| !at.is_empty()).collect();
     let listed = console.ask("pjsip show endpoints")?;
     let endpoints = answers::names(&listed, "Endpoint:");
@@ -161,8 +161,8 @@ pub(crate) fn carrier(area: &mut Area, console: &Console, _: &Installation) -> R
     Ok(())
 }
 
-/// That nobody takes a call that is sold past the dialplan: by REFER, by an INVITE with Replaces, or by a
-/// MESSAGE that runs the dialplan of calls.
+/// Checks that nobody can take a sold call past the dialplan: by REFER, by an INVITE with Replaces, or by a MESSAGE
+/// that runs the dialplan of calls.
 pub(crate) fn transfers(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
     let identifies = console.ask("pjsip show identifies")?;
     let settings = console.ask("pjsip show settings")?;
@@ -191,7 +191,7 @@ pub(crate) fn transfers(area: &mut Area, console: &Console, _: &Installation) ->
     Ok(())
 }
 
-/// The endpoint of pjsip.conf that gets what would take the place of a call.
+/// The endpoint of pjsip.conf that catches requests to replace a call.
 pub(crate) const GUARD: &str = "no-replaces";
 
 pub(crate) fn realtime(area: &mut Area, console: &Console, _: &Installation) -> Result<()> {
@@ -219,7 +219,7 @@ pub(crate) fn written_within(installation: &Installation, seconds: u64) -> impl 
         .filter(move |name| age(installation.etc_dir.join(name)).is_some_and(|age| age.as_secs() < seconds))
 }
 
-/// Those that Asterisk was to read at its start, and has not.
+/// Files that Asterisk reads only at its start, and that were written since.
 pub(crate) fn written_since_start(installation: &Installation, up: u64) -> Vec<&'static str> {
     written_within(installation, up).filter(|name| conf::is_read_at_start(Path::new(name))).collect()
 }

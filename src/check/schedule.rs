@@ -6,7 +6,7 @@ use crate::words::shell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is to run again and again.
+/// A job that must run regularly.
 pub(crate) struct Job {
     /// The name of the check.
     check: &'static str,
@@ -15,7 +15,7 @@ pub(crate) struct Job {
     times: &'static str,
     /// Who cron runs it as, unless it is Asterisk's user.
     user: Option<&'static str>,
-    /// What becomes of it when nobody does.
+    /// What follows where nothing runs it.
     without: &'static str,
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn schedule(
     let services = units.iter().flat_map(files_in).filter(|path| path.extension().is_some_and(|e| e == "service"));
     let service = services.into_iter().find(runs_it);
     let timer = service.as_ref().and_then(|path| Some(format!("{}.timer", path.file_stem()?.to_string_lossy())));
-    // what systemd does not run is not there for anybody else
+    // without systemd, a timer runs nothing
     let timer = timer.filter(|_| has_systemd);
     let enabled =
         |timer: &str| units.iter().any(|dir| dir.join("timers.target.wants").join(timer).symlink_metadata().is_ok());
@@ -103,7 +103,7 @@ pub(crate) fn cron_runs(root: &Path) -> bool {
             .any(|name| name.starts_with("cron-") && name.ends_with(".timer"))
 }
 
-/// The command that starts cron, and first brings it where it is missing.
+/// The command that starts cron, after installing it where it is missing.
 pub(crate) fn start_cron(root: &Path, has_systemd: bool) -> String {
     let installed = CRON_DAEMONS.iter().find(|name| root.join("usr/sbin").join(name).is_file());
     match (installed, has_systemd) {

@@ -104,7 +104,7 @@ fn uptime(area: &mut Area, console: &Console, installation: &Installation) {
             conf::RESTART,
         );
     }
-    // a module that was reloaded alone is not in that time, so this may be of no importance
+    // reloading a single module does not change that time, so this may not matter
     let changed: Vec<&str> = written_within(installation, reloaded).filter(|name| !at_start.contains(name)).collect();
     if !changed.is_empty() {
         area.info(

@@ -1,5 +1,5 @@
-//! The spool: whether a record can be kept there, what waits in it, and whether
-//! somebody delivers it; beside that, whether somebody frees the places of lost calls.
+//! The spool: whether a record can be kept there, what waits in it, whether `call replay` delivers it; and whether
+//! `call reap` frees the places of lost calls.
 
 use std::fs;
 use std::path::{Path, PathBuf};

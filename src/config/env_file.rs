@@ -1,5 +1,5 @@
-//! Env files, changed: one line is set, the others stay, and no reader sees half of a file or what is
-//! not meant for him. Reading them is `config`'s.
+//! Changes env files: one line is set, the others stay, and no reader sees half a file or one not meant for him.
+//! `config` reads them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,7 +51,7 @@ impl EnvFile {
         values(&self.text, &self.path).ok()?.remove(name).filter(|value| !value.is_empty())
     }
 
-    /// Whether it is to be another than the one that is there.
+    /// Whether it differs from the file that is there.
     #[must_use]
     pub fn is_changed(&self) -> bool {
         self.changed
@@ -87,7 +87,7 @@ impl EnvFile {
         let mut pending = new.as_ref().map(|(_, line)| line);
         for line in self.text.split_inclusive('\n') {
             if is_it(line) {
-                // a second one goes: which of them counts is nobody's guess
+                // a second line of this name goes: nobody should have to guess which one counts
                 text.push_str(pending.take().map_or("", String::as_str));
             } else {
                 text.push_str(line);
@@ -116,8 +116,8 @@ impl EnvFile {
     /// Writes the new file beside the old one.
     ///
     /// # Errors
-    /// The folder cannot be written, or is also somebody else's to write; or the file that is there is
-    /// somebody else's: he would go on reading it, whatever its mode.
+    /// The folder cannot be written, or others may write to it; or the existing file is another user's, who would go
+    /// on reading it, whatever its mode.
     pub fn prepare(self, mode: u32, group: Option<u32>) -> Result<Prepared> {
         let (uid, gid) = self.owner.unzip();
         let new = prepare(&self.path, self.text.as_bytes(), mode, uid, group.or(gid))
@@ -154,7 +154,7 @@ fn values(text: &str, path: &Path) -> Result<BTreeMap<String, String>> {
         .map_err(|_| Error::invalid(format!("{}: not every line is NAME=value", path.display())))
 }
 
-/// A new file beside the old one. Dropped, it goes.
+/// A new file beside the old one; removed when dropped.
 #[derive(Debug)]
 pub struct Prepared {
     new: NamedTempFile,

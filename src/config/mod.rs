@@ -22,18 +22,18 @@ pub const DEFAULT_ENV_FILE: &str = "/etc/capconduit/capconduit.env";
 /// The admin CLI's own, beside it: Asterisk's user cannot read it.
 const ADMIN_ENV_FILE: &str = "admin.env";
 
-/// Beside both: how the owner of the tables is reached, for what only he may do.
+/// Beside both: the login of the tables' owner, for what only the owner may do.
 pub const OWNER_ENV_FILE: &str = "owner.env";
 
 /// The settings of one run.
 #[derive(Clone, Default)]
 pub struct Config {
     from_file: HashMap<String, String>,
-    /// The file that Asterisk's programs read, too, names the database.
+    /// Whether the file that Asterisk's programs also read names the database.
     database_is_shared: bool,
     /// The file that names the database that is used, unless the environment does.
     database_file: Option<PathBuf>,
-    /// It is used for call records.
+    /// Whether this is for writing call records.
     for_records: bool,
 }
 
@@ -62,8 +62,8 @@ impl Config {
         Self::from_env_file(&text, &path)
     }
 
-    /// As [`Config::load`], for the admin CLI: what `admin.env` says goes before `capconduit.env`, unless
-    /// `CAPCONDUIT_ENV_FILE` names another file for both. Who may not read it does without.
+    /// As [`Config::load`], for the admin CLI: `admin.env` goes before `capconduit.env`, unless `CAPCONDUIT_ENV_FILE`
+    /// names another file for both. A user who may not read `admin.env` does without it.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -105,7 +105,7 @@ impl Config {
         Ok(config)
     }
 
-    /// A file that need not be there, nor this user's to read.
+    /// Reads a file that may be missing, and that this user may be unable to read.
     fn beside(shared_file: &Path, name: &str) -> Result<Option<Self>> {
         let path = shared_file.with_file_name(name);
         match std::fs::read(&path) {
@@ -199,7 +199,7 @@ impl Config {
         }
     }
 
-    /// Whether the env file names the database, and so also for programs that Asterisk starts.
+    /// Whether the env file names the database, also for the programs that Asterisk starts.
     #[must_use]
     pub fn is_database_in_file(&self) -> bool {
         self.database_is_shared

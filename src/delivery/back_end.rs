@@ -60,7 +60,7 @@ impl Api {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
-            // an internal address is not for whatever http_proxy names
+            // an internal address is not reached through http_proxy
             .proxy(None)
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .build()
@@ -89,7 +89,7 @@ fn classify(status: u16, body: &str) -> Answer {
     }
 }
 
-/// The record in the API's names. A call that was rejected was with no client.
+/// The record in the API's names. A rejected call was with no client.
 fn body(record: &CallRecord) -> Value {
     let with_client = !record.call_status.starts_with("REJECTED");
     let of_client = |id: Option<i32>| id.filter(|_| with_client);

@@ -26,7 +26,7 @@ pub enum Work {
 }
 
 impl Work {
-    /// Does it.
+    /// Does the work.
     ///
     /// # Errors
     /// The database's; nothing was done then.
@@ -48,7 +48,7 @@ pub enum Sink {
     Http(Api),
 }
 
-/// A record that is where it belongs.
+/// A delivered record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Delivered {
     /// Now.
@@ -57,7 +57,7 @@ pub enum Delivered {
     Before,
 }
 
-/// A record that is not, or not wholly.
+/// A record that is not delivered, or only in part.
 #[derive(Debug)]
 pub struct Undelivered {
     /// Why.
@@ -108,9 +108,9 @@ impl Sink {
                 Err(error) => {
                     // Data that the database refuses stays refused; all else may be mended meanwhile.
                     let permanent = error.kind == Kind::Invalid;
-                    // The client is free again in any case, and an answered call keeps its place in the
-                    // total until its record is written, also one that a person must mend first. If this fails
-                    // too, replay or the lease does it.
+                    // The client is free again in any case. An answered call keeps its place in the total until its
+                    // record is written, even if a person must mend it first. If this fails too, replay or the lease
+                    // does it.
                     let count_pending = record.call_status == "ANSWERED";
                     let _ = database(Work::Release { record: record.clone(), count_pending });
                     Err(Undelivered { error, permanent, posted })
@@ -118,8 +118,8 @@ impl Sink {
             },
             Sink::Http(api) => {
                 let answer = if posted { Answer::AlreadyRecorded } else { api.post(record) };
-                // Only now: until the back end has counted the call, its claim or this mark does. What it
-                // refuses may be mended and delivered, too.
+                // Only after the post: until the back end counts the call, its claim or this mark does. A refused
+                // record may be mended and delivered, too.
                 let is_uncounted = matches!(answer, Answer::Unavailable(_) | Answer::Refused(_));
                 let count_pending = is_uncounted && record.call_status == "ANSWERED";
                 let released = database(Work::Release { record: record.clone(), count_pending });

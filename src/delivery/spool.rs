@@ -58,7 +58,7 @@ pub enum Part {
     Damaged,
 }
 
-/// How old a half-written file must be before nobody can be writing it any more.
+/// A half-written file older than this was abandoned by its writer.
 const ABANDONED: Duration = Duration::from_secs(60);
 
 impl Spool {
@@ -82,8 +82,8 @@ impl Spool {
         }
     }
 
-    /// Keeps an entry; one of the same call is replaced, one of another call with the same unique id is
-    /// not. On return it survives a power cut.
+    /// Keeps an entry. It replaces one of the same call, but not one of another call with the same unique id. On
+    /// return it survives a power cut.
     ///
     /// # Errors
     /// The folder cannot be made or written, or the disk is full. Nothing half-written is left.
@@ -207,7 +207,7 @@ impl Spool {
     }
 }
 
-/// Whether two records are of two calls, though they have one unique id. Told by what `cc_call_id` tells by.
+/// Whether two records with one unique id are of two calls, by the rule of `cc_call_id`.
 fn is_another_call(a: &CallRecord, b: &CallRecord) -> bool {
     match (a.call_start, b.call_start) {
         (Some(a), Some(b)) => a != b,
@@ -219,7 +219,7 @@ fn is_another_call(a: &CallRecord, b: &CallRecord) -> bool {
 fn file_name(uniqueid: &str) -> String {
     const SPECIAL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
     let name = utf8_percent_encode(uniqueid, SPECIAL).to_string();
-    // hidden, it would be no entry
+    // a hidden file would be no entry
     name.strip_prefix('.').map(|rest| format!("%2E{rest}")).unwrap_or(name)
 }
 

@@ -12,7 +12,7 @@ use crate::model::number::E164;
 /// What `cc_route` is asked. Texts are decoded and fit their columns.
 #[derive(Clone, Debug, Default)]
 pub struct RouteRequest {
-    /// The number that was dialled; None where that is no number, which then no DID has.
+    /// The number that was dialled; None where it is no number, and so no DID.
     pub did: Option<E164>,
     /// The caller's channel: names the call.
     pub uniqueid: String,
@@ -30,13 +30,12 @@ pub struct RouteRequest {
     pub hangup_cause: Option<i32>,
     /// The last attempt that the channel has been told of, 0 before the first; None where that is not known.
     pub known_attempt: Option<i32>,
-    /// When the call came in, by Asterisk's clock: tells it from another one of the same unique id.
+    /// When the call came in, by Asterisk's clock: tells calls with the same unique id apart.
     pub start: Option<DateTime<Utc>>,
 }
 
-/// What a caller writes, made such that every database can hold it; None where it is already. A name is no
-/// reason to lose a call or its record: not in a database of an encoding that lacks a letter of it, either.
-/// What names the call stays as it is.
+/// Makes a caller's texts fit every database; returns whether any changed. No call or record is lost because the
+/// database's encoding lacks a letter of a name. The ids of the call are not among these texts.
 fn plain<'a>(texts: impl IntoIterator<Item = &'a mut String>) -> bool {
     let mut changed = false;
     for text in texts {
@@ -49,7 +48,7 @@ fn plain<'a>(texts: impl IntoIterator<Item = &'a mut String>) -> bool {
 }
 
 impl RouteRequest {
-    /// The same in ASCII, as far as a caller writes it; None where it is.
+    /// The request with the caller's texts in ASCII; None where they are already.
     #[must_use]
     pub fn plain(&self) -> Option<RouteRequest> {
         let mut plain = self.clone();
@@ -58,7 +57,7 @@ impl RouteRequest {
 }
 
 impl CallRecord {
-    /// The same in ASCII, as far as a caller writes it; None where it is.
+    /// The record with the caller's texts in ASCII; None where they are already.
     #[must_use]
     pub fn plain(&self) -> Option<CallRecord> {
         let mut plain = self.clone();
@@ -80,9 +79,9 @@ pub enum Decision {
         call_status: String,
         /// Q.850 cause for Hangup().
         hangup_cause: i32,
-        /// The campaign's links and why none could get the call; None where it did not come to them.
+        /// The campaign's links and why none could get the call; None where no link was considered.
         passed_over: Option<String>,
-        /// The id that the call is kept under, where that is not its unique id: another call had it.
+        /// The id that the call is kept under, where another call had its unique id.
         kept_as: Option<String>,
     },
 }
@@ -108,7 +107,7 @@ pub struct Attempt {
     pub max_call_seconds: i32,
     /// 1 for the call's first attempt.
     pub number: i32,
-    /// The id that the call is kept under, where that is not its unique id: another call had it.
+    /// The id that the call is kept under, where another call had its unique id.
     pub kept_as: Option<String>,
 }
 
@@ -143,7 +142,7 @@ pub struct CallRecord {
     pub asterisk_linkedid: Option<String>,
     /// `DIALSTATUS` of the last attempt.
     pub dial_status: Option<String>,
-    /// The seller, as the channel knows it; the ledger's word goes first, here and below.
+    /// The seller, as the channel knows it; the ledger goes before the channel, here and below.
     #[serde(default)]
     pub user_id: Option<i32>,
     /// The campaign.

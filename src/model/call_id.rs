@@ -1,12 +1,12 @@
-//! The ids that calls are kept under: unique ids that fit their column, and are never cut to equality.
+//! The ids that calls are kept under: unique ids that fit their column, and stay different when shortened.
 
 use sha2::{Digest, Sha256};
 
 /// What the columns of unique ids hold.
 const MAX_ID: usize = 50;
-/// What an id that had to be made from a unique id has of its end, which the channels of a server differ in.
+/// How many characters of a shortened id are the unique id's end, in which a server's channels differ.
 const TAIL: usize = 33;
-/// What it has of the hash of the whole, in hexadecimal digits; before them stands `~`.
+/// How many are the hash of the whole, in hexadecimal digits behind a `~`.
 const HASH: usize = 16;
 
 /// A unique id, linked id or system name as it is kept: whole, or, where it does not fit, its end and a hash of
@@ -20,8 +20,8 @@ pub fn kept_id(id: &str) -> String {
     format!("{}~{hash}", tail(id))
 }
 
-/// What a kept id has in common with its channel's unique id. Where two channels have the same, they are taken
-/// for one: it is asked whether a call may still be up. `cc_call_tail` in SQL.
+/// The part that a kept id shares with its channel's unique id, to ask whether a call may still be up: channels with
+/// the same tail count as one. `cc_call_tail` in SQL.
 #[must_use]
 pub fn tail(id: &str) -> String {
     let is_hash = |h: &str| h.len() == HASH && h.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

@@ -1,4 +1,4 @@
-//! Codecs by the names that Asterisk has for them: one that it does not know costs the whole endpoint.
+//! Codecs by Asterisk's names: Asterisk drops a whole endpoint for one codec that it does not know.
 
 use crate::{Error, Result};
 
@@ -31,13 +31,13 @@ const ALIASES: &[(&str, &str)] = &[
     ("hevc", "h265"),
 ];
 
-/// What the modules of the modules.conf here translate into each other, and so into what any carrier sends.
+/// Codecs that the modules.conf here translates into each other, and so into whatever a carrier sends.
 const TRANSLATED: &[&str] = &[
     "alaw", "g722", "gsm", "slin", "slin12", "slin16", "slin192", "slin24", "slin32", "slin44", "slin48", "slin96",
     "ulaw",
 ];
 
-/// The names in a list, each without what says how it is meant: `!g729` and `ulaw:20`.
+/// The names in a list, without `!` or packet time: of `!g729` and `ulaw:20`, `g729` and `ulaw`.
 pub fn names(list: &str) -> impl Iterator<Item = &str> {
     list.split(',').map(|codec| {
         let codec = codec.strip_prefix('!').unwrap_or(codec);
@@ -65,7 +65,7 @@ pub fn check(column: &str, list: &str) -> Result<()> {
         .hint("Nothing was changed. It would drop the whole endpoint; asterisk -rx 'core show codecs' lists them."))
 }
 
-/// Whether a list leaves no codec that is translated into what another caller sends.
+/// Whether a list allows codecs, but none that Asterisk translates.
 #[must_use]
 pub fn translates_nothing(list: &str) -> bool {
     let allowed = || list.split(',').map(str::trim).filter(|codec| !codec.is_empty() && !codec.starts_with('!'));

@@ -52,9 +52,9 @@ pub struct Column {
     pub help: &'static str,
     /// Whether an empty text clears it.
     pub nullable: bool,
-    /// Whether `add` must be told it.
+    /// Whether `add` requires it.
     pub needed: bool,
-    /// What `add` takes and its help shows, where it is not the database's default.
+    /// The default of `add`, shown in its help, where it is not the database's.
     pub default: Option<&'static str>,
 }
 
@@ -127,7 +127,7 @@ macro_rules! groups {
             }
         )*)*
 
-        /// Every noun's columns that are declared.
+        /// The declared columns of every noun.
         pub const NOUNS: &[(&str, &[&[Column]])] = &[$(($noun, &[$($group::COLUMNS),*])),*];
     };
 }

@@ -24,14 +24,14 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Nothing was asked.
+    /// Asterisk was not asked.
     #[default]
     NotAsked,
-    /// It was asked, and does not say.
+    /// Asterisk was asked, and does not say.
     Unknown,
     /// It does not answer OPTIONS: no call is placed with it.
     Unreachable,
-    /// Nothing is asked of it: it is called, whether it is there or not.
+    /// It gets no OPTIONS: calls are placed with it, whether it is there or not.
     NotQualified,
     /// It answers OPTIONS.
     Reachable,

@@ -37,8 +37,7 @@ impl fmt::Display for E164 {
     }
 }
 
-/// How the numbers that carriers send become E.164: rules `prefix=replacement`, the first whose
-/// prefix matches is applied.
+/// Rules `prefix=replacement` that turn a carrier's number into E.164; the first whose prefix matches is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NumberRules(Vec<(String, String)>);
 
@@ -71,8 +70,8 @@ impl NumberRules {
         })
     }
 
-    /// The number that was dialled, typed or stands in a file. Its digits stay as they stand: what is no
-    /// part of it ends it, or makes it no number.
+    /// Reads a number that was dialled, typed or found in a file. No digits are joined across other text: such text
+    /// ends the number or makes it invalid.
     ///
     /// # Errors
     /// Why it is no number.
@@ -86,7 +85,7 @@ impl NumberRules {
         self.read(raw).ok()
     }
 
-    /// What a record has of the number that was dialled: E.164, else what was sent, as much as fits.
+    /// The dialled number as a record keeps it: E.164, else the text that was sent, as much as fits.
     #[must_use]
     pub fn recorded(&self, raw: &str) -> String {
         self.normalize(raw).map_or_else(|| text::truncate(raw, 50).to_owned(), |number| number.0)
@@ -98,8 +97,8 @@ impl NumberRules {
         let rule = self.0.iter().find(|(from, _)| dialled.starts_with(from.as_str())).ok_or(NoNumber::NoRule)?;
         let (from, to) = rule;
         let number = E164::parse(&format!("{to}{}", &dialled[from.len()..])).map_err(|_| NoNumber::NoRule)?;
-        // Behind a prefix of international calls a number means the same everywhere. Any other must lie in its
-        // context. The two are never joined: a national number may begin with a digit that is dialled, and not
+        // A number with an international prefix means the same everywhere; any other must begin with its
+        // phone-context. The two are never joined: a national number may begin with a digit that is dialled, but not
         // part of it.
         let is_international = !from.is_empty() && to == "+";
         match &written.context {
@@ -108,7 +107,7 @@ impl NumberRules {
         }
     }
 
-    /// What a carrier sends when a call reaches the DID that is stored so; None where no call does.
+    /// The number that a carrier sends to reach the DID `stored`; None where no call reaches it.
     #[must_use]
     pub fn reached_by(&self, stored: &str) -> Option<String> {
         self.0.iter().find_map(|(from, to)| {
@@ -117,7 +116,7 @@ impl NumberRules {
         })
     }
 
-    /// Why no call reaches the DID that is stored so; None where calls do.
+    /// Why no call reaches the DID `stored`; None where calls do.
     #[must_use]
     pub fn out_of_reach(&self, stored: &str) -> Option<OutOfReach> {
         if self.reached_by(stored).is_some() {
@@ -141,14 +140,14 @@ impl NumberRules {
     #[must_use]
     pub fn doubt(&self, raw: &str) -> Option<Doubt> {
         let (number, (from, to)) = self.apply(&Written::parse(raw).ok()?).ok()?;
-        // a rule that adds a country is somebody's decision, the one that adds nothing is not
+        // a rule that adds a country was chosen by somebody; `=+`, the default, adds none
         if from.is_empty() && to == "+" {
             return Some(Doubt::Country);
         }
         (number.as_str().len() < 8).then_some(Doubt::Short)
     }
 
-    /// How many digits a number has to which the rule for all others adds a country; None of any other number.
+    /// How many digits a number has, where the rule with the empty prefix adds its country; None for any other number.
     #[must_use]
     pub fn national_digits(&self, raw: &str) -> Option<usize> {
         let written = Written::parse(raw).ok()?;
@@ -162,7 +161,7 @@ impl NumberRules {
 pub enum OutOfReach {
     /// A call to it arrives as this number.
     ArrivesAs(E164),
-    /// The rules make this number of nothing that a carrier could send.
+    /// The rules turn no number that a carrier could send into this one.
     NeverMade,
     /// It is stored, and is no number.
     NoNumber(NoNumber),
@@ -237,14 +236,13 @@ impl fmt::Display for NoNumber {
     }
 }
 
-/// A number as people and carriers write it (RFC 3966): `+` or not, digits with visual separators between
-/// them, then parameters. There is nothing else in a number: a character that was skipped between two
-/// digits would join digits of different things.
+/// A number as people and carriers write it (RFC 3966): `+` or not, digits with visual separators between them, then
+/// parameters. Any other character is refused: skipping it would join digits of different things.
 #[derive(Debug)]
 struct Written {
     plus: bool,
     digits: String,
-    /// How the number begins in all the world, where its phone-context says it.
+    /// The beginning of the international number, where the phone-context gives it.
     context: Option<String>,
 }
 
@@ -314,14 +312,14 @@ fn is_decimal(number: &str) -> bool {
     })
 }
 
-/// The phone-context of the parameters `name=value;name`, where it is the beginning of a number. One that is
-/// a domain says that the number is of somebody's own plan: that is what the rules are for.
+/// The phone-context in the parameters `name=value;name`, where it is the beginning of a number. A domain stands for
+/// a private numbering plan, which the rules translate.
 fn context(parameters: &str) -> Result<Option<String>, NoNumber> {
     let mut context = None;
     // a ; with nothing behind it says nothing
     for parameter in parameters.split(';').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        // a list of numbers is not the first of them
+        // a list of numbers is no number
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if !is_name {
@@ -602,8 +600,8 @@ mod tests {
             }
         }
 
-        /// No two digits move together, whatever stood between them: a run of what was sent is the number's
-        /// end, and what stands before it is the rule's.
+        /// No two digits are joined across other text: the number ends in one run of the digits sent, and begins with
+        /// what the rule adds.
         #[test]
         fn the_digits_of_a_number_are_a_run_of_what_was_sent(
             raw in "(tel:)?[+]?[0-9() .-]{1,18}([0-9;=a-zA-Z#*,+%_ -]|\\PC){0,12}[0-9]{0,9}",

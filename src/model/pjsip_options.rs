@@ -25,7 +25,7 @@ pub enum Object {
 pub enum Rule {
     /// `yes` or `no`.
     YesNo,
-    /// Once offered: only this value is taken still, for this reason.
+    /// No longer offered: only this value is still taken, for this reason.
     Only(&'static str, &'static str),
     /// One of these.
     OneOf(&'static [&'static str]),
@@ -167,8 +167,7 @@ pub const OPTIONS: &[SipOption] = &[
     ),
 ];
 
-/// The AOR's column that goes with an endpoint's outbound_proxy: what qualifies the contact takes the
-/// same way as the calls.
+/// The AOR's column for an endpoint's outbound_proxy: OPTIONS requests take the same way as the calls.
 pub const AOR_OUTBOUND_PROXY: &str = "outbound_proxy";
 
 /// The options of one kind of object.
@@ -203,7 +202,7 @@ impl SipOption {
         Err(Error::invalid(format!("{} \"{shown}\": it must be {rule}", self.name)).hint(hint))
     }
 
-    /// What a value must be, where it is not.
+    /// The rule that a value breaks, in words; None where it breaks none.
     fn broken_rule(&self, value: &str) -> Option<String> {
         match self.rule {
             Rule::Only(value_taken, why) => (value != value_taken).then(|| format!("{value_taken}: {why}")),

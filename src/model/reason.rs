@@ -11,7 +11,7 @@ pub struct Reason {
     pub call_status: Option<&'static str>,
     /// The Q.850 cause that the carrier gets, where there is a status.
     pub hangup_cause: Option<i32>,
-    /// Whether it ends by itself, with nothing changed.
+    /// Whether it passes by itself, with nothing changed.
     pub passes: bool,
     /// What people are told; `%s` stands for figures.
     pub words: &'static str,
@@ -28,7 +28,7 @@ const fn reason(
     Reason { code, about, call_status, hangup_cause, passes, words }
 }
 
-/// All of them. Of the reasons that the links of a campaign have, the first here gives the call its status.
+/// All reasons. Where a campaign's links have several, the first in this order gives the call its status.
 #[rustfmt::skip]
 pub const REASONS: [Reason; 16] = [
     reason("concurrency_cap", "link", Some("REJECTED_CC"), Some(34), true, "it had %s calls at once"),

@@ -69,7 +69,7 @@ pub enum Json {
 }
 
 impl Json {
-    /// What it is where it is not null.
+    /// The type without null.
     #[must_use]
     pub fn known(self) -> Json {
         match self {
@@ -79,7 +79,7 @@ impl Json {
     }
 }
 
-/// What is serialised as a JSON object: its fields are known without one of it.
+/// A type that is serialised as a JSON object; its fields are known without a value of it.
 pub trait Fields {
     /// In the order in which they are printed.
     const FIELDS: &'static [Field];
@@ -106,7 +106,7 @@ pub fn paths(fields: &[Field]) -> Vec<(String, Field)> {
     all
 }
 
-/// What is serialised as JSON of a known type.
+/// A type whose JSON type is known.
 pub trait AsJson {
     /// The type.
     const JSON: Json;
@@ -124,7 +124,7 @@ impl<T: AsJson> AsJson for Vec<T> {
     const JSON: Json = Json::List(&T::JSON);
 }
 
-/// Declares as what types are serialised.
+/// Declares the JSON types that Rust types are serialised as.
 #[macro_export]
 macro_rules! as_json {
     ($($json:ident: $($type:ty),+;)+) => {
@@ -145,7 +145,7 @@ as_json! {
     Counts: Map<String, Value>;
 }
 
-/// Describes the fields of what is printed without being a struct.
+/// Describes the fields of printed JSON that has no struct.
 #[macro_export]
 macro_rules! fields {
     ($($name:ident: $type:ty = $about:literal),* $(,)?) => {

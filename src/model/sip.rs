@@ -56,9 +56,9 @@ pub fn protocol(contact: &str) -> String {
     if contact.starts_with("sips:") { "tls".to_owned() } else { parameter.unwrap_or_else(|| "udp".to_owned()) }
 }
 
-/// What a client's calls need of pjsip.conf and modules.conf that those here do not have: a transport for the
-/// contact's protocol, or the one that the endpoint names. `there` is what Asterisk has, each with its
-/// protocol; None where it was not asked.
+/// The transport that a client's calls need and Asterisk lacks: one for the contact's protocol, or the one that the
+/// endpoint names. `there`: Asterisk's transports with their protocols; None: not asked, pjsip.conf and modules.conf
+/// as they are here count.
 #[must_use]
 pub fn missing_transport(contact: &str, named: Option<&str>, there: Option<&[(&str, &str)]>) -> Option<String> {
     let ours = [("transport-udp", "udp"), ("transport-tcp", "tcp")];

@@ -24,8 +24,7 @@ pub(crate) fn line<'a>(column: &str, value: impl Into<Option<&'a str>>, max: usi
     fits(column, value, max)
 }
 
-/// A new name that cannot be taken for an id: names go before ids, so one like `4` would hide what has
-/// the id 4.
+/// Refuses a new name that looks like an id: names are looked up before ids, so the name `4` would hide id 4.
 pub(crate) fn not_an_id(column: &str, name: &str) -> Result<()> {
     if name.is_empty() || name.bytes().any(|b| !b.is_ascii_digit()) {
         return Ok(());
@@ -76,7 +75,7 @@ pub(crate) fn email(column: &str, text: &str, max: usize) -> Result<()> {
     Err(Error::invalid(format!("{column} \"{text}\" is not an address: it must be name@domain")))
 }
 
-/// A line that fits as Asterisk's realtime stores it.
+/// One line that fits in its escaped form, as Asterisk's realtime stores it.
 pub(crate) fn stored(column: &str, text: &str, max: usize) -> Result<()> {
     line(column, text, max)?;
     fits(column, &Text(text.to_owned()).encoded(), max)

@@ -22,8 +22,8 @@ use crate::{Error, Kind, Result};
 /// locks for less.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connects to the configured database, trying each of its hosts in turn, all of them within the
-/// connect timeout: also where one accepts and never answers, or swallows packets.
+/// Connects to the configured database. All its hosts together get the connect timeout, also where one accepts and
+/// never answers, or swallows packets.
 ///
 /// # Errors
 /// [`Kind::Unreachable`] where no server answers in time; [`Kind::Permission`] where the last one
@@ -68,7 +68,7 @@ pub fn open_to(database: &Settings, timeout: Duration) -> Result<Connection> {
         .map_err(|error| placed(if Instant::now() < deadline { error } else { no_answer(timeout) }, database))
 }
 
-/// Connects to a host encrypted, or not, or first the one and then the other, as `sslmode` has it.
+/// Connects to a host with encryption, without, or trying both in turn, as `sslmode` says.
 fn each_way<T>(host: &Settings, connect: impl Fn(&Settings) -> Result<T, Refused>) -> Result<T> {
     let ways: &[SslMode] = match host.tls.mode_for(host.get_hosts()) {
         Mode::Disable => &[SslMode::Disable],
@@ -98,8 +98,7 @@ fn connect_once(one: &Settings) -> Result<Client, Refused> {
     })
 }
 
-/// Whether each step towards a connection has its time limit: there is one host, and its address is known.
-/// To look a name up may take for ever.
+/// Whether every step of connecting has a time limit: one host with a known address. Looking a name up has none.
 fn is_prompt(database: &Settings) -> bool {
     match database.get_hosts() {
         [Host::Unix(_)] => true,
@@ -108,7 +107,7 @@ fn is_prompt(database: &Settings) -> bool {
     }
 }
 
-/// Tries each host in turn with what connects to one, until a deadline.
+/// Tries each host in turn with `attempt`, until a deadline.
 fn first<T: Send + 'static>(
     database: &Settings,
     timeout: Duration,
@@ -123,8 +122,8 @@ fn first<T: Send + 'static>(
         let share = match untried.next() {
             Some(candidate) => {
                 let (clients, attempt) = (clients.clone(), attempt.clone());
-                // Not all of it is bounded. A thread that is still waiting when all time is up is left
-                // behind, and its connection is dropped.
+                // Not every step has a time limit. A thread that still waits at the deadline is left behind, and its
+                // connection is dropped.
                 thread::spawn(move || {
                     let _ = clients.send(attempt(candidate, deadline));
                 });
@@ -156,7 +155,7 @@ fn no_answer(timeout: Duration) -> Error {
     crate::pg::error::unreachable(&format!("no answer within {} s", timeout.as_secs_f32()))
 }
 
-/// The error with where the database was looked for, where that is what matters.
+/// Adds to an error where the database was looked for, if that matters.
 fn placed(mut error: Error, database: &Settings) -> Error {
     if error.kind == Kind::Unreachable {
         error.message = format!("{} ({})", error.message, place(database));
@@ -246,8 +245,8 @@ pub fn config_of(url: Option<&str>, application_name: &str) -> Result<Settings> 
     if database.get_tcp_user_timeout().is_none() {
         database.tcp_user_timeout(Duration::from_secs(10));
     }
-    // One that a firewall forgets while it is idle is noticed, and kept from being forgotten. What the
-    // URL says goes first: the library's own figure is two hours.
+    // Keepalives stop a firewall from forgetting an idle connection, or show that it did. Two hours is the library's
+    // default: any other value is the URL's, and stays.
     if database.get_keepalives_idle() == Duration::from_secs(2 * 60 * 60) {
         database.keepalives_idle(Duration::from_secs(30));
     }

@@ -44,7 +44,7 @@ impl From<postgres::Error> for Error {
 /// Why a connection was not made.
 pub(super) struct Refused {
     pub(super) error: Error,
-    /// Whether it may be with encryption, or without.
+    /// Whether the other way, with or without encryption, may succeed.
     pub(super) otherwise: bool,
 }
 
@@ -90,7 +90,7 @@ impl From<Said<'_>> for Error {
             "08" | "57" | "53" => Kind::Unreachable,
             "28" => Kind::Permission,
             "22" => Kind::Invalid,
-            // a standby, or a primary that is handing over: another server, or this one later
+            // a standby, or a primary that is handing over: another server will do, or this one later
             _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Kind::Unreachable,
             _ if *code == SqlState::INSUFFICIENT_PRIVILEGE => Kind::Permission,
             _ if *code == SqlState::UNIQUE_VIOLATION || *code == SqlState::FOREIGN_KEY_VIOLATION => Kind::Conflict,

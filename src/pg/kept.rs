@@ -6,8 +6,8 @@ use crate::pg::wire::Connection;
 use crate::{Kind, Result};
 use std::time::Duration;
 
-/// How long a connection that was kept may take before a new one is tried: a claim waits for a lock for
-/// less. With this, a connect and a statement end before the dialplan gives a server up.
+/// How long a kept connection may take before a new one is tried: more than a claim waits for a lock. This, a connect
+/// and a statement together end before the dialplan gives a server up.
 const KEPT_TIMEOUT: Duration = Duration::from_millis(2500);
 
 /// A connection that a server keeps between pieces of work: opened for the first, and again after an
@@ -18,9 +18,9 @@ pub struct Kept(Option<Connection>);
 impl Kept {
     /// Runs a piece of work, bounded as by [`with_deadline`].
     ///
-    /// A connection that was kept may have died since, hang, or lead to a server that is a standby by now,
-    /// and only using it tells. The work is then done again on a new one, and whether it was done before is not known: it must be work that is done
-    /// once however often it is asked for, as claiming and logging are.
+    /// A kept connection may have died, hang, or lead to a server that is now a standby, and only using it tells. The
+    /// work is then done again on a new one, though it may have been done before: it must be work that repeating does
+    /// not double, as claiming and logging are.
     ///
     /// # Errors
     /// As [`with_deadline`].
@@ -36,7 +36,7 @@ impl Kept {
         self.keep(connection, result)
     }
 
-    /// One that an error came from may be broken, or with a server that has become a standby: it is closed.
+    /// Keeps the connection, but closes it after an error: it may be broken, or its server now a standby.
     fn keep<T>(&mut self, connection: Connection, result: Result<T>) -> Result<T> {
         self.0 = result.is_ok().then_some(connection);
         result

@@ -6,8 +6,8 @@ use crate::system::user::Identity;
 use crate::words::shell;
 use crate::{Error, Kind};
 
-/// The error with the login and the database that it is about, and what to do, where the database has
-/// refused something that the login decides. Once is enough: an error that names them stays as it is.
+/// Adds the login, the database and what to do to an error, where the database refused something that depends on the
+/// login. An error that names them already stays as it is.
 #[must_use]
 pub fn name_login(config: &Config, mut error: Error) -> Error {
     let Ok(database) = database_config(config, "capconduit") else { return error };

@@ -1,8 +1,8 @@
 //! PostgreSQL: reaching a server within a bounded time, statements, rows, errors.
 //!
-//! Statements go out unnamed with their types ([`Query`]): that is one round trip, and works through
-//! PgBouncer in transaction mode, where named prepared statements and session state do not. (`wire` prepares
-//! what is asked again on one connection, where it has found out that nothing stands between.)
+//! Statements go out unnamed with their types ([`Query`]): that is one round trip, and works through PgBouncer in
+//! transaction mode, where named prepared statements and session state do not. (`wire` prepares a statement that is
+//! repeated on one connection, once it knows that no pooler is in between.)
 
 mod connect;
 mod encrypted;

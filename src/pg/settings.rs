@@ -13,7 +13,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// These of the crate, encrypted so.
+    /// The crate's settings with these of encryption.
     #[must_use]
     pub fn new(database: postgres::Config, tls: Tls) -> Settings {
         Settings { database, tls }

@@ -39,7 +39,7 @@ pub enum Mode {
     Require,
     /// Always, and the server's certificate is signed by one of `sslrootcert`.
     VerifyCa,
-    /// And it is for the host that was named.
+    /// And the certificate is for the host that was named.
     VerifyFull,
 }
 
@@ -110,7 +110,7 @@ impl Tls {
         })
     }
 
-    /// What of it another login to the same servers needs, too, as the parameters of a URL.
+    /// The parameters of a URL that another login to the same servers needs, too.
     #[must_use]
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         let mode = Mode::NAMES.iter().find(|(_, mode)| Some(*mode) == self.mode);
@@ -137,7 +137,7 @@ impl Tls {
             Some(Host::Tcp(name)) => ServerName::try_from(name.clone()).ok(),
             _ => None,
         };
-        // it is looked at only where it is to be verified
+        // the name matters only where it is verified
         let name = match name {
             None if self.proof() == Proof::Name => {
                 return Err(Error::failed(
@@ -198,7 +198,7 @@ fn root_certificates(root: &str) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-/// A key that others may read is none: as libpq has it, group may where root owns it.
+/// Refuses a key that others may read, as libpq does: its group may, where root owns it.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
     let failed = |e: io::Error| Error::io("read", path, &e);
     let owner = fs::metadata(path).map_err(failed)?;
@@ -228,7 +228,7 @@ enum Proof {
 struct Verifier {
     proof: Proof,
     roots: RootCertStore,
-    /// The same: a server may show one of them itself, which says enough.
+    /// Those of `roots`: a server may show one of them itself, which proves enough.
     certificates: Vec<CertificateDer<'static>>,
     provider: Arc<CryptoProvider>,
 }
@@ -310,7 +310,7 @@ pub(super) fn end_point(connection: &ClientConnection) -> Option<Vec<u8>> {
     })
 }
 
-/// The server does not encrypt, and was to.
+/// The server does not encrypt, though `sslmode` requires it.
 pub(super) fn not_offered() -> Error {
     Error::failed("database: the server does not encrypt connections, and DATABASE_URL asks for it").hint(
         "ssl = on with ssl_cert_file and ssl_key_file in postgresql.conf lets it; of PgBouncer, client_tls_sslmode.",

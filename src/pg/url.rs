@@ -1,5 +1,5 @@
-//! The database URL: libpq's, as everybody writes it, for a library that knows a part of it. What this
-//! release does not do is refused by its name, never overlooked.
+//! Reads libpq's database URLs for a library that knows part of them. Parameters that this release does not support
+//! are refused by name, never ignored.
 
 use std::error::Error as _;
 use std::path::PathBuf;
@@ -121,7 +121,7 @@ fn understood(name: &str, value: &str, tls: &mut Tls) -> Result<Use> {
         ("ssl" | "requiressl" | "sslsni" | "gssencmode" | "channel_binding", _) => no_word("those of libpq's manual"),
 
         ("target_session_attrs", "any" | "read-write" | "read-only") => Ok(AsItIs),
-        // a primary that takes no changes is of no use either, nor is one wanted where a standby is
+        // a read-only primary is of no use either way: a primary is read-write, a standby read-only
         ("target_session_attrs", "primary") => Ok(As("target_session_attrs", "read-write".to_owned())),
         ("target_session_attrs", "standby") => Ok(As("target_session_attrs", "read-only".to_owned())),
         ("target_session_attrs", "prefer-standby") => refuse(

@@ -108,7 +108,7 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
     )?)
 }
 
-/// The names of all that has ever been changed.
+/// The names of all rows that were ever changed.
 pub fn names(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows(
         "SELECT DISTINCT n FROM audit_log a, unnest(a.row_name || string_to_array(a.row_name, ' / ')) n
@@ -136,7 +136,7 @@ row! {
     }
 }
 
-/// The first change of this column of this row after a time: what it was changed from is what it was then.
+/// The first change of this column of this row after a time: its `before` is the value at that time.
 pub fn next_change(
     db: &mut impl GenericClient,
     table: &str,

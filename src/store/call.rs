@@ -158,9 +158,9 @@ pub fn list(db: &mut impl GenericClient, filter: &Filter, page: &Page) -> Result
     matching(db, filter, None, |select| page.of(select, "r.timestamp_start DESC, r.id DESC"))
 }
 
-/// The next records after the one that began then and has this id, oldest first; None: the first. Any number
-/// of records can be read so, and no statement or transaction lasts long. Each record that was there when the
-/// first were asked for is read once; one that comes meanwhile is read where its time is still to come.
+/// The next records, oldest first, after the record with this start and id; None: from the first. Reads any number of
+/// records without a long statement or transaction. Records that exist at the first call are read once; one added
+/// meanwhile is read if its start is still ahead.
 pub fn after(
     db: &mut impl GenericClient,
     filter: &Filter,
@@ -245,7 +245,7 @@ pub fn lost(
     crate::pg::all(&db.rows(&sql, args![REAPED.to_vec(), from, to])?)
 }
 
-/// How many records name a thing, whose removal would take it out of them, and how many of its attempts are in flight.
+/// How many records name a thing, and would lose it with its removal; and how many of its attempts are in flight.
 pub fn uses_of(db: &mut impl GenericClient, noun: Noun, id: i32) -> Result<(i64, i64)> {
     let Some(column) = noun.in_ledger() else { return Ok((0, 0)) };
     let sql = format!(

@@ -88,7 +88,7 @@ pub fn add_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64>
     )
 }
 
-/// Ends a DID's feeding the campaign. Returns how many links were removed.
+/// Stops a DID from feeding the campaign. Returns how many links were removed.
 pub fn remove_did(db: &mut impl GenericClient, id: i32, did_id: i32) -> Result<u64> {
     if crate::store::seller::only_own(db, "campaign_dids")? {
         return crate::store::seller::rows_removed(

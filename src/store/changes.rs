@@ -21,7 +21,7 @@ pub(crate) fn of<const N: usize>(columns: [(&str, Value); N]) -> Changes {
 /// Adds a row, with the database's defaults for what is not given; returns the id that names it in [`set`].
 ///
 /// # Errors
-/// [`crate::Kind::Conflict`] where there is such a one.
+/// [`crate::Kind::Conflict`] where the row exists already.
 pub fn add(db: &mut impl GenericClient, noun: Noun, row: Changes) -> Result<i32> {
     let columns = |of: &str| row.keys().map(|name| format!("{of}\"{name}\"")).collect::<Vec<_>>().join(", ");
     let (table, handle) = (noun.table(), noun.handle());
@@ -39,7 +39,7 @@ pub fn add(db: &mut impl GenericClient, noun: Noun, row: Changes) -> Result<i32>
 /// # Errors
 /// [`crate::Kind::Conflict`] where the new value is another row's.
 pub fn set(db: &mut impl GenericClient, noun: Noun, id: i32, changes: &Changes) -> Result<u64> {
-    // only what is to be changed is named: a seller's login may not touch all of it
+    // names only the columns that change: a seller's login may not touch all of them
     let columns: String = changes.keys().map(|name| format!("\"{name}\" = x.\"{name}\", ")).collect();
     let (table, updated, handle) = (noun.table(), noun.updated(), noun.handle());
     let sql = format!(

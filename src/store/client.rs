@@ -34,7 +34,7 @@ row! {
 }
 
 const SELECT: &str = "SELECT c.*, a.contact FROM clients c LEFT JOIN pjsip_aors a ON a.client_id = c.id";
-/// What a seller may read of it; where its calls go is not his business.
+/// The columns that a seller may read: where the calls go is not among them.
 const SELECT_PUBLIC: &str = "SELECT c.id, c.client_identifier, c.name, c.department, c.status, NULL::text AS contact,
     NULL::text AS notes, NULL::integer AS created_by, c.created_at, c.updated_at FROM clients c";
 

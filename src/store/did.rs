@@ -52,8 +52,8 @@ pub fn list(
     crate::pg::all(&db.rows(&sql, args![user_id, campaign_id, status])?)
 }
 
-/// The DID with this number, else with this id. `number` is the normal form of what was asked for,
-/// where it has one: a v3.0 database may hold numbers in another form, which `name` then is.
+/// The DID with this number, else with this id. `number` is the E.164 form of `name`, where it has one: a v3.0
+/// database may hold numbers in another form.
 pub fn find(db: &mut impl GenericClient, number: Option<&str>, name: &str) -> Result<Option<Did>> {
     let sql = format!(
         "{SELECT} WHERE d.number IN ($1, $2) OR d.id = $3

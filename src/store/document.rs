@@ -213,7 +213,7 @@ fn parse(text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|e| Error::failed(format!("database: {e}")))
 }
 
-/// What is there of a noun.
+/// A row of a noun.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// Names it in this module.
@@ -266,7 +266,7 @@ pub fn read(db: &mut impl GenericClient, schema: &Schema) -> Result<State> {
                     if noun.is_escaped() {
                         *text = Text::decode(text).0;
                     }
-                    // Asterisk and the web back end take the one for the other
+                    // Asterisk and the web back end take an empty text for null
                     if text.is_empty() && column.nullable {
                         *value = Value::Null;
                     }
@@ -314,7 +314,7 @@ pub fn add(tx: &mut impl GenericClient, schema: &Schema, noun: Noun, rows: Vec<M
     expect(noun, "added", added, count)
 }
 
-/// Changes columns of rows; a row names those that change, and no others.
+/// Changes columns of rows; a row holds only the columns that change.
 ///
 /// # Errors
 /// The database's; a row that is there no more.
@@ -385,7 +385,7 @@ fn of_links(tx: &mut impl GenericClient, links: &[Link], before: &str, behind: &
     Ok(())
 }
 
-/// Frees the addresses of users who are about to get another one or to go, for those who get theirs.
+/// Frees the e-mail addresses of users who change theirs or go, for the users who get them.
 pub fn free_emails(tx: &mut impl GenericClient, ids: &[i32]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());
@@ -394,8 +394,8 @@ pub fn free_emails(tx: &mut impl GenericClient, ids: &[i32]) -> Result<()> {
     Ok(())
 }
 
-/// Locks rows that are to be removed. In the order of [`Noun::ALL`], which is the order in which a call
-/// record locks what it names, so that neither waits for the other in a circle.
+/// Locks rows that are to be removed. Nouns go in the order of [`Noun::ALL`], in which a call record locks what it
+/// names: so the two cannot deadlock.
 pub fn lock_rows(tx: &mut impl GenericClient, noun: Noun, ids: &[i32]) -> Result<()> {
     if ids.is_empty() {
         return Ok(());

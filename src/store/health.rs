@@ -41,8 +41,8 @@ pub fn identity(db: &mut impl GenericClient) -> Result<String> {
     )
 }
 
-/// Whether two sessions that do nothing in between come to share a process of the server: a pooler is in
-/// front that gives it to each for a transaction. Others may take it from them, and so it is tried often.
+/// Whether two sessions get the same server process in turn, as from a pooler that lends one for each transaction.
+/// Other sessions may take the process in between, so this is tried often.
 pub fn share_a_process(one: &mut impl GenericClient, other: &mut impl GenericClient) -> Result<bool> {
     const TRIES: usize = 20;
     for _ in 0..TRIES {

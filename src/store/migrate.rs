@@ -38,7 +38,7 @@ macro_rules! routine {
     }};
 }
 
-/// In the order in which they are applied. A name stands in databases: it stays, whatever files it is of.
+/// In the order in which they are applied. Databases record the names: a name stays, whatever files its step has.
 const STEPS: &[Step] = &[
     migration!("0001_v3_tables"),
     migration!("0002_ledger"),
@@ -63,7 +63,7 @@ const STEPS: &[Step] = &[
 
 /// For how long a step that gave way to calls is tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long calls go on before it is.
+/// The pause for calls between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
 const SAMPLE_DATA: &str = include_str!("../../sql/seed.sql");
@@ -180,8 +180,8 @@ pub fn migrate(client: &mut Client, mut progress: impl FnMut(&str)) -> Result<Ve
         if !waits {
             progress(&format!("applying {}", step.name));
         }
-        // Calls queue up behind what waits here for one of them, or for somebody's open transaction: no call is refused
-        // for so long, nor does PostgreSQL look for a deadlock.
+        // While this waits for a call's lock, or for somebody's open transaction, calls queue behind it. The wait is
+        // too short for a call to be refused, or for PostgreSQL to look for a deadlock.
         tx.batch_execute("SET LOCAL lock_timeout = '500ms'")?;
         let begun = Instant::now();
         let mut at = format!("{}: ", step.name);
@@ -234,7 +234,7 @@ pub(super) fn lock(tx: &mut impl GenericClient) -> Result<()> {
     Ok(())
 }
 
-/// What a routine's replacement has dropped is granted again before anybody can see that it was gone.
+/// Grants again what replacing a routine dropped, before anybody can see that it was gone.
 fn grant_access(tx: &mut impl GenericClient) -> std::result::Result<(), postgres::Error> {
     tx.batch_execute(
         "DO $$ BEGIN IF to_regprocedure('cc_grant_access()') IS NOT NULL THEN PERFORM cc_grant_access(); END IF; END $$",

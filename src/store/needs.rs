@@ -1,5 +1,5 @@
-//! What is relied on of a PostgreSQL server and database: one list, which `db migrate`, `db status` and
-//! `asterisk check` go by. Each is as this session sees it: settings may differ by role and database.
+//! What the platform needs of a PostgreSQL server and database: one list for `db migrate`, `db status` and `asterisk
+//! check`. Each need is judged as this session sees it: settings may differ by role and database.
 
 use postgres::GenericClient;
 
@@ -8,7 +8,7 @@ use crate::{Error, Kind, Result, args};
 
 /// The oldest server whose functions are all that the statements here use (`date_bin`).
 const OLDEST: i32 = 140_000;
-/// A call's statement waits two seconds for a lock; what ends it sooner makes a busy moment a failed call.
+/// A call's statement waits two seconds for a lock; a shorter timeout makes a busy moment a failed call.
 const SHORTEST_TIMEOUT: i64 = 3_000;
 
 /// How bad it is where a need is not met.
@@ -206,7 +206,7 @@ fn schema(schema: Option<String>, elsewhere: Option<String>) -> Need {
     need("search_path", is_met, message, Weight::Fatal, problem, remedy)
 }
 
-/// An operating system's upgrade may sort otherwise than the indexes were built.
+/// After an operating system's upgrade, texts may sort differently than in the indexes.
 fn collation(recorded: Option<String>, actual: Option<String>) -> Need {
     let is_met = recorded.is_none() || actual.is_none() || recorded == actual;
     let [recorded, actual] = [recorded, actual].map(Option::unwrap_or_default);

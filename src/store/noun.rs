@@ -62,7 +62,7 @@ impl Noun {
         matches!(self, Noun::Endpoint | Noun::Aor | Noun::Auth)
     }
 
-    /// What names a row in this module: the SIP side is the client's.
+    /// The column that names a row in this module: for the SIP side, the client's id.
     pub(crate) fn handle(self) -> &'static str {
         if self.is_escaped() { "client_id" } else { "id" }
     }

@@ -1,7 +1,7 @@
-//! A part of a list that has no end: the database puts all that matches in order, and then cuts.
+//! One page of a long list: the database orders all matching rows, and then cuts.
 //!
-//! The order is the one that the command line gives a list that it holds (`cli::listing`): what is nothing
-//! comes last, either way; text goes by its letters whatever the case of A to Z, then by its bytes.
+//! The order is that of `cli::listing`: null comes last, either way; text goes by its letters whatever the case of A
+//! to Z, then by its bytes.
 
 use crate::model::shape::{Field, Json};
 

@@ -171,7 +171,7 @@ const fn count(object: Object) -> usize {
     n
 }
 
-/// A row that Asterisk takes more options of.
+/// A row with options beyond its v3.0 columns.
 pub trait HasOptions {
     /// Their columns, as they are printed.
     const OPTIONS: &'static [Field];
@@ -250,7 +250,7 @@ row! {
     }
 }
 
-/// Of every client that has a contact.
+/// The qualification of every client that has a contact.
 pub fn qualifications(db: &mut impl GenericClient) -> Result<Vec<Qualification>> {
     crate::pg::all(&db.rows(
         "SELECT a.id, coalesce(a.qualify_frequency, 0) AS qualify_frequency,
@@ -340,7 +340,7 @@ impl Pjsip {
     }
 }
 
-/// Options that Asterisk refuses together: it would drop the whole endpoint. Of this client, or of all.
+/// Refuses options that Asterisk does not take together: it would drop the whole endpoint. Of this client, or of all.
 ///
 /// # Errors
 /// [`crate::Kind::Invalid`], naming the clients; the transaction should end then.
@@ -375,8 +375,8 @@ row! {
     }
 }
 
-/// What endpoints name and the database does not have: of this client, or of all. Another client's is one:
-/// several may share a login, or a contact.
+/// Names in endpoints that the database does not have: of this client, or of all. An AOR or login of another client
+/// exists, too: several clients may share one.
 pub fn names_of_nothing(db: &mut impl GenericClient, client_id: Option<i32>) -> Result<Vec<OfNothing>> {
     crate::pg::all(&db.rows(
         "SELECT e.id::text AS endpoint, n.what, n.name FROM pjsip_endpoints e, LATERAL (

@@ -1,4 +1,4 @@
-//! Attempts that nobody will release any more, and marks that nobody needs any more.
+//! Attempts that were never released, and ends of calls that are no longer needed.
 
 use chrono::{DateTime, Utc};
 use postgres::GenericClient;
@@ -7,7 +7,7 @@ use crate::pg::Query;
 use crate::store::call::REAPED;
 use crate::{Result, args, row};
 
-/// What is added to the lease of a call that its Asterisk has up: until well after the next look.
+/// How far a lease is renewed while its call is up: until well after the next run.
 const RENEWAL: &str = "interval '15 minutes'";
 
 row! {
@@ -41,9 +41,8 @@ pub fn open(db: &mut impl GenericClient) -> Result<Vec<Open>> {
     )?)
 }
 
-/// Closes attempts that are still open, with a reason; returns how many. Each keeps its place in its link's
-/// total: that its call was answered is not known, nor that it was not. Its record tells, which may wait in a
-/// spool, or a person.
+/// Closes attempts that are still open, with a reason; returns how many. Each keeps its place in its link's total:
+/// whether its call was answered is not known until its record comes, perhaps from a spool, or a person says so.
 pub fn close(db: &mut impl GenericClient, ids: Vec<i64>, reason: &str) -> Result<u64> {
     db.run(
         "UPDATE call_attempts SET released_at = clock_timestamp(), release_reason = $2, count_pending = true
@@ -61,8 +60,8 @@ pub fn renew(db: &mut impl GenericClient, ids: Vec<i64>) -> Result<u64> {
     db.run(&sql, args![ids])
 }
 
-/// Opens again what was closed of these calls, which are up on the server of this name: by one that did not
-/// know. Returns how many there were.
+/// Reopens attempts of calls that are up on the server of this name, and were closed by a run that did not know.
+/// Returns how many.
 pub fn reopen(db: &mut impl GenericClient, calls: Vec<String>, system_name: &str) -> Result<u64> {
     // count_pending: no record has come yet, and the logger's own look at it waits for this row
     let sql = format!(

@@ -1,7 +1,7 @@
 //! Reports: call records counted by what they have in common.
 //!
-//! A record names the client that had the call last. What is said of clients is counted by the attempts
-//! instead, each with how it ended: a client that was busy had the call, too.
+//! A record names the client that had the call last. Clients are counted by attempts instead, each with its own end:
+//! a busy client was offered the call, too.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use postgres::{GenericClient, Row};
@@ -160,7 +160,7 @@ impl Key {
         }
     }
 
-    /// Whether every one of its groups is known without a call.
+    /// Whether all its groups are known without any call.
     fn is_calendar(self) -> bool {
         matches!(self, Key::Day | Key::Hour)
     }
@@ -194,14 +194,14 @@ pub struct Group {
     pub tally: Tally,
 }
 
-/// The records `r` of a [`Scope`] but for its client: those of its fields that are arguments of every statement here.
+/// The records `r` of a [`Scope`], by all fields but the client: these are arguments of every statement here.
 const IN_SCOPE: &str = "r.timestamp_start >= $1 AND r.timestamp_start < $2
     AND ($3::int IS NULL OR r.user_id = $3) AND ($4::int IS NULL OR r.campaign_id = $4)
     AND ($5::text IS NULL OR r.incoming_did_number = $5)";
 
-/// What is counted, as records: the offers of calls to clients. What a client did with a call is the record's
-/// word where the call ended with it, else Dial's. A record without attempts (v3.0's, an imported one) stands
-/// for one. One that was rejected was with no client in the end, whatever it tried before.
+/// The offers of calls to clients, as records. An offer ends as the record says where the call ended with it, else as
+/// Dial says. A record without attempts (v3.0's, an imported one) is one offer. A call that was rejected after
+/// attempts counts once more, without a client.
 fn offers() -> String {
     format!(
         "SELECT r.timestamp_start, r.user_id, r.campaign_id, r.incoming_did_number,
@@ -234,11 +234,11 @@ fn offers() -> String {
     )
 }
 
-/// The calls by one or more keys, in their order, and all together. Days and hours are all there where nothing else
-/// is asked for, also those without a call. By client, or of one, they are the calls that were offered to it: one that
-/// was offered to several is in the row of each, and once in all together.
+/// The calls by one or more keys, in their order, and in all. Days and hours alone are listed without gaps. By
+/// client, or of one client, the calls offered to it count: a call offered to several is in each client's row, and
+/// once in all.
 pub fn report(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<(Vec<Group>, Tally)> {
-    // both of the same records
+    // groups and total of the same records
     let mut tx = db.transaction()?;
     tx.batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
     let groups = groups(&mut tx, keys, scope)?;
@@ -265,8 +265,8 @@ fn groups(db: &mut impl GenericClient, keys: &[Key], scope: &Scope) -> Result<Ve
     let shown: Vec<_> = keys.iter().enumerate().map(|(n, key)| key.shown(&format!("k{n}"))).collect();
     let part =
         |part: fn(&(String, String, String)) -> &str, between| shown.iter().map(part).collect::<Vec<_>>().join(between);
-    // Every local day and hour until now, whatever clocks do meanwhile; the last hour may be cut. A call outside
-    // of it is counted, too: Asterisk's clock may be ahead of the database's.
+    // Every local day and hour until now, also across clock changes; the last hour may be cut. Calls beyond it count,
+    // too: Asterisk's clock may be ahead of the database's.
     let calendar = if keys.iter().all(|key| key.is_calendar()) {
         format!(
             "FULL JOIN (SELECT DISTINCT {} FROM (

@@ -44,8 +44,8 @@ pub fn lock(tx: &mut impl GenericClient) -> Result<()> {
     crate::store::migrate::lock(tx)
 }
 
-/// Whether the cluster has the role; None where it has not, else what it has that no grant of ours
-/// binds: `SUPERUSER`, the tables, a membership in another role than `group`.
+/// What a role has that our grants do not limit: `SUPERUSER`, the tables, a membership in another role than `group`.
+/// None where the cluster lacks the role.
 pub fn attributes(db: &mut impl GenericClient, name: &str, group: &str) -> Result<Option<String>> {
     let row = db.row(
         "SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END, CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
@@ -65,7 +65,7 @@ pub fn attributes(db: &mut impl GenericClient, name: &str, group: &str) -> Resul
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// A login with this password, of which the server gets the verifier only. It takes CREATEROLE.
+/// Creates a login with this password; the server gets only its verifier. It takes CREATEROLE.
 pub fn create_login(
     tx: &mut impl GenericClient,
     name: &str,
@@ -77,8 +77,8 @@ pub fn create_login(
     limit(tx, name, purpose)
 }
 
-/// How many sessions people's logins may have, and how long one may keep others waiting. A session can
-/// lift its own times: they are for accidents.
+/// Limits how many sessions people's logins may have, and how long one may keep others waiting. A session can lift
+/// its own time limits: they are for accidents.
 fn limit(tx: &mut impl GenericClient, name: &str, purpose: &str) -> Result<()> {
     let (connections, statement_timeout) = match purpose {
         "seller" => (5, Some("1min")),
@@ -102,8 +102,8 @@ pub fn create_group(tx: &mut impl GenericClient, name: &str) -> Result<()> {
     Ok(tx.batch_execute(&format!("CREATE ROLE {} NOLOGIN", ident(name)?))?)
 }
 
-/// Another password, of which the server gets the verifier only; what the old one's holder has set for
-/// his sessions goes. Those that he has open do not: [`end_sessions`].
+/// Sets another password; the server gets only its verifier. What the old password's holder set for his sessions
+/// goes; his open sessions do not: [`end_sessions`].
 pub fn set_password(
     tx: &mut impl GenericClient,
     name: &str,
@@ -121,7 +121,7 @@ pub fn set_password(
     limit(tx, name, purpose)
 }
 
-/// Ends a login's sessions. Who may make roles may make himself a member of one, which it takes.
+/// Ends a login's sessions. This takes membership in the role, which a user with CREATEROLE can give himself.
 pub fn end_sessions(tx: &mut impl GenericClient, name: &str) -> Result<()> {
     let is_member = enter(tx, name)?;
     tx.rows(
@@ -168,7 +168,7 @@ pub fn disable(tx: &mut impl GenericClient, name: &str, group: &str, _: &Confirm
     Ok(())
 }
 
-/// Removes a login from the cluster, with its objects in this database. It may have none, nor rights, in another one.
+/// Removes a login from the cluster, with its objects in this database. In others it must have nothing.
 pub fn drop(tx: &mut impl GenericClient, name: &str, _: &Confirmed) -> Result<()> {
     if attributes(tx, name, "")?.is_none() {
         return Ok(());
@@ -197,7 +197,7 @@ pub fn place(db: &mut impl GenericClient) -> Result<(String, String)> {
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Whom the server knows this session as.
+/// The login of this session, as the server knows it.
 pub fn login(db: &mut impl GenericClient) -> Result<String> {
     db.value("SELECT session_user::text", args![])
 }
@@ -231,7 +231,7 @@ pub fn close_schema(tx: &mut impl GenericClient) -> Result<Option<String>> {
     Ok(Some(name))
 }
 
-/// What everybody has been granted on the platform's tables: no login is bound to its own rights then.
+/// The platform's tables that everybody has rights on: no login is limited to its own rights then.
 pub fn open_tables(db: &mut impl GenericClient) -> Result<Vec<String>> {
     crate::pg::column(&db.rows(
         "SELECT quote_ident(c.relname)
@@ -245,8 +245,8 @@ pub fn open_tables(db: &mut impl GenericClient) -> Result<Vec<String>> {
     )?)
 }
 
-/// Lets only the owner of the functions and this login take advisory locks: those that calls wait for
-/// are such. Returns what a superuser must run for it, where this login is none and everybody may.
+/// Lets only the functions' owner and `admin` take advisory locks, which calls wait for. Returns the SQL for a
+/// superuser to run, where everybody may take them and this login is no superuser.
 pub fn guard_advisory_locks(tx: &mut impl GenericClient, admin: &str) -> Result<Option<String>> {
     let row = tx.row(
         "SELECT (SELECT pg_get_userbyid(p.proowner)::text FROM pg_proc p
@@ -256,7 +256,7 @@ pub fn guard_advisory_locks(tx: &mut impl GenericClient, admin: &str) -> Result<
         args![],
     )?;
     let Some(row) = row else { return Ok(None) };
-    // a superuser is to run it: a name that would have to be quoted in it is not worth the risk
+    // a superuser is to run the SQL: a name that needs quoting in it is not worth the risk
     let Ok(owner) = ident(&row.try_get::<_, String>(0)?) else { return Ok(None) };
     let sql = format!(
         "DO $$ DECLARE f regprocedure; BEGIN FOR f IN SELECT oid FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace \
@@ -271,7 +271,7 @@ pub fn guard_advisory_locks(tx: &mut impl GenericClient, admin: &str) -> Result<
     Ok(None)
 }
 
-/// Who thought of a password.
+/// Who made a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A person: guessing it is made slow.
@@ -293,7 +293,7 @@ fn verifier(password: &str, origin: Origin) -> Result<String> {
     Ok(verifier_of_one_round(password, salt))
 }
 
-/// Of a password that SASLprep leaves as it is: letters and digits.
+/// The verifier of a password that SASLprep leaves as it is: letters and digits.
 fn verifier_of_one_round(password: &str, salt: [u8; 16]) -> String {
     let keyed = |key: &[u8], text: &[u8]| {
         let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");

@@ -10,10 +10,9 @@ use crate::{Error, Kind, Result, args};
 /// How many arguments cc_route had before `p_start`, and before `p_known_attempt`.
 const OLDER: [usize; 2] = [9, 8];
 
-/// One routing attempt: closes the call's previous attempt, claims the next link. One round trip.
-/// Asking again for the same attempt is safe: what was claimed without the answer getting through is
-/// given again, and nothing more is claimed. Where the database cannot hold what the caller writes, it is asked
-/// again in ASCII.
+/// One routing attempt: closes the call's previous attempt, claims the next link. One round trip. Asking again for
+/// the same attempt is safe: a claim whose answer was lost is given again, and nothing more is claimed. A caller's
+/// text that the database cannot hold is sent again in ASCII.
 ///
 /// # Errors
 /// The database's. No decision was made then, unless the connection was lost: ask again to know.

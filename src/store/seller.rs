@@ -5,9 +5,9 @@ use postgres::{GenericClient, Row};
 use crate::pg::Query;
 use crate::{Error, Kind, Result, args};
 
-/// Whether the login may not DELETE, but remove what is its own with `cc_remove_own`: a seller's.
+/// Whether the login may not DELETE, but may remove its own rows with `cc_remove_own`: a seller's.
 pub(super) fn only_own(db: &mut impl GenericClient, table: &str) -> Result<bool> {
-    // also in a database that has no such things yet, where nobody is
+    // also in a database that lacks these objects, where no login is a seller's
     let row = db.row(
         "SELECT 1 WHERE NOT has_table_privilege(to_regclass($1), 'DELETE')
            AND has_function_privilege(to_regprocedure('cc_remove_own(text, integer, integer)'), 'EXECUTE')",
@@ -16,7 +16,7 @@ pub(super) fn only_own(db: &mut impl GenericClient, table: &str) -> Result<bool>
     Ok(row.is_some())
 }
 
-/// Whether the login is a seller's, who sees what is his own only.
+/// Whether the login is a seller's, which sees only its own rows.
 pub fn is_seller_s(db: &mut impl GenericClient) -> Result<bool> {
     only_own(db, "dids")
 }

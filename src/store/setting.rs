@@ -100,8 +100,7 @@ pub fn find(db: &mut impl GenericClient, campaign_id: i32, client_id: i32) -> Re
 pub fn set(db: &mut impl GenericClient, id: i32, changes: &Changes) -> Result<u64> {
     let mut changes = changes.clone();
     if changes.contains_key(COUNT) {
-        // without a base the trigger works it out anew: also where the counter is set to one more, which would else
-        // be taken for a call
+        // without a base the trigger computes a new one: else setting the counter to one more would pass for a call
         changes.insert("total_calls_base".to_owned(), Value::Null);
     }
     changes::set(db, Noun::Setting, id, &changes)

@@ -158,7 +158,7 @@ pub fn undecided(db: &mut impl GenericClient, filter: Filter) -> Result<i64> {
 /// Open attempts that are older than this Asterisk's start and whose channels are gone: their calls were lost with it.
 pub fn older_than_start(db: &mut impl GenericClient, server: &live::Server, filter: Filter) -> Result<i64> {
     let tails: Vec<String> = server.channels.iter().map(|id| tail(id)).collect();
-    // Where the clocks differ, a new call seems old: by then its channel is among those that were asked for.
+    // Where the clocks differ, a new call may seem old: its channel is then among those that the server named.
     let sql = format!(
         "SELECT count(*) FROM call_attempts a
          WHERE {IN_FLIGHT} AND a.system_name = $3 AND a.system_name <> '' AND a.claimed_at < $4

@@ -1,4 +1,4 @@
-//! What must agree in the database and does not (`cc_differences`, sql/routines/verify.sql), and how it is put right.
+//! Rows that must agree and do not (`cc_differences`, sql/routines/verify.sql), and how they are put right.
 
 use postgres::{Client, IsolationLevel, Transaction};
 
@@ -27,8 +27,8 @@ row! {
     }
 }
 
-/// What puts the differences of each check right, with the ids as $1. It looks again: what has come right by itself
-/// since is left alone.
+/// The repair of each check's differences, with the ids as $1. It looks again: a difference that has gone by itself
+/// is left alone.
 ///
 /// In the order in which cc_route and cc_log_call lock rows (attempts, turns, settings), so that a repair and a call
 /// never wait for each other.
@@ -56,8 +56,8 @@ const CHECKS: [(&str, &[&str]); 9] = [
         &["DELETE FROM routing_turns t WHERE format('%s/%s', t.campaign_id, t.tier) = ANY ($1)
            AND NOT EXISTS (SELECT FROM campaigns g WHERE g.id = t.campaign_id)"],
     ),
-    // The rows are locked before a statement of its own counts: a call that is being logged is in
-    // both sides of the sum, or will add itself to both.
+    // The rows are locked before a separate statement counts: a call that is being logged is then in both sides of
+    // the sum, or will add itself to both.
     (
         "counter",
         &[
@@ -87,8 +87,8 @@ pub fn verify(
     // each statement must see what has been committed before it, whatever the database's default is
     let mut tx = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start()?;
     if repair {
-        // Of this transaction only: through PgBouncer the session is others' afterwards. Calls wait
-        // for what is locked here, so this must not wait long for anything itself.
+        // For this transaction only: through PgBouncer, others use the session afterwards. Calls wait for what is
+        // locked here, so this must not wait long itself.
         tx.batch_execute("SET LOCAL capconduit.repair = 'on'; SET LOCAL lock_timeout = '1s'")?;
         introduce(&mut tx)?;
     }

@@ -54,13 +54,12 @@ pub enum Reading {
     Latest,
 }
 
-/// SQL: the instant at which the clocks of `zone` show `label`, a timestamp without time zone. Where they never
-/// do, since they were put forward over it: when they were.
+/// SQL: the instant at which the clocks of `zone` show `label`, a timestamp without time zone. Where they skip it,
+/// the instant at which they were put forward.
 ///
-/// PostgreSQL's own `label AT TIME ZONE zone` is the later one of two, and of a time that is missing one that
-/// lies behind the change: what begins with it would leave out calls. A day begins with the earliest reading
-/// of its midnight, also where clocks go back over midnight (Azores, Havana), where it has none (Beirut) and where
-/// the whole day was left out (Apia).
+/// PostgreSQL's own `label AT TIME ZONE zone` is the later of two readings, and for a skipped time an instant behind
+/// the change: a period that begins there would leave out calls. A day begins with the earliest reading of its
+/// midnight, also where clocks go back over midnight (Azores, Havana), skip it (Beirut) or skip the whole day (Apia).
 ///
 /// A zone has at most one change within a day; it is at a whole second.
 #[must_use]
@@ -91,7 +90,7 @@ pub fn instant_of(label: &str, zone: &str, reading: Reading) -> String {
     )
 }
 
-/// The moment on everybody's clock. A day is its beginning, however it is read.
+/// The instant of a moment. A day is its beginning, whichever the reading.
 pub fn instant(db: &mut impl GenericClient, zone: &str, moment: Moment, reading: Reading) -> Result<DateTime<Utc>> {
     let (label, days_ago, reading) = match moment {
         Moment::At(time) => return Ok(time),

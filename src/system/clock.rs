@@ -1,12 +1,12 @@
-//! The two clocks of a machine, read together: one that tells the time and may be set, and one that only runs.
-//! Between two readings, what the first has gone more than the second is how far it was set.
+//! The two clocks of a machine, read together: wall time, which may be set, and uptime, which only runs. What wall
+//! time gained more than uptime between two readings is how far it was set.
 
 use std::{fmt, fs};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rustix::time::{ClockId, clock_gettime};
 
-/// Two clocks that are set apart by no more than this were read apart by it.
+/// A step no larger than this comes from reading the clocks one after the other.
 const TOLERANCE_MS: i64 = 50;
 
 /// Differs from start to start of a machine, and from machine to machine (proc_sys_kernel(5)).
@@ -19,7 +19,7 @@ pub struct Reading {
     wall_ms: i64,
     /// Since the machine was started; goes on in its sleep.
     uptime_ms: i64,
-    /// Which start of which machine that was: a part of its boot id; 0: not known.
+    /// A part of the boot id, which tells machines and their starts apart; 0: not known.
     boot: u32,
 }
 
@@ -33,7 +33,7 @@ impl Reading {
             let before = uptime_ms();
             (Reading { wall_ms: Utc::now().timestamp_millis(), uptime_ms: before, boot }, uptime_ms() - before)
         };
-        // a program that is held up in between reads them again
+        // reads again where the program was held up between the two clocks
         let (mut reading, mut took) = read();
         for _ in 0..3 {
             if took <= 2 {
@@ -60,8 +60,8 @@ impl Reading {
         DateTime::from_timestamp_millis(self.wall_ms).unwrap_or_default()
     }
 
-    /// How far the clock was set forward since an earlier reading; back: below zero. Of two machines nothing
-    /// can be said: zero.
+    /// How far the clock was set forward since an earlier reading; negative: back. Zero for readings of two machines
+    /// or starts.
     #[must_use]
     pub fn step_since(&self, earlier: &Reading) -> TimeDelta {
         let Some(passed) = self.passed_since(earlier) else { return TimeDelta::zero() };
@@ -69,7 +69,7 @@ impl Reading {
         if step.abs() <= TimeDelta::milliseconds(TOLERANCE_MS) { TimeDelta::zero() } else { step }
     }
 
-    /// How much time has passed since an earlier reading; None where they are of two machines, or of two starts.
+    /// How much time has passed since an earlier reading; None for readings of two machines or starts.
     #[must_use]
     pub fn passed_since(&self, earlier: &Reading) -> Option<TimeDelta> {
         let passed = self.uptime_ms.saturating_sub(earlier.uptime_ms);

@@ -1,5 +1,5 @@
-//! Files that are written as a whole: beside the old one, then renamed over it, so that no reader ever
-//! sees half of one, and a program that runs keeps its own.
+//! Files that are written as a whole: beside the old one, then renamed over it. No reader sees half a file, and a
+//! running program keeps its own.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -10,14 +10,14 @@ use tempfile::{Builder, NamedTempFile};
 
 use crate::{Error, Result};
 
-/// A new file that is to be persisted at this path. Dropped before that, it goes.
+/// A new file beside this path, to be persisted at it; removed when dropped before that.
 ///
 /// # Errors
 /// The folder cannot be written.
 pub fn beside(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".");
-    // one of our own making, never one that is there: the folder may be another user's
+    // never opens a file that exists: the folder may be another user's
     let make = |new: &Path| OpenOptions::new().write(true).create_new(true).mode(mode).open(new);
     Builder::new().prefix(&name).suffix(".new").make_in(path.parent().unwrap_or(path), make)
 }
@@ -32,7 +32,7 @@ pub fn prepare(path: &Path, bytes: &[u8], mode: u32, uid: Option<u32>, gid: Opti
     let mut out: &File = new.as_file();
     out.write_all(bytes)?;
     match fchown(out, uid, gid) {
-        // an ordinary user has an Asterisk of its own
+        // an ordinary user cannot change the owner, and has an Asterisk of its own
         Err(e) if e.kind() != ErrorKind::PermissionDenied => return Err(e),
         Ok(()) | Err(_) => {}
     }
@@ -42,7 +42,7 @@ pub fn prepare(path: &Path, bytes: &[u8], mode: u32, uid: Option<u32>, gid: Opti
     Ok(new)
 }
 
-/// Puts a file of this content, mode and, where one is given, group in the place of what is there.
+/// Replaces a file by one of this content, mode and, where one is given, group.
 ///
 /// # Errors
 /// The folder cannot be written; then the old file is as it was.

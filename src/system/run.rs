@@ -40,7 +40,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8], timeout: Duration) -> Res
         return Err(Error::failed(format!("{program} has no output")));
     };
     let (sender, receiver) = mpsc::channel();
-    // where the time is up, it ends with the child's end of its pipes
+    // after a timeout, the thread ends when the child's end of its pipes closes
     thread::spawn(move || {
         let read = |from: &mut dyn Read| {
             let mut text = Vec::new();

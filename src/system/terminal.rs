@@ -18,7 +18,7 @@ fn asking() -> MutexGuard<'static, Option<(File, Termios)>> {
     ASKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// As long as this is there, a signal that ends the program gives the terminal its echo back first.
+/// While this lives, a signal that ends the program restores the terminal's echo first.
 #[derive(Debug)]
 pub(crate) struct Echo;
 
@@ -28,7 +28,7 @@ impl Echo {
     /// # Errors
     /// Signals cannot be waited for.
     pub(crate) fn kept() -> io::Result<Echo> {
-        // for good: without somebody who listens the signals would do nothing from now on
+        // for good: once registered, the signals would do nothing without a listener
         static LISTENING: OnceLock<()> = OnceLock::new();
         if LISTENING.get().is_none() {
             let signals = Signals::new(TERM_SIGNALS)?;

@@ -28,7 +28,7 @@ const BEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Tells a server that it has a guard.
 const GUARDED: &str = "CAPCONDUIT_AGI_GUARDED";
-/// How a server ends that had to cut sessions off.
+/// The exit code of a server that had to cut sessions off.
 const CUT_OFF: i32 = 10;
 
 /// A server's connection to its guard.
@@ -68,12 +68,12 @@ impl Line {
     }
 }
 
-/// What the signals are for: the server, and whether it is to stop.
+/// What signals act on: the server, and whether it is to stop.
 #[derive(Default)]
 struct State {
     /// The server, once it hears signals.
     server: Option<Pid>,
-    /// What came before that.
+    /// Whether a reload was asked for before that.
     reload: bool,
     stopping: bool,
 }
@@ -81,7 +81,7 @@ struct State {
 impl State {
     fn pass_on(&mut self) {
         let Some(server) = self.server else { return };
-        // one that has just ended is waited for by the guard: the id is still its own
+        // the guard has not yet waited for a server that just ended: the id is still its own
         if self.stopping {
             let _ = kill_process(server, Signal::TERM);
         } else if std::mem::take(&mut self.reload) {
@@ -90,7 +90,7 @@ impl State {
     }
 }
 
-/// Keeps a server on this socket until a signal stops it. Whether no session was cut off.
+/// Keeps a server on this socket until a signal stops it. Returns whether no session was cut off.
 ///
 /// # Errors
 /// A server cannot be started, or ends before it has begun.
@@ -176,7 +176,7 @@ fn start(listener: &TcpListener, program: &Path) -> Result<(Child, UnixStream)> 
     attempt().map_err(|e: io::Error| Error::io("start", program, &e))
 }
 
-/// Hears a server's beats until it has ended. Whether it stands still instead.
+/// Hears a server's beats until it has ended; returns whether it stands still instead.
 fn watch(mut line: UnixStream, mut beat: impl FnMut()) -> bool {
     let mut beats = [0; 64];
     loop {

@@ -1,13 +1,12 @@
 //! The FastAGI server: what the two AGI programs do, over TCP and without a process for each call.
 //!
-//! One thread accepts and reads what each session is for; workers, each with a database connection of
-//! its own, attend to one session at a time. What a caller waits for goes first, and records, for which
-//! nobody waits, take no more than half of the workers: one that waits for a row that somebody has locked,
-//! or for a slow back end, holds up no caller.
+//! One thread accepts and reads what each session is for; workers, each with a database connection of its own, attend
+//! to one session at a time. Callers go first. Records, for which nobody waits, take no more than half of the
+//! workers: one that waits for a locked row or a slow back end holds up no caller.
 //!
-//! What cannot be attended to soon is closed, and what is asked in vain is left unanswered: the dialplan
-//! then starts the program. That is safe at any point, because claiming and logging are done once however
-//! often they are asked for.
+//! A session that cannot be attended to soon is closed, and one that fails is left unanswered: the dialplan then
+//! starts the program. That is safe at any point: claiming and logging are done once, however often they are asked
+//! for.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -35,8 +34,8 @@ const PROGRAM: &str = "capconduit agi serve";
 const MAX_WAIT: Duration = Duration::from_secs(2);
 /// One for callers, one for records.
 pub const MIN_WORKERS: usize = 2;
-/// Connections that have not said yet what they are for. Asterisk says it at once: of more than these, the
-/// one that has been silent for longest is closed.
+/// How many connections may not have said yet what they are for. Asterisk says it at once: beyond this, the one that
+/// has been silent for longest is closed.
 const MAX_ARRIVING: usize = 256;
 /// An environment block of Asterisk has one or two thousand bytes.
 const MAX_ENVIRONMENT: usize = 64 << 10;
@@ -66,7 +65,7 @@ pub struct Server {
 struct Shared {
     config: Mutex<Arc<Config>>,
     desk: Mutex<Desk>,
-    /// Of each kind, whether it was said that there is more to do than can be done.
+    /// For each kind, whether the overload was logged already.
     overloaded: [AtomicBool; 2],
 }
 
@@ -89,8 +88,8 @@ struct Desk {
     workers: usize,
     /// How many workers attend to callers, and how many to records.
     attended: [usize; 2],
-    /// The one that has worked last is the next to work: its connection and the server process behind it
-    /// have all at hand that a call needs, and those that are not needed sleep.
+    /// The last worker to finish is the next to work: its connection and its server process have at hand what a call
+    /// needs, and workers that are not needed sleep.
     idle: Vec<Thread>,
     stopping: bool,
 }
@@ -124,8 +123,8 @@ impl Desk {
         }
     }
 
-    /// What a free worker does next. Callers go first, except that records get a quarter of the workers: in
-    /// a busy hour all of them would be left to programs otherwise, which cost a call more than they do.
+    /// What a free worker does next. Callers go first, except that records get a quarter of the workers: else, in a
+    /// busy hour, all records would be left to programs, which cost a call more.
     fn choose(&self) -> Option<Task> {
         let [callers, records] = self.waiting.each_ref().map(|waiting| !waiting.is_empty());
         let with_records = self.attended[Task::Record as usize];
@@ -178,7 +177,7 @@ impl Server {
         *lock(&self.shared.config) = Arc::new(config);
     }
 
-    /// Takes no more sessions and waits for those that have begun, for this long. Whether all ended.
+    /// Takes no more sessions and waits this long for those that have begun. Returns whether all ended.
     #[must_use]
     pub fn stop(self, patience: Duration) -> bool {
         // the workers end with what is left in it
@@ -250,7 +249,7 @@ fn has_empty_line(received: &[u8], from: usize) -> bool {
         || rest.windows(3).any(|bytes| bytes == b"\n\r\n")
 }
 
-/// What a session with this environment is for; what is for nothing is a caller's to be refused.
+/// What a session with this environment is for. An unknown one goes with the callers, and is refused there.
 fn task(environment: &[u8]) -> Task {
     let script = environment.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"agi_network_script:"));
     match script.map(<[u8]>::trim_ascii) {
@@ -259,8 +258,8 @@ fn task(environment: &[u8]) -> Task {
     }
 }
 
-/// Accepts connections, hears what each is for, and closes those that wait too long: nothing in here
-/// waits for one of them.
+/// Accepts connections, hears what each is for, and closes those that wait too long. Nothing here waits for a single
+/// one.
 fn receive(listener: &TcpListener, shared: &Shared) {
     let mut arriving: VecDeque<Arriving> = VecDeque::new();
     loop {
@@ -295,7 +294,7 @@ fn receive(listener: &TcpListener, shared: &Shared) {
 fn look(listener: &TcpListener, arriving: &VecDeque<Arriving>, until: Option<Instant>) -> io::Result<Vec<bool>> {
     let mut all = vec![PollFd::new(listener, PollFlags::IN)];
     all.extend(arriving.iter().map(|Arriving(waiting)| PollFd::new(&waiting.stream, PollFlags::IN)));
-    // a little later than that, so that it is over then
+    // a little longer, so that the time is over on return
     let left = until.map(|until| until.saturating_duration_since(Instant::now()) + Duration::from_millis(2));
     let left = left.and_then(|left| Timespec::try_from(left).ok());
     match poll(&mut all, left.as_ref()) {
@@ -346,7 +345,7 @@ impl Shared {
         if desk.stopping {
             return;
         }
-        // those whom a free worker is about to take have no need of a seat
+        // a connection that a free worker is about to take needs no seat
         if desk.waiting[task as usize].len() >= desk.seats + desk.free(task) {
             drop(desk);
             return self.note(task, true);
@@ -359,8 +358,7 @@ impl Shared {
         }
     }
 
-    /// Closes the connections that have waited for too long. When the next one will have, unless a worker
-    /// takes it before.
+    /// Closes the connections that have waited too long. Returns when the next one will have.
     fn give_up(&self) -> Option<Instant> {
         let mut desk = lock(&self.desk);
         let mut late = [false; 2];
@@ -380,9 +378,8 @@ impl Shared {
         next
     }
 
-    /// Waits for a connection to attend to, after this one, which is closed once this worker is known to be
-    /// free: whoever comes then finds it so. None: the server stops, and what is left is for those that are
-    /// still at work.
+    /// Waits for the next connection. `done` is closed only once this worker counts as free, so that the next caller
+    /// finds it so. None: the server stops, and the workers that are still busy take what is left.
     fn next(&self, mut done: Option<(TcpStream, Task)>) -> Option<(Waiting, Task)> {
         let mut desk = lock(&self.desk);
         if let Some((_, task)) = done {
@@ -448,7 +445,7 @@ impl Shared {
 /// A worker's connections to the database.
 struct Sessions {
     database: Kept,
-    /// For records, where they go another way.
+    /// The connection for records, where they go another way.
     records: Option<(Config, Kept)>,
 }
 
@@ -485,8 +482,8 @@ fn work(shared: &Shared, _alive: Sender<Infallible>) {
     }
 }
 
-/// One session: the program that the URL names. What is in vain here, for whatever reason, is left
-/// unanswered: it may be this server's own fault (a connection that hangs, a login that has changed).
+/// One session of the program that the URL names. A failure, whatever its cause, is left unanswered: it may be this
+/// server's own fault (a connection that hangs, a login that has changed).
 fn attend(connection: &Waiting, config: &Config, sessions: &mut Sessions) -> Result<Result<()>, AgiError> {
     let Waiting { stream, received, .. } = connection;
     stream.set_nodelay(true)?;

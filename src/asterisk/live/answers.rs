@@ -62,8 +62,8 @@ pub fn running_modules(text: &str) -> Vec<&str> {
     running.filter_map(|line| line.split_whitespace().next()).filter(|name| name.ends_with(".so")).collect()
 }
 
-/// `dialplan show CONTEXT`: what the context does, `Hangup(21)`, in the order of the letters. Only what
-/// comes from a file of this name. None where there is no such context.
+/// `dialplan show CONTEXT`: the steps of the context, such as `Hangup(21)`, in alphabetical order; only those from a
+/// file of this name. None where there is no such context.
 #[must_use]
 pub fn dialplan(text: &str, file: &str) -> Option<Vec<String>> {
     if !text.contains("[ Context '") {

@@ -18,7 +18,7 @@ use crate::{Error, Kind, Result};
 /// How long one question may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What to do where something else answers than it.
+/// What to do where something other than ARI answers.
 const CHECK: &str = "Check ASTERISK_ARI_URL (as http://127.0.0.1:8088/ari), user and password, http.conf and ari.conf.";
 
 /// An ARI to ask.

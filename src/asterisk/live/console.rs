@@ -47,7 +47,7 @@ impl Console {
         let conf = fs::read_to_string(&configuration).ok()?;
         let path = |name, default| site::path(&conf, name, default);
         let socket = path("astrundir", "/var/run/asterisk").join(path("astctl", "asterisk.ctl"));
-        // who may not write to it is told the same as where nobody answers
+        // a user who may not write to the socket gets the same answer as where no server runs
         rustix::fs::access(&socket, rustix::fs::Access::WRITE_OK)
             .is_ok()
             .then(|| Console { program: program(), configuration })

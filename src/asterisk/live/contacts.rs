@@ -16,7 +16,7 @@ use crate::store::pjsip::Qualification;
 /// How long a question may take: its answer is worth no longer wait.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long after it has asked a contact Asterisk is sure to know whether it answers.
+/// This long after asking a contact, Asterisk is sure to know whether it answers.
 const SETTLING: chrono::Duration = chrono::Duration::seconds(10);
 
 /// What an Asterisk has answered.
@@ -72,8 +72,8 @@ pub struct Contacts {
 }
 
 impl Contacts {
-    /// What an answer says of each client. ARI shows an endpoint as offline that has not been qualified
-    /// yet, and as online one that never is: it needs what the database knows of them.
+    /// What an answer says of each client. ARI shows an endpoint as offline until it is qualified, and as online if
+    /// it never is: only the database tells which is so.
     #[must_use]
     pub fn of(answer: Option<Answer>, at: DateTime<Utc>, clients: impl FnOnce() -> Vec<Qualification>) -> Contacts {
         let by_client = match answer {
@@ -86,7 +86,7 @@ impl Contacts {
                 };
                 let state = |client: &Qualification| match online.get(&client.id) {
                     None => State::Unknown,
-                    // Asterisk need not have seen the change
+                    // Asterisk may not have seen the change
                     _ if client.changed_at.is_none_or(|changed_at| changed_at >= started_at) => State::Unknown,
                     _ if client.qualify_frequency <= 0 => State::NotQualified,
                     Some(true) => State::Reachable,

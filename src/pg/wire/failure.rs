@@ -18,7 +18,7 @@ pub(super) enum Failure {
         code: SqlState,
         error: Error,
     },
-    /// Somebody is told already.
+    /// An error that is worded already.
     Told(Error),
     /// This program cannot do it.
     Other(String),
@@ -60,7 +60,7 @@ impl Failure {
         }
     }
 
-    /// As everybody is told.
+    /// The error as it is reported.
     pub(super) fn told(self, doing: &str) -> Error {
         match self {
             Failure::Io(e) => tls::failure(&e).unwrap_or_else(|| unreachable(&format!("{doing}{e}"))),

@@ -45,7 +45,7 @@ impl Body {
         &self.0
     }
 
-    /// Of a RowDescription.
+    /// The columns of a RowDescription.
     pub(super) fn columns(&mut self) -> io::Result<Vec<(String, Type)>> {
         let count = self.short()?;
         let column = |_| {
@@ -61,7 +61,7 @@ impl Body {
         (0..count).map(column).collect()
     }
 
-    /// Of a DataRow with so many columns.
+    /// The values of a DataRow with so many columns.
     pub(super) fn values(&mut self, columns: usize) -> io::Result<Vec<Option<Bytes>>> {
         if usize::from(self.short()?) != columns {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a row that is not as described"));

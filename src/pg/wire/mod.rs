@@ -2,9 +2,9 @@
 //! deadline. It blocks on the socket itself: a program that lives for milliseconds has no use for the
 //! runtime and the threads of a general client, which cost it more than the claim.
 //!
-//! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>, extended query. The first time, a
-//! statement is unnamed; one that is asked again is prepared, which spares the server a fifth of its work
-//! for a claim, unless a pooler stands between, which may have another session answer each time.
+//! Source: <https://www.postgresql.org/docs/current/protocol-flow.html>, extended query. A statement is unnamed the
+//! first time and prepared when it is repeated, which saves the server a fifth of a claim's work. Behind a pooler
+//! nothing is prepared: another session may answer each time.
 
 mod failure;
 mod login;
@@ -42,22 +42,22 @@ pub struct Connection {
     stream: Stream,
     /// What has been read and not yet looked at.
     received: BytesMut,
-    /// Until when the answer to the present question must be here.
+    /// When the answer to the present question is due.
     deadline: Option<Instant>,
     /// It has ended, or what comes next on it is unknown.
     broken: bool,
-    /// The process that this session is with, as it was told at login: a pooler tells of itself.
+    /// The server process that was named at login; a pooler names one of its own.
     process: u32,
-    /// Whether that process is the one that answers, once it was asked.
+    /// Whether that process answers; None until it was asked.
     direct: Option<bool>,
     /// What has been asked.
     statements: Vec<Statement>,
 }
 
-/// A statement that has been asked on a connection, prepared as `cc0`, `cc1`...: by its place.
+/// A statement that was asked on a connection; prepared as `cc0`, `cc1`... by its place.
 struct Statement {
     sql: String,
-    /// Of its answer, once it is prepared.
+    /// The columns of its answer, once it is prepared.
     columns: Option<Columns>,
 }
 
@@ -108,7 +108,7 @@ impl Connection {
         self.broken
     }
 
-    /// From now on, how long all statements together may take; None: as long as they want.
+    /// Limits the time of all statements together from now on; None: no limit.
     pub(super) fn allow(&mut self, time: Option<Duration>) {
         self.deadline = time.map(|time| Instant::now() + time);
     }
@@ -121,9 +121,8 @@ impl Connection {
         self.ask(sql, args).map_err(|failure| failure.told(""))
     }
 
-    /// The row of a function with these arguments. A database that has not been migrated since the last of
-    /// them were added is asked with the first `older`, most first: programs and database are upgraded in any
-    /// order.
+    /// The row of a function with these arguments. A database that is not migrated yet may lack the last of them: it
+    /// is asked with the first `older`, longest first. Programs and database are upgraded in any order.
     ///
     /// # Errors
     /// As [`Connection::row`].
@@ -161,8 +160,8 @@ impl Connection {
             }
         };
         match (self.send_statement(manner, sql, args), manner) {
-            // What it calls was replaced (a migration) and answers otherwise now; or somebody has discarded
-            // what was prepared. Nothing was done.
+            // A migration changed what the function returns, or somebody discarded the prepared statement. Nothing
+            // was done.
             (Err(Failure::Said { code, .. }), Manner::Prepared(place))
                 if code == SqlState::FEATURE_NOT_SUPPORTED || code == SqlState::INVALID_SQL_STATEMENT_NAME =>
             {
@@ -174,7 +173,7 @@ impl Connection {
         }
     }
 
-    /// Whether no pooler stands between: asked once, of a connection on which something is asked again.
+    /// Whether no pooler is in between; asked once, when a statement is first repeated.
     fn is_direct(&mut self) -> Result<bool, Failure> {
         if let Some(direct) = self.direct {
             return Ok(direct);
@@ -303,7 +302,7 @@ fn encrypted(mut stream: Stream, settings: &Settings) -> Result<Stream, Failure>
     let mut question = BytesMut::new();
     frontend::ssl_request(&mut question);
     stream.write_all(&question)?;
-    // not a byte more: what was sent unencrypted may be anybody's
+    // not a byte more: anybody may have sent what is not encrypted
     let mut answer = [0];
     stream.read_exact(&mut answer)?;
     match answer {
@@ -335,7 +334,7 @@ mod tests {
 
     use super::*;
 
-    /// What a server that says this is taken for.
+    /// What is made of a server's bytes.
     fn told(said: Vec<u8>) -> Result<Option<String>> {
         let (ours, mut theirs) = UnixStream::pair().expect("sockets");
         // all at once, whatever it is asked: so little is buffered

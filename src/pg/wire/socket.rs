@@ -48,7 +48,7 @@ impl Stream {
         }
     }
 
-    /// Where too many wait to be let in, connecting itself takes time: it counts.
+    /// Connecting itself takes time where the server's queue is full: that counts, too.
     fn unix(path: &Path, deadline: Instant) -> io::Result<Stream> {
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(left(Some(deadline))?.unwrap_or_default()))?;
@@ -144,7 +144,7 @@ impl From<UnixStream> for Stream {
     }
 }
 
-/// How much time there is until a deadline: more than nothing, or an error.
+/// The time left until a deadline; an error where none is left.
 fn left(deadline: Option<Instant>) -> io::Result<Option<Duration>> {
     let Some(deadline) = deadline else { return Ok(None) };
     match deadline.checked_duration_since(Instant::now()) {
