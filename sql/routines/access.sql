@@ -3,22 +3,22 @@
 --   cc_seller_user_id  the seller that this session is, by its login
 --   cc_is_seller       whether it is a seller's at all
 --   cc_remove_own      a seller's removal of what is his
---   cc_password_set    whether a user has a password, for who may not see the hash
+--   cc_password_set    whether a user has a password, for logins that may not see the hash
 --   cc_grant_access    applies all of it again: after each step of a migration, and by `db roles`
 
--- One who is not active is none: he sees nothing. By session_user, which neither SET ROLE nor a function that runs as its owner changes.
+-- A seller who is not active sees nothing. By session_user: neither SET ROLE nor owner's rights change it.
 CREATE OR REPLACE FUNCTION cc_seller_user_id() RETURNS integer LANGUAGE sql STABLE AS $$
     SELECT r.user_id FROM database_roles r JOIN users u ON u.id = r.user_id AND u.status = 'active'
     WHERE r.role_name = session_user AND r.purpose = 'seller'
 $$;
 SELECT cc_as_owner('cc_seller_user_id');
 
--- By the group, so that a login whose user is gone is still a seller's, who then sees nothing.
+-- By the group: a login whose user is gone is still a seller's, and sees nothing.
 CREATE OR REPLACE FUNCTION cc_is_seller() RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (
         SELECT FROM database_roles r JOIN pg_roles g ON g.rolname = r.role_name
         WHERE r.purpose = 'seller_group' AND pg_has_role(session_user, g.oid, 'USAGE')
-          -- whoever made the roles may be a member of them all, and a superuser is
+          -- the login that made the roles may be a member of them all, and a superuser is
           AND NOT pg_has_role(session_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = 'database_roles'::regclass), 'USAGE'))
 $$;
 SELECT cc_as_owner('cc_is_seller');
@@ -26,8 +26,8 @@ SELECT cc_as_owner('cc_is_seller');
 -- Removes a seller's own did, campaign or campaign_client_settings row, or a DID's link to his campaign
 -- (campaign_dids: the campaign's id and the DID's). Returns how many rows went.
 --
--- Sellers have no DELETE: on any table it permits LOCK TABLE, in modes that stop all calls. A function
--- locks what it removes. UPDATE and INSERT are theirs on columns, which permits no LOCK either.
+-- Sellers have no DELETE: on any table it permits LOCK TABLE, in modes that stop all calls. A function locks what it
+-- removes. They have UPDATE and INSERT on columns only, which permits no LOCK either.
 CREATE OR REPLACE FUNCTION cc_remove_own(p_table text, p_id integer, p_did_id integer DEFAULT NULL)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -62,8 +62,8 @@ CREATE OR REPLACE FUNCTION cc_password_set(p_user_id integer) RETURNS boolean LA
 $$;
 SELECT cc_as_owner('cc_password_set');
 
--- Rows of a table that sellers see and may leave behind: p_using, and p_check where that is more.
--- Everybody else sees all rows, as without: the web back end's login need not be the owner's.
+-- The rows of a table that sellers see (p_using) and may leave behind (p_check, where that is more). All other roles
+-- see all rows, as without a policy: the web back end's login need not be the owner's.
 CREATE OR REPLACE FUNCTION cc_guard_rows(p_table text, p_group text, p_using text, p_check text DEFAULT NULL)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -97,7 +97,7 @@ DECLARE
     thing  text;
     seller_group text;
 BEGIN
-    -- Who may attach a trigger function that runs as its owner to a table of his own is the owner. A
+    -- A login that may attach an owner's-rights trigger function to a table of its own has the owner's rights. A
     -- trigger that is there needs no such right to fire.
     FOR thing IN SELECT p.oid::regprocedure || ' FROM ' || CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END
                  FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
@@ -105,7 +105,7 @@ BEGIN
                    AND a.grantee <> p.proowner LOOP
         EXECUTE 'REVOKE ALL ON FUNCTION ' || thing || ' CASCADE';
     END LOOP;
-    -- A trigger of somebody else's would run as the owner, in his functions.
+    -- Another login's trigger would run as the owner, in the owner's functions.
     FOR thing IN SELECT format('%s FROM %s', c.oid::regclass, a.grantee)
                  FROM pg_class c, LATERAL (
                      SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS grantee
@@ -124,7 +124,7 @@ BEGIN
         IF NOT has_database_privilege(role.role_name, current_database(), 'CONNECT') THEN
             EXECUTE format('GRANT CONNECT ON DATABASE %I TO %s', current_database(), role.name);
         END IF;
-        -- from nothing, so that what a newer release takes away is taken away
+        -- from nothing, so that a right that a newer release drops is taken away
         FOREACH thing IN ARRAY tables LOOP
             EXECUTE format('REVOKE ALL ON %I FROM %s', thing, role.name);
         END LOOP;

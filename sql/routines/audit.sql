@@ -1,6 +1,6 @@
--- The audit of configuration: what records a change, and where. Its table is of 0004_audit.
+-- The audit of configuration: the triggers that record changes. Migration 0004_audit makes its table.
 
--- A parent's name. One that goes in the same cascade has just been recorded.
+-- A parent's name. A parent that goes in the same cascade has just been recorded.
 CREATE OR REPLACE FUNCTION cc_audit_parent(p_table text, p_id text) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT coalesce(
         CASE p_table
@@ -27,15 +27,15 @@ CREATE OR REPLACE FUNCTION cc_audit_name(p_table text, p_row jsonb) RETURNS text
     END
 $$;
 
--- That a secret is there, or changed, is recorded; what it is is not.
+-- The audit records that a secret exists or has changed, never the secret.
 CREATE OR REPLACE FUNCTION cc_audit_masked(p_row jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(jsonb_object_agg(r.key,
         CASE WHEN r.key ~ 'password|secret' AND r.value <> 'null' THEN '"********"' ELSE r.value END), '{}')
     FROM jsonb_each(p_row) r
 $$;
 
--- Of a trigger function that runs as its owner: whoever could attach it to a table of his own would have
--- it record, or run, what he likes.
+-- For a trigger function that runs as its owner: a login that could attach it to a table of its own could make it
+-- record, or run, anything.
 CREATE OR REPLACE FUNCTION cc_audit_guard(p_schema text) RETURNS void LANGUAGE plpgsql STABLE AS $$
 BEGIN
     IF p_schema <> current_schema() THEN
@@ -46,7 +46,7 @@ END $$;
 
 CREATE OR REPLACE FUNCTION cc_audit() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    -- bookkeeping, which says nothing that `at` does not
+    -- bookkeeping, which adds nothing to `at`
     ignored constant text[] := '{updated_at,config_updated_at,total_calls_base}';
     old_row jsonb := to_jsonb(OLD) - ignored;
     new_row jsonb := to_jsonb(NEW) - ignored;
@@ -56,7 +56,7 @@ BEGIN
     PERFORM cc_audit_guard(TG_TABLE_SCHEMA);
     IF TG_OP = 'UPDATE' THEN
         SELECT array_agg(n.key) INTO changed FROM jsonb_each(new_row) n WHERE old_row -> n.key IS DISTINCT FROM n.value;
-        -- moved alone it says what the counter is to be worth
+        -- when only the base moved, it says what the counter is to be worth
         IF old_row -> 'current_total_calls' = new_row -> 'current_total_calls'
             AND to_jsonb(OLD) -> 'total_calls_base' <> to_jsonb(NEW) -> 'total_calls_base' THEN
             old_row := old_row || jsonb_build_object('total_calls_base', to_jsonb(OLD) -> 'total_calls_base');
@@ -81,7 +81,7 @@ BEGIN
 END $$;
 SELECT cc_as_owner('cc_audit');
 
--- Many rows at once: how many. Of call records also when their calls were.
+-- Many rows at once: only their number, and for call records the time of their calls.
 CREATE OR REPLACE FUNCTION cc_audit_removal() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     gone_rows jsonb;
@@ -103,9 +103,9 @@ BEGIN
 END $$;
 SELECT cc_as_owner('cc_audit_removal');
 
--- Where a table has no such trigger yet: CREATE TRIGGER holds off whoever writes to it. The name stands before the
--- cascades' own ("RI_..."): a parent is recorded before what goes with it. What leaves out what calls do is of
--- 0004_audit: triggers of settings and of call records. But that of 0004 for a change of a setting names columns.
+-- Where a table has no such trigger yet: CREATE TRIGGER holds off all writers. Its name sorts before the cascades' own
+-- ("RI_..."): a parent is recorded before its dependents. The triggers that skip changes made by calls are those of
+-- 0004_audit, on settings and call records; but 0004's trigger for a changed setting names columns.
 DO $$
 DECLARE
     changed constant text := $when$

@@ -1,8 +1,8 @@
--- What the other routines are made with: rights, replacement, calls' ids and locks. The tables: tables.sql.
+-- Tools of the other routines: rights of functions, their replacement, ids and locks of calls. The tables: tables.sql.
 
--- Makes a function run with its owner's rights, with names looked up only where the platform's tables
--- are (pg_temp is named, or it would go first), and callable only by whom it is granted to: also what
--- ALTER DEFAULT PRIVILEGES gave is taken away.
+-- Makes a function run with its owner's rights and look up names only where the platform's tables are (pg_temp is
+-- named, or it would go first). Only roles that it is granted to may call it: grants by ALTER DEFAULT PRIVILEGES are
+-- taken away.
 CREATE OR REPLACE FUNCTION cc_as_owner(p_function regproc) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     grantee text;
@@ -18,7 +18,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Takes a table from everybody but its owner, also what ALTER DEFAULT PRIVILEGES gave.
+-- Takes a table from everybody but its owner, grants by ALTER DEFAULT PRIVILEGES included.
 CREATE OR REPLACE FUNCTION cc_owner_only(p_table regclass) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     grantee text;
@@ -32,11 +32,11 @@ BEGIN
     END LOOP;
 END $$;
 
--- Functions are replaced while calls go on: a claim that runs has looked up some of its functions and will look up
--- others by their names. One whose arguments and results are as before is replaced in place (CREATE OR REPLACE).
--- One that programs call may get others: cc_drop puts what there is of the name aside, to call what is created under
--- the name in the same transaction. (Beside it, it would make calls ambiguous; dropped, it would be missed by a
--- claim that has just looked it up.) One that only functions call keeps its arguments or gets another name.
+-- Functions are replaced while calls go on: a running claim has looked up some of its functions and will look up others
+-- by their names. A function with the same arguments and results is replaced in place (CREATE OR REPLACE). One that
+-- programs call may change them: cc_drop renames the old one, which then calls the new one, created in the same
+-- transaction. (Not renamed, it would make calls ambiguous; dropped, it would be missed by a claim that has just looked
+-- it up.) A function that only functions call keeps its arguments or gets another name.
 CREATE OR REPLACE FUNCTION cc_drop(VARIADIC p_names text[]) RETURNS void LANGUAGE plpgsql
 SET check_function_bodies = off AS $$
 DECLARE
@@ -58,8 +58,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Drops what was put aside, when no claim runs any more that began before this; nobody waits for one that takes
--- longer than 5 s. The last part of a migration.
+-- Drops the functions put aside, once no claim runs that began before this; claims that take longer than 5 s are not
+-- waited for. The last part of a migration.
 CREATE OR REPLACE FUNCTION cc_drop_aside() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     aside   constant regprocedure[] := ARRAY(
@@ -80,9 +80,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- What an id has in common with the unique id of its channel, however it was made from that: an id that does
--- not fit, or that another call had, ends in `~` and 16 hexadecimal digits (src/model/call_id.rs makes the former,
--- cc_call_id the latter).
+-- The part that an id shares with the unique id of its channel: an id that does not fit, or that another call had, ends
+-- in `~` and 16 hexadecimal digits (src/model/call_id.rs makes the former, cc_call_id the latter).
 CREATE OR REPLACE FUNCTION cc_call_tail(p_call_id text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT right(regexp_replace(p_call_id, '~[0-9a-f]{16}$', ''), 33) $$;
@@ -95,10 +94,9 @@ CREATE OR REPLACE FUNCTION cc_call_lock(p_call_id text) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT hashtextextended(cc_call_tail(p_call_id), 0) $$;
 
--- The id that a call is kept under. Unique ids come twice: from a server that was restored from a snapshot, or
--- from two with the same systemname. A call is told from another one by when it came in and what number it
--- called; the one that comes second gets an id of its own. p_start null: not known, the ids decide alone.
--- Asked under the call's lock.
+-- The id under which a call is kept. Unique ids come twice: from a server that was restored from a snapshot, or from
+-- two servers with the same systemname. A call is told from another one by when it came in and what number it called;
+-- the second gets an id of its own. p_start null: not known, the ids alone decide. Called under the call's lock.
 CREATE OR REPLACE FUNCTION cc_call_id(p_uniqueid text, p_did text, p_start timestamptz) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -117,8 +115,8 @@ BEGIN
     RETURN p_uniqueid;
 END $$;
 
--- What claims and logs looks at what others have committed after it got a lock. Under a stricter
--- isolation level it would not see that, and caps would break.
+-- After it gets its lock, a claim or a record must see what others have committed. A stricter isolation level would
+-- hide that, and caps would break.
 CREATE OR REPLACE FUNCTION cc_require_read_committed() RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -128,7 +126,7 @@ BEGIN
     END IF;
 END $$;
 
--- Whether an attempt counts as a live call. Planners see through it.
+-- Whether an attempt counts as a live call. The planner inlines it.
 CREATE OR REPLACE FUNCTION cc_in_flight(p_released_at timestamptz, p_lease_expires_at timestamptz, p_at timestamptz)
 RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
 AS $$ SELECT p_released_at IS NULL AND p_lease_expires_at > p_at $$;

@@ -1,8 +1,8 @@
 -- What Asterisk reads live (extconfig.conf): views under the names of its own tooling over the
 -- pjsip_* tables. Inactive clients are left out, bookkeeping columns hidden. Asterisk applies the
--- columns in order, so disallow stands before allow; NULL means its default. Replaced, not
--- dropped: grants on them stay. A barrier, or a reader's own function would be called with the rows that
--- are left out, passwords and all.
+-- columns in order, so disallow stands before allow; NULL means its default. Replaced, not dropped: grants on them
+-- stay. security_barrier: otherwise a reader's own function would be called with the rows that are left out, passwords
+-- included.
 
 CREATE OR REPLACE VIEW ps_endpoints WITH (security_barrier) AS
 SELECT e.id, e.transport, e.aors, e.auth, e.context, e.disallow, e.allow, e.direct_media,

@@ -5,9 +5,9 @@
 --   class       data: the administrator changes it, reports read it; own: the programs keep it, the administrator
 --               reads it; view: Asterisk's
 --   is_audited  each change of a row is recorded, and TRUNCATE
--- and what sellers may do, who may nothing where it is null:
+-- and what sellers may do (null: nothing):
 --   sees        the rows that exist for them; %1$s is the seller's id
---   leaves      those that they may leave behind, where that is more than sees
+--   leaves      the rows that they may leave behind, where these are more than sees
 --   reads, adds, changes   columns that they may select, insert and update, * for all
 CREATE OR REPLACE FUNCTION cc_tables()
 RETURNS TABLE (name text, noun text, class text, is_audited boolean,

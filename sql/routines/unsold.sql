@@ -1,10 +1,10 @@
--- cc_unsold: the active DIDs whose calls are rejected, whatever the hour: of this seller, into this campaign; null: all.
--- Campaigns are looked at as a claim does (cc_look). A link whose cap is reached passes where calls in flight fill it.
+-- cc_unsold: active DIDs whose calls are rejected at any hour, of this seller and into this campaign; null: all. It
+-- judges campaigns as a claim does (cc_look). A link at a cap counts as sold where calls in flight fill the cap.
 CREATE OR REPLACE FUNCTION cc_unsold(p_user_id integer DEFAULT NULL, p_campaign_id integer DEFAULT NULL)
 RETURNS TABLE (number text, reason text, username text, user_status text,
                campaign_id integer, campaign_name text, campaign_status text)
 LANGUAGE sql STABLE AS $$
-    -- a seller is told of what is his
+    -- a seller is told of his own DIDs
     WITH seller AS MATERIALIZED (
         SELECT cc_seller_user_id() AS id WHERE cc_is_seller()
     ), fed AS (

@@ -24,10 +24,9 @@ LANGUAGE sql STABLE AS $$
     WHERE x.is_so
     ORDER BY x."check", a.id)
     UNION ALL
-    -- A record that is spooled leaves a row in call_endings, which `call reap` forgets after a day.
-    -- Older than the oldest record there is nothing to compare with: old records are removed, and
-    -- where the back end keeps them elsewhere there are none. The minutes are what a call's own
-    -- transaction takes.
+    -- A record that is spooled leaves a row in call_endings, which `call reap` forgets after a day. Attempts older than
+    -- the oldest record have nothing to compare with: old records are removed, and a back end may keep its records
+    -- elsewhere. The minutes are what a call's own transaction takes.
     (SELECT 'answer_without_record', 'call_attempts', a.id::text,
         format('call %s was answered and has no record: look in the spool on %s (capconduit call replay)',
                a.asterisk_uniqueid, coalesce(nullif(a.system_name, ''), 'its Asterisk server')),
@@ -84,7 +83,7 @@ LANGUAGE sql STABLE AS $$
     WHERE NOT EXISTS (SELECT FROM campaigns g WHERE g.id = t.campaign_id)
     ORDER BY t.campaign_id, t.tier)
     UNION ALL
-    -- Below zero no counter can be: records were changed or moved, and somebody must say what is true.
+    -- No counter can be below zero: records were changed or moved, and a person must say what is true.
     (SELECT 'counter', 'campaign_client_settings', s.id::text,
         format('client %s in campaign %s: current_total_calls is not base (%s) + answered call records (%s)%s',
                c.client_identifier, g.name, s.total_calls_base, n.answered,

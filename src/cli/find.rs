@@ -88,8 +88,7 @@ pub(crate) fn did(db: &mut impl GenericClient, config: &Config, name: &str) -> R
     }
 }
 
-/// The number as records have it. It need not be a DID, any more or at all: calls to it are recorded
-/// all the same.
+/// The number as records have it. It need not be a DID: calls to other numbers are recorded, too.
 pub(crate) fn called_number(db: &mut impl GenericClient, config: &Config, did: String) -> Result<String> {
     let number = config.number_rules()?.normalize(&did).map(|number| number.as_str().to_owned());
     let known = store::did::find(db, number.as_deref(), &did)?;

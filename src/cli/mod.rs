@@ -97,7 +97,7 @@ enum Noun {
     Completion(completion::Completion),
 }
 
-/// An argument without the end of a line: that is what `$(... --csv | tail -1)` leaves of CSV's own.
+/// An argument without the carriage return that `$(... --csv | tail -1)` leaves of CSV's line end.
 fn without_line_end(arg: OsString) -> OsString {
     match arg.to_str().and_then(|arg| arg.strip_suffix('\r')) {
         Some(line) => line.into(),
@@ -139,7 +139,7 @@ impl Noun {
         matches!(self, Noun::Db(verb) if verb.is_the_owner_s())
     }
 
-    /// Whether it speaks of this program only: then whoever may not read the env file may run it.
+    /// Whether it describes this program only: then it runs without a readable env file.
     fn is_about_the_program(&self) -> bool {
         matches!(self, Noun::Schema(_) | Noun::Completion(_))
     }

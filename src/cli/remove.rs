@@ -1,4 +1,4 @@
-//! Removing a thing: while it is in use, that is refused; then somebody is asked.
+//! Removing a thing: refused while it is in use; otherwise a person is asked.
 
 use postgres::{Client, Transaction};
 
@@ -52,8 +52,8 @@ pub(crate) struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    /// Removes it, if nothing uses it and somebody agrees. `uses` says what does besides calls and their records, and
-    /// is asked again after the question: people take their time.
+    /// Removes it, if nothing uses it and somebody agrees. `uses` says what else uses it besides calls and their
+    /// records, and is asked again after the question: people take their time.
     ///
     /// # Errors
     /// It is in use, nobody agrees, it is gone meanwhile; those of `uses`, the database's.

@@ -1,4 +1,4 @@
--- A link in the eyes of a claim. Claims that run hold the type: columns are added to it, at its end.
+-- A link as a claim sees it. Running claims hold the type: add columns only at its end.
 DO $$
 DECLARE
     columns constant text[] := ARRAY[
@@ -31,10 +31,10 @@ BEGIN
     END LOOP;
 END $$;
 
--- All links. p_strategy: how tiers are made; p_tried: the links that this call has tried. Planners see through it.
+-- All links. p_strategy: how tiers are made; p_tried: the links that this call has tried. The planner inlines it.
 --
--- A session's first look is planned while a caller waits: hence joins in their order, by keys, and
--- the rest in cc_turns, which only needs it where links take turns.
+-- A session plans its first look while a caller waits: hence joins in a fixed order, by keys. What only links that take
+-- turns need is in cc_turns.
 CREATE OR REPLACE FUNCTION cc_look(p_strategy text, p_tried integer[], p_at timestamptz)
 RETURNS TABLE (campaign_id integer, link cc_candidate)
 LANGUAGE sql STABLE AS $$
@@ -44,10 +44,10 @@ LANGUAGE sql STABLE AS $$
         CASE
             WHEN s.status <> 'active' THEN 'setting_inactive'
             WHEN c.status <> 'active' THEN 'client_inactive'
-            -- it becomes a dial string
+            -- the identifier becomes a dial string
             WHEN c.client_identifier !~ '^[A-Za-z0-9_-]{1,40}$' THEN 'client_identifier_invalid'
             WHEN e.id IS NULL THEN 'no_endpoint'
-            -- one AOR is what the join finds; only a list of them is looked up
+            -- the join finds a single AOR; only a list of AORs is looked up
             WHEN (o.contact = '') IS NOT FALSE
                  AND (e.aors NOT LIKE '%,%' OR NOT EXISTS (
                      SELECT FROM pjsip_aors a WHERE a.id = ANY (string_to_array(e.aors, ',')) AND a.contact <> ''))
@@ -67,14 +67,14 @@ LANGUAGE sql STABLE AS $$
     -- by client, not by link: a link that is removed and added again starts with its calls in flight
     CROSS JOIN LATERAL (
         SELECT (count(*) FILTER (WHERE cc_in_flight(a.released_at, a.lease_expires_at, p_at)))::integer AS calls,
-               -- a lease gives back a place among calls at once; one in the total only the call's outcome does
+               -- the end of a lease frees a place among calls at once; only the call's outcome frees one in the total
                (count(*) FILTER (WHERE a.count_pending OR a.lease_expires_at <= p_at))::integer AS uncounted
         FROM call_attempts a
         WHERE a.campaign_id = s.campaign_id AND a.client_id = s.client_id
           AND (a.released_at IS NULL OR a.count_pending)) l
 $$;
 
--- Those of a campaign, by tier and id.
+-- The links of a campaign, by tier and id.
 CREATE OR REPLACE FUNCTION cc_links(p_campaign_id integer, p_strategy text, p_tried integer[], p_at timestamptz)
 RETURNS cc_candidate[]
 LANGUAGE plpgsql STABLE AS $$

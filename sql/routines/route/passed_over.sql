@@ -1,7 +1,7 @@
 -- The links that could not get the call, in the order of the campaign: `acme concurrency_cap 5/5, borealis
--- total_cap 999/1000 (1 in flight), dormant client_inactive`. Null where every link could. It travels in
--- an AGI command of at most 2000 bytes: what would make it longer than 900 becomes `and 3 more`, and of
--- identifiers, in which v3.0 allows anything, only what cannot be taken for anything else is kept.
+-- total_cap 999/1000 (1 in flight), dormant client_inactive`. Null where every link could. It travels in an AGI command
+-- of at most 2000 bytes: beyond 900 bytes, the remaining links become `and 3 more`; of identifiers, in which v3.0
+-- allows anything, only unambiguous characters are kept.
 --
 -- A loop without a statement, since it runs under the campaign's lock.
 CREATE OR REPLACE FUNCTION cc_passed_over(p_candidates cc_candidate[]) RETURNS text

@@ -1,5 +1,5 @@
 -- cc_reasons: why a call, or a link of its campaign, is turned down, a row each. src/model/reason.rs has the same rows;
--- tests/it/reasons.rs holds the two equal, and the functions that give the reasons to this list.
+-- tests/it/reasons.rs checks that the two agree, and that functions give only these reasons.
 --
 --   about         link: cc_look gives it to a link; did: cc_resolve_did to the call; call: cc_route to the call
 --   call_status, hangup_cause   what the record and the carrier get. Of the links' reasons, the first row that a link

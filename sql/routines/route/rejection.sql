@@ -21,7 +21,7 @@ BEGIN
     FROM cc_reasons() WITH ORDINALITY r (code, about, call_status, hangup_cause, passes, words, place)
     WHERE r.about = 'link' AND r.code = ANY (reasons) OR r.code = 'no_active_clients_in_campaign'
     ORDER BY r.place LIMIT 1;
-    -- every client was asked: the call ends as the last one ended
+    -- every client was asked: the call ends as the last attempt ended
     IF call_status IS NULL THEN
         call_status := CASE WHEN p_dial_status IN ('BUSY', 'NOANSWER') THEN p_dial_status ELSE 'FAILED' END;
         hangup_cause := CASE p_dial_status WHEN 'BUSY' THEN 17 WHEN 'NOANSWER' THEN 19 ELSE 34 END;

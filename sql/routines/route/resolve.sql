@@ -1,4 +1,4 @@
--- Why a DID cannot be routed, or its campaign. Where it feeds several active campaigns, the lowest id wins.
+-- A DID's campaign, or why it cannot be routed. Where the DID feeds several active campaigns, the lowest id wins.
 CREATE OR REPLACE FUNCTION cc_resolve_did(
     p_did text,
     OUT reason text, OUT did_id integer, OUT user_id integer, OUT campaign_id integer, OUT campaign_name text,

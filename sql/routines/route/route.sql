@@ -9,19 +9,19 @@ SELECT cc_drop('cc_route', 'cc_candidates');
 -- p_did: E.164 with +. p_dial_status, p_hangup_cause: how the call's previous attempt ended; null on the
 -- first. status is proceed or reject.
 --
--- p_known_attempt: the last attempt that the channel has been told of, 0 before the first. An open
--- attempt after it is one whose answer was lost on the way (a connection broke, a server died): the
--- same question gets the same answer, and nothing more is claimed. Null: not known, no such look.
+-- p_known_attempt: the last attempt that the channel has been told of, 0 before the first. If a later attempt is open,
+-- its answer was lost on the way (a connection broke, a server died): the same question gets the same answer, and
+-- nothing more is claimed. Null: not known, not checked.
 --
--- The same question may be asked twice and come late: by a server that is given up, and by the program
--- that stands in. Only the channel's next question, which knows the attempt, or the call's end closes
--- an attempt. So whichever comes first claims, and one that comes later
+-- The same question may be asked twice, and late: by a server that was given up, and by the program that replaces it.
+-- Only the channel's next question, which knows the attempt, or the call's end closes an attempt. So the first question
+-- claims, and a later copy
 --   while that attempt is open    gets it again, even in the middle of its call, and closes nothing;
---   after the channel's next one  knows too little: it gets nothing and changes nothing;
+--   after the next question       knows too little: it gets nothing and changes nothing;
 --   after the logger              is refused as call_ended.
 --
--- p_start: when the call came in, by its Asterisk's clock. call_id: what the call is kept under, which is
--- p_uniqueid unless another call had that.
+-- p_start: when the call came in, by its Asterisk's clock. call_id: the id of the call's record, p_uniqueid unless
+-- another call had that.
 CREATE OR REPLACE FUNCTION cc_route(
     p_did text, p_uniqueid text, p_linkedid text, p_system_name text,
     p_caller_id_num text, p_caller_id_name text, p_dial_status text, p_hangup_cause integer,
@@ -33,12 +33,11 @@ CREATE OR REPLACE FUNCTION cc_route(
 ) LANGUAGE plpgsql VOLATILE
 -- A claim that cannot be decided in this time fails; the caller must not wait in silence.
 SET lock_timeout = '2s'
--- Planning costs several times what the plan does, and a session plans again for every call where it
--- believes that the campaign's number might make a difference.
+-- Planning costs several times more than execution, and a session would plan again for every call if it believed that
+-- the campaign's number might make a difference.
 SET plan_cache_mode = force_generic_plan
--- Keys lead from each table to the next, in the order in which cc_look joins them. A plan is made once for
--- all campaigns: one that reads whole tables, as a platform with a single large campaign suggests, would be
--- slow for all the others.
+-- Keys lead from each table to the next, in the order in which cc_look joins them. A plan is made once for all
+-- campaigns: a plan that reads whole tables, as suits a single large campaign, would be slow for all the others.
 SET join_collapse_limit = 1
 SET enable_seqscan = off
 SET enable_hashjoin = off
@@ -95,7 +94,7 @@ BEGIN
         -- No other call may take the place of a lease that runs out just now.
         campaign_id := last.campaign_id;
         PERFORM pg_advisory_xact_lock(campaign_class, campaign_id);
-        -- from now on, by the campaign as it is now: the lease must hold the whole call
+        -- from now on, with the campaign's present limits: the lease must cover the whole call
         UPDATE call_attempts a
         SET lease_expires_at = greatest(a.lease_expires_at, clock_timestamp() + grace
                 + make_interval(secs => least(g.dial_timeout_seconds, 86400) + g.max_call_seconds))
@@ -117,7 +116,7 @@ BEGIN
     END IF;
 
     IF attempt_number > 0 THEN
-        -- this is its outcome, also where its place among calls at once has gone before
+        -- this is its outcome, even if its place among calls at once was freed before
         UPDATE call_attempts a
         SET released_at = coalesce(a.released_at, clock_timestamp()), release_reason = 'failover',
             dial_status = p_dial_status, hangup_cause_code = p_hangup_cause, count_pending = false
@@ -132,8 +131,8 @@ BEGIN
     user_id := target.user_id;
     campaign_id := target.campaign_id;
     IF target.reason IS NULL THEN
-        -- A new session takes some milliseconds to plan the look: before the lock, at a campaign that is
-        -- none, so that nobody waits for it. (A session that a pooler keeps has planned long ago.)
+        -- A new session takes some milliseconds to plan the look. It plans before the lock, with a campaign that does
+        -- not exist, so that nobody waits. (A session that a pooler keeps has planned long ago.)
         IF current_setting('capconduit.has_planned', true) IS DISTINCT FROM 'yes' THEN
             PERFORM set_config('capconduit.has_planned', 'yes', false);
             candidates := cc_links(0, target.routing_strategy, tried, asked);
@@ -184,8 +183,8 @@ BEGIN
     -- v3.0 allows any number; nothing rings for longer than a day
     dial_timeout := least(target.dial_timeout_seconds, 86400);
 
-    -- Who asks waits for 5 s at most. Nothing is claimed for one who has gone on without the answer. (A
-    -- cancel request instead would end PgBouncer 1.18, which dies of one whose sender does not wait.)
+    -- The program waits for 5 s at most. Nothing is claimed after it has gone on without the answer. (A cancel request
+    -- instead would crash PgBouncer 1.18 when its sender does not wait.)
     IF clock_timestamp() > asked + interval '4.5 seconds' THEN
         RAISE EXCEPTION 'the claim came too late: nobody waits for it any more' USING ERRCODE = 'query_canceled';
     END IF;

@@ -1,13 +1,13 @@
--- The links of one tier with whose turn it is. p_last: the link that this call tried last, or null.
+-- The links of one tier, and whose turn it is. p_last: the link that this call tried last, or null.
 --
 -- round_robin: the links after the last one, then the others. A call that fails over goes on from its own
 -- last link, not from where other calls have moved the turn.
 --
--- weighted, and priority within one forwarding_priority: each call is shared out among the
--- eligible links of the tier in proportion to their weights, so every link is owed a fraction of a
--- call; the one that gets it pays a whole call. Of the links that are owed something, the one that
--- would first be a whole call behind is served. This is the chairman assignment rule (Tijdeman
--- 1980): after every call that finds all links eligible, each link is within one call of its share.
+-- weighted, and priority within one forwarding_priority: each call is shared out among the eligible links of the tier
+-- in proportion to their weights. Every link is owed a fraction of a call, and the link that gets the call pays a whole
+-- one. Of the links that are owed something, the next is the one that would first be a whole call behind. This is the
+-- chairman assignment rule (Tijdeman 1980): after every call that finds all links eligible, each link is within one
+-- call of its share.
 -- A link that is not eligible gets no fraction and pays none, so it does not catch up later.
 CREATE OR REPLACE FUNCTION cc_turns(p_links cc_candidate[], p_campaign_id integer, p_strategy text, p_last integer)
 RETURNS cc_candidate[]

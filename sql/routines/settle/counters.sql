@@ -1,4 +1,4 @@
--- What keeps current_total_calls = total_calls_base + the ANSWERED call_logs of the setting (the triggers are those of 0003_counters).
+-- These keep current_total_calls = total_calls_base + the setting's ANSWERED call_logs (triggers: 0003_counters).
 
 -- A setting begins without records.
 CREATE OR REPLACE FUNCTION cc_begin_total_calls() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -7,7 +7,7 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- The counter was set, by whoever: the CLI, v3.0's back end, psql. From here on it counts from there.
+-- The counter was set, by the CLI, v3.0's back end or psql. From here on it counts from the new value.
 --
 -- Why this is exact while calls are being logged: PostgreSQL takes the row's lock before it calls a
 -- BEFORE UPDATE trigger, and the count below is a statement of its own, with a snapshot taken after
@@ -17,9 +17,9 @@ END $$;
 --   - not yet come to the row: its record is not visible here, and it waits for us and adds its one
 --     to the new value, which is base + count, so that both sides grow by one.
 -- Having added its one without having committed is impossible: it would hold the lock.
--- The same holds for what removes records (cc_forget_total_calls), which moves the base of this row
--- in the transaction of the removal. Under a stricter isolation level the snapshot is older, but
--- then a row that has changed since is refused as a serialization failure.
+-- The same holds for the removal of records (cc_forget_total_calls), which moves the base of this row in its own
+-- transaction. Under a stricter isolation level the snapshot is older, but then a row that has changed since is refused
+-- as a serialization failure.
 --
 -- capconduit.repair is how `db verify --repair` puts the counter right without moving the base.
 CREATE OR REPLACE FUNCTION cc_rebase_total_calls() RETURNS trigger LANGUAGE plpgsql VOLATILE AS $$

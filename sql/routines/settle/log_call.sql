@@ -1,12 +1,12 @@
--- cc_log_call: the call record, written once, the claim released and the call counted in the same transaction,
--- however often the logger runs for one call.
+-- cc_log_call writes the call record once, releases the claim and counts the call in the same transaction, however
+-- often the logger runs for one call.
 
 SELECT cc_drop('cc_log_call');
 
 -- Times are UTC; p_answered is the client's answer, null when no client answered; seconds are whole.
--- p_setting_id: the link the call was with as the channel knows it; the ledger's last attempt goes
--- before it. p_passed_over: what cc_route said of the rejection. p_call_start: when the call came in, as cc_route
--- was told; null: not known. already_logged: the record was there before.
+-- p_setting_id: the call's link according to the channel; the ledger's last attempt takes precedence. p_passed_over:
+-- what cc_route said of the rejection. p_call_start: when the call came in, as cc_route was told; null: not known.
+-- already_logged: the record was there before.
 CREATE OR REPLACE FUNCTION cc_log_call(
     p_did text, p_caller_id_num text, p_caller_id_name text,
     p_start timestamptz, p_answered timestamptz, p_end timestamptz, p_duration integer, p_billsec integer,
@@ -41,8 +41,8 @@ BEGIN
     SELECT l.id INTO call_log_id FROM call_logs l WHERE l.asterisk_uniqueid = call_id;
     already_logged := FOUND;
     IF already_logged THEN
-        -- What a person decided gives way to the record itself. Out of both sides of the count it goes: the
-        -- removal moves the base, the correction moves it back.
+        -- The real record replaces what a person decided, on both sides of the count: the removal moves the base, the
+        -- correction moves it back.
         UPDATE call_attempts a SET release_reason = 'hangup', dial_status = p_dial_status, hangup_cause_code = p_cause_code
         WHERE a.asterisk_uniqueid = call_id AND a.release_reason = 'settled';
         already_logged := NOT FOUND;
@@ -57,8 +57,8 @@ BEGIN
         END IF;
     END IF;
 
-    -- The ledger knows what the call was routed by, whatever has been changed since. A rejected call
-    -- was with no client, whatever it tried before; the attempts say what it tried.
+    -- The ledger knows what the call was routed by, whatever has been changed since. A rejected call has no client in
+    -- its record; its attempts name the clients that it tried.
     SELECT a.user_id, a.did_id, a.campaign_id, a.client_id, a.campaign_client_setting_id AS setting_id
     INTO link FROM call_attempts a WHERE a.asterisk_uniqueid = call_id
     ORDER BY a.attempt_number DESC LIMIT 1;

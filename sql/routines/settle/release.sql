@@ -1,8 +1,7 @@
 SELECT cc_drop('cc_release_call');
 
--- Releases a call's claim and lets nothing more be claimed for it. p_count_pending: it was answered,
--- and is not counted yet, as far as is known. p_did, p_call_start: as cc_route was told them. Returns how many
--- claims were open.
+-- Releases a call's claim and lets nothing more be claimed for it. p_count_pending: the call was answered, but is not
+-- known to be counted yet. p_did, p_call_start: as cc_route was told them. Returns how many claims were open.
 CREATE OR REPLACE FUNCTION cc_release_call(
     p_uniqueid text, p_dial_status text, p_cause_code integer, p_count_pending boolean,
     p_did text DEFAULT NULL, p_call_start timestamptz DEFAULT NULL)

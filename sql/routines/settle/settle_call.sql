@@ -1,6 +1,6 @@
--- Writes the record of a call that has attempts and no record, and whose last attempt holds no place among calls
--- at once any more: nobody has seen its end, or what was seen did not get here. p_billsec: null where nobody
--- knows. p_by: the person. If the record itself comes after all, it takes this one's place.
+-- Writes the record of a lost call: it has attempts but no record, and its last attempt holds no place among calls at
+-- once. Its end was not seen, or was not delivered. p_billsec: null if unknown. p_by: the person. If the real record
+-- arrives after all, it replaces this one.
 CREATE OR REPLACE FUNCTION cc_settle_call(
     p_call_id text, p_answered boolean, p_billsec integer, p_by text,
     OUT outcome text, OUT call_log_id bigint
@@ -23,7 +23,7 @@ BEGIN
     IF outcome <> 'settled' THEN
         RETURN;
     END IF;
-    -- All by the database's clock, which the start by Asterisk's may lie before or after.
+    -- All times are by the database's clock: the start by Asterisk's clock may lie before or after them.
     ended := attempt.released_at;
     SELECT l.call_log_id INTO call_log_id FROM cc_log_call(
         attempt.incoming_did_number, attempt.caller_id_num, attempt.caller_id_name,

@@ -9,13 +9,13 @@ use crate::cli::env::Env;
 use crate::system::terminal::Echo;
 use crate::{Error, Kind, Result};
 
-/// Reads an option that takes a whole number from `LEAST`; what more the column asks for is
-/// [`values::number`](crate::model::values::number)'s to check.
+/// Reads an option that takes a whole number of at least `LEAST`; [`values::number`](crate::model::values::number)
+/// checks the column's other rules.
 pub(crate) fn integer<const LEAST: i64>(text: &str) -> Result<i64, String> {
     whole_number(text, LEAST)
 }
 
-/// [`integer`] from a number that is not known to the compiler.
+/// [`integer`] for a least number that the compiler does not know.
 pub(crate) fn whole_number(text: &str, least: i64) -> Result<i64, String> {
     text.parse().map_err(|e: ParseIntError| match (e.kind(), least) {
         (IntErrorKind::PosOverflow | IntErrorKind::NegOverflow, _) => e.to_string(),
@@ -29,8 +29,8 @@ pub(crate) fn any_integer(text: &str) -> Result<i64, String> {
     integer::<{ i64::MIN }>(text)
 }
 
-/// Reads an option whose values may begin with `-`, as `-2h`: one that begins with `--` is the next option,
-/// and `what` should have stood before it.
+/// Reads an option whose values may begin with `-`, as `-2h`: a value that begins with `--` is the next option, and
+/// `what` is missing before it.
 pub(crate) fn not_an_option(what: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone + Send + Sync {
     move |text| match text.strip_prefix("--") {
         Some(_) => Err(format!("{what} is missing: this is the next option")),
@@ -105,15 +105,15 @@ fn ask(prompt: &str) -> Result<String> {
     let _echo = Echo::kept().map_err(failed)?;
     rpassword::prompt_password(format!("{prompt}: ")).map_err(|e| {
         if e.kind() == std::io::ErrorKind::Interrupted {
-            // Ctrl-C, which rpassword reads as a character: the end of it, not an error to be told
+            // Ctrl-C, which rpassword reads as a character: end without a message
             let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
         }
         failed(e)
     })
 }
 
-/// A password without what cannot be typed at a prompt: NUL would end it for bcrypt, a line end for
-/// Asterisk. The message does not repeat it.
+/// Refuses what cannot be typed at a password prompt: NUL would end the password for bcrypt, and a line end for
+/// Asterisk. The message does not repeat the password.
 pub(crate) fn typeable(what: &str, password: &str) -> Result<()> {
     if password.chars().any(char::is_control) {
         return Err(Error::invalid(format!("{what} holds a control character")));

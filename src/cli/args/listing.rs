@@ -39,10 +39,10 @@ pub(crate) struct Listing {
     spreadsheet: bool,
 }
 
-/// How many rows of a list without end are shown where nobody says.
+/// How many rows of an endless list are shown by default.
 const NEWEST: i32 = 50;
 
-/// What the database is asked for.
+/// The part of a list that the database is asked for.
 pub(crate) struct Page {
     of: page::Page,
     is_given: bool,
@@ -54,7 +54,7 @@ impl Page {
         &self.of
     }
 
-    /// The rows that are shown; says so where nobody asked for an end and there is one.
+    /// The rows to show; says so where the default number leaves some out.
     pub(crate) fn cut<T>(&self, mut rows: Vec<T>, env: &mut Env<'_>) -> Vec<T> {
         if !self.is_given && rows.len() > NEWEST as usize {
             rows.truncate(NEWEST as usize);
@@ -84,8 +84,8 @@ impl<'a> From<&'a Field> for Known<'a> {
 }
 
 impl Listing {
-    /// What [`Listing::of`] would do, for the database to do: a list that has no end is put in order where
-    /// all of it is. `T` are its rows; `made` are fields that they get here, and are not ordered by.
+    /// Lets the database do what [`Listing::of`] does: it sorts an endless list where all rows are. `T` are its rows;
+    /// `made` are fields that they get here, and that cannot order them.
     ///
     /// # Errors
     /// [`Kind::Usage`]: a field that the rows do not have. More than the database can count.
@@ -106,12 +106,12 @@ impl Listing {
         }
         let offset = number("offset", self.offset.take().unwrap_or(0), 0..=i32::MAX)?.unwrap_or_default();
         let given = number("limit", self.limit.take(), 0..=i32::MAX)?;
-        // one more than is shown says whether there are more
+        // one row more than is shown tells whether there are more
         let limit = given.unwrap_or(NEWEST + 1);
         Ok(Page { of: page::Page { order, limit, offset }, is_given: given.is_some() })
     }
 
-    /// The rows as they are asked for; `columns` are the fields of the table where nobody chose.
+    /// The rows as they are asked for; `columns` are the table's fields by default.
     ///
     /// # Errors
     /// [`Kind::Usage`]: a field that the rows do not have.
@@ -205,9 +205,8 @@ fn direction(text: &str) -> (&str, bool) {
     }
 }
 
-/// What is nothing comes last, either way. Numbers go by size, times by when they were; text goes by its letters
-/// whatever the case of A to Z, then by its bytes: the order that the database gives (`store::page`),
-/// whatever its locale.
+/// Empty values come last in either order. Numbers go by size, times by moment, text by its letters whatever the case
+/// of A to Z, then by its bytes: the order that the database gives (`store::page`), whatever its locale.
 fn compare(a: &Value, b: &Value, is_time: bool, highest_first: bool) -> Ordering {
     let number = |n: &serde_json::Number| n.as_f64().unwrap_or_default();
     let time = |text: &str| text.parse::<DateTime<Utc>>().ok();

@@ -48,7 +48,7 @@ impl Period {
         let zone = zone::named(db, &self.tz)?;
         let first = from.map(|moment| zone::instant(db, &zone, moment, Reading::Earliest)).transpose()?;
         let end = to.map(|moment| zone::instant(db, &zone, moment, Reading::Latest)).transpose()?;
-        // one point in time is a period, a day that ends as it begins is none
+        // a single moment is a period, but a day that ends as it begins is not
         let is_day = matches!(to, Some(Moment::Day(_) | Moment::DaysAgo(_)));
         if let (Some(first), Some(end)) = (first, end)
             && (first > end || (first == end && is_day))

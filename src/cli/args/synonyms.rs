@@ -3,7 +3,7 @@
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
-/// Verbs, each with what people call it who know other programs. Help and completion keep to one word.
+/// Verbs, each with its names in other programs. Help and completion show one word only.
 const VERBS: [(&str, &[&str]); 8] = [
     ("add", &["create", "new"]),
     ("disable", &["deactivate"]),
@@ -16,7 +16,7 @@ const VERBS: [(&str, &[&str]); 8] = [
 ];
 const REMOVE: &[&str] = &["delete", "del", "rm"];
 
-/// Options, each with what people type for it.
+/// Options, each with the words that people type for it.
 const OPTIONS: [(&str, &[&str]); 3] = [
     ("max-concurrency", &["concurrency", "max-calls", "max-concurrent-calls", "max-live-calls"]),
     ("total-calls-allowed", &["max-total-calls", "total", "total-calls"]),
@@ -49,7 +49,7 @@ pub(crate) fn advise(mut error: Error, command: &Command, args: &[String]) -> Er
     error
 }
 
-/// Suggests what help shows; and to whoever has typed something like `reset` never to remove.
+/// Suggests what help shows, and never `remove` for a word like `reset`.
 fn never_remove(error: &mut Error) {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else { return };
     let suggested = match error.get(ContextKind::SuggestedSubcommand) {
@@ -80,7 +80,7 @@ fn noun_first(error: &mut Error, command: &Command, args: &[String]) {
     error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
 }
 
-/// What is too much: no name begins with `--`, so it is no value; and a word may be the rest of a name.
+/// A surplus word: one that begins with `--` is no value, since no name does; another may be the rest of a name.
 fn not_a_value(error: &mut Error) {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else { return };
     if typed.starts_with("--") {
@@ -91,7 +91,7 @@ fn not_a_value(error: &mut Error) {
     }
 }
 
-/// An option that is called otherwise, or is another noun's.
+/// An option that has another name, or belongs to another noun.
 fn other_option(error: &mut Error, command: &Command, args: &[String]) {
     let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidArg) else { return };
     let Some(name) = typed.strip_prefix("--").and_then(|name| name.split('=').next()).map(str::to_owned) else {

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::system::systemd;
 use crate::{Error, Kind, Result};
 
-/// Longer than a session that has begun can take with a database that answers, or does not.
+/// Longer than any session can take once it has begun, whether the database answers or not.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The verbs of `agi`.
@@ -164,9 +164,9 @@ fn default_workers() -> usize {
     thread::available_parallelism().map_or(4, |n| (2 * n.get()).max(4))
 }
 
-/// A panic is a fault in this program: nothing is known about the state it left. It ends in every
-/// build as it does in a release, where panics do not unwind: the programs take over each session
-/// in its attempt, and systemd starts the server again.
+/// A panic is a fault in this program: nothing is known about the state it left. A panic ends the process in every
+/// build as in a release, where panics do not unwind: the programs take over each session in its attempt, and systemd
+/// starts the server again.
 fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -72,7 +72,7 @@ impl Shape {
     }
 }
 
-/// `report`, whose rows begin with what they are by.
+/// `report`, whose rows begin with the fields that calls are counted by.
 macro_rules! report {
     ($when:literal, $key:ident) => {{
         const ROW: &[Field] = &[Field::flat(Key::$key.fields()), Field::flat(Figures::FIELDS)];

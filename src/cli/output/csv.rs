@@ -189,7 +189,7 @@ fn why(error: &csv::Error) -> &'static str {
     }
 }
 
-/// Refuses to print CSV where JSON is asked for. Of a file that is written, JSON tells.
+/// Refuses to print CSV where JSON is asked for. For a file that is written, JSON reports on it.
 pub(crate) fn refuse_json(env: &Env<'_>, file: &Path, noun: &str) -> Result<()> {
     if !env.json || !is_stream(file) {
         return Ok(());
@@ -203,15 +203,15 @@ pub(crate) fn writer<W: Write>(out: W) -> Writer<W> {
     WriterBuilder::new().terminator(Terminator::CRLF).from_writer(out)
 }
 
-/// A field as it is written: for a spreadsheet with a `'` before what it would take for a formula. Numbers
-/// with their sign, as of telephones, are none.
+/// A field as it is written: for a spreadsheet with a `'` before what it would take for a formula. Numbers with a sign,
+/// such as telephone numbers, are no formulas.
 pub(crate) fn cell(text: String, spreadsheet: bool) -> String {
     let is_number = |text: &str| text.len() > 1 && text[1..].bytes().all(|b| b.is_ascii_digit() || b == b'.');
     let is_formula = text.starts_with(['=', '@', '\t', '\r']) || (text.starts_with(['+', '-']) && !is_number(&text));
     if spreadsheet && is_formula { format!("'{text}") } else { text }
 }
 
-/// A file that cannot be written; who reads it may have gone away.
+/// The error for a file that cannot be written; its reader may have gone away.
 pub(crate) fn unwritable(error: &csv::Error) -> Error {
     match error.kind() {
         csv::ErrorKind::Io(e) if e.kind() == std::io::ErrorKind::BrokenPipe => {

@@ -29,8 +29,8 @@ pub(crate) fn read(env: &mut Env<'_>, file: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| Error::invalid(format!("{} is not UTF-8", file.display())))
 }
 
-/// Writes a file as a whole or not at all: who reads it meanwhile sees the old one. `secret`: it is for
-/// its owner only.
+/// Writes a file as a whole or not at all: a reader meanwhile sees the old one. `secret`: the file is for its owner
+/// only.
 pub(crate) fn replace(file: &Path, secret: bool, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     let failed = |e: std::io::Error| Error::io("write", file, &e);
     // a device or a pipe has no other content to keep

@@ -51,7 +51,7 @@ impl Frames {
             .map_err(|e| Error::failed(format!("cannot wait for signals: {e}")))?;
         thread::spawn(move || {
             for _ in &mut caught {
-                // nobody listens any more where the end has come already
+                // the receiver is gone if the end came first
                 let _ = signals.send(Event::End(None));
             }
         });

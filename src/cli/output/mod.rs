@@ -38,7 +38,7 @@ pub enum Output {
     },
     /// Text in another format that a program reads.
     Text(String),
-    /// The same, too long to be held.
+    /// The same, too long to hold in memory.
     Stream(Stream),
     /// What programs read as JSON and people as a text of its own.
     Report {
@@ -112,7 +112,7 @@ impl Output {
         Ok(Output::Detail { value: to_value(item)?, tables })
     }
 
-    /// The same change in other words, which `message` makes of the thing that was changed.
+    /// The same change in other words, which `message` makes of the changed thing.
     #[must_use]
     pub fn saying(self, message: impl FnOnce(&Value) -> String) -> Self {
         match self {

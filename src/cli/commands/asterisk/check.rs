@@ -151,7 +151,7 @@ impl Check {
     }
 }
 
-/// What the database says, its clients, how many endpoints Asterisk is to see, and whether it is away.
+/// The database's findings and clients, how many endpoints Asterisk is to see, and whether the database is away.
 fn ask_database(env: &Env<'_>, asterisk: Option<&Console>) -> (Area, Area, Option<i64>, bool) {
     let mut db = match env.connect() {
         Ok(db) => db,

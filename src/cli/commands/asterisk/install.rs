@@ -99,7 +99,7 @@ fn next_steps(installed: &[Installed]) -> Vec<String> {
     if written.is_empty() {
         return Vec::new();
     }
-    // a server that has its files from elsewhere is installed to for the first time, too
+    // a server whose files came from elsewhere is a first installation, too
     let restart = written.iter().any(|file| file.change == Change::Created || conf::is_read_at_start(&file.path));
     let mut steps = Vec::new();
     if !site::unit_limits_realtime() {

@@ -224,7 +224,7 @@ fn cause(code: Option<i32>) -> String {
     cause_text(code).map_or_else(|| format!(" ({code})"), |text| format!(" ({code} {text})"))
 }
 
-/// How a call ended that has a record.
+/// How a call with a record ended.
 fn ending(call: &Call, attempts: &[Attempt]) -> String {
     let cause = cause(call.hangup_cause_code);
     let lasted = call.duration_seconds.map(|seconds| format!(", after {seconds} s")).unwrap_or_default();
@@ -256,7 +256,7 @@ fn ending(call: &Call, attempts: &[Attempt]) -> String {
     format!("{what}{lasted}{cause}.")
 }
 
-/// How it stands with a call that has none.
+/// The state of a call without a record.
 fn unrecorded(attempts: &[Attempt], now: DateTime<Utc>) -> String {
     if attempts.iter().any(|attempt| attempt.released_at.is_none() && attempt.lease_expires_at > now) {
         return "The call is up.".to_owned();
@@ -271,7 +271,7 @@ fn unrecorded(attempts: &[Attempt], now: DateTime<Utc>) -> String {
     "No record has come in: it may wait in its server's spool, for capconduit call replay.".to_owned()
 }
 
-/// Whether `call reap` closed it: nothing told of its end.
+/// Whether `call reap` closed the attempt: its end is unknown.
 fn is_lost(attempt: &Attempt) -> bool {
     attempt.release_reason.as_deref().is_some_and(|reason| store::call::REAPED.contains(&reason))
 }

@@ -25,15 +25,15 @@ pub(crate) struct Import {
     file: PathBuf,
 }
 
-/// What every record has.
+/// The columns that every record has.
 const REQUIRED: [&str; 4] = ["asterisk_uniqueid", "timestamp_start", "incoming_did_number", "call_status"];
-/// So many records are a statement.
+/// Records in one statement.
 const AT_ONCE: usize = 2000;
 
 impl Import {
     pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let known: Vec<&str> = Call::FIELDS.iter().map(|field| field.name).collect();
-        // no transaction is open while another program makes up its mind
+        // no transaction is open while another program is still writing
         let piped = file::is_stream(&self.file).then(|| file::read(env, &self.file)).transpose()?;
         let mut db = env.connect()?;
         let mut tx = env.begin(&mut db)?;
@@ -103,7 +103,7 @@ fn record(line: &Line) -> Result<Map<String, Value>, Vec<String>> {
         put(name, number(name, line.value(name), least));
     }
     put("call_status", status(line.value("call_status")));
-    // a record that had no setting gets none
+    // a record without a setting gets none
     put("with_setting", Ok(json!(line.get("campaign_client_setting_id") != Some(""))));
     for name in REQUIRED.into_iter().filter(|name| line.value(name).is_none()) {
         problems.push(format!("{name} is empty: a record must have it"));

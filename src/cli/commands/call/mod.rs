@@ -143,7 +143,7 @@ impl List {
     }
 }
 
-/// A status that no call can have finds nothing: it is a slip.
+/// Refuses a status that no call can have: it is a slip, and would find nothing.
 fn check_statuses(statuses: &[String]) -> Result<()> {
     for status in statuses {
         let typed = status.to_uppercase();

@@ -57,9 +57,9 @@ shape! {
 impl Reap {
     pub(crate) fn run(self, env: &mut Env<'_>) -> Result<Output> {
         let mut db = env.connect()?;
-        // First the attempts, then the channels. A call has its channel before it claims and until its
-        // logger has run, so one that is alive when the attempts are read is among the channels, unless
-        // it is released by then.
+        // First the attempts, then the channels. A call has its channel before it claims and until its logger has run,
+        // so a call that is alive when the attempts are read is among the channels, unless its attempt is released by
+        // then.
         let open = reap::open(&mut db)?;
         let (server, failure) = match live::ask(Ari::of(env.config)?.as_ref()) {
             Ok(server) => (server, None),
@@ -120,14 +120,14 @@ impl Reap {
 /// How long ago the lease of another server's attempt must have ended: that server has renewed it by then if
 /// the call is up.
 const PATIENCE_SECONDS: i64 = 15 * 60;
-/// A lease that ends before this server looks again, once or twice, is renewed.
+/// A lease that ends before this server's next look or two is renewed.
 const SOON_SECONDS: i64 = 10 * 60;
 
-/// What a server has seen.
+/// A server and its calls, for a comparison with attempts.
 struct Eyes<'a> {
     server: &'a Server,
     system_name: String,
-    /// What the ids of its channels' calls have in common with theirs.
+    /// The parts that its channels' ids share with the ids of their calls.
     tails: HashSet<String>,
 }
 
@@ -138,10 +138,10 @@ impl Eyes<'_> {
     }
 }
 
-/// What is to be done with an attempt that nobody has released.
+/// What to do with an attempt that is not released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It is in order, or nobody here knows.
+    /// It is in order, or its state is unknown here.
     Leave,
     /// Its call is up, and its lease ends soon, or has ended.
     Renew,
@@ -206,7 +206,7 @@ mod tests {
     fn only_what_is_certainly_over_is_closed() {
         let of = |attempt: &Open, server: Option<Server>| verdict(attempt, server.as_ref().map(Eyes::of).as_ref());
         let (lives, over, long_over) = (attempt(100, 14_000), attempt(100, -1), attempt(100, -901));
-        // nobody was asked, or another server
+        // no server was asked, or another one
         for asked in [None, Some(server("node2", 50, &[]))] {
             let of = |attempt| of(attempt, asked.as_ref().map(|_| server("node2", 50, &[])));
             assert_eq!(
@@ -214,13 +214,13 @@ mod tests {
                 [Verdict::Leave, Verdict::Leave, Verdict::Close("expired")]
             );
         }
-        // its own has it up: whatever the database's clock says
+        // its own server has the call up, whatever the database's clock says
         let up = || Some(server("node1", 50, &["node1-1.2"]));
         assert_eq!([&lives, &over, &long_over].map(|a| of(a, up())), [Verdict::Leave, Verdict::Renew, Verdict::Renew]);
-        // its own has it no more
+        // its own server has the call no more
         assert_eq!(of(&lives, Some(server("node1", 50, &[]))), Verdict::Close("asterisk_restarted"));
         assert_eq!(of(&over, Some(server("node1", 500, &["node1-1.3"]))), Verdict::Close("channel_gone"));
-        // a call whose unique id another call had; one whose unique id did not fit
+        // a call whose unique id another call had; a call whose unique id did not fit
         let repeated = Open { asterisk_uniqueid: "node1-1.2~0123456789abcdef".into(), ..attempt(100, -1) };
         assert_eq!(of(&repeated, up()), Verdict::Renew);
         let name = "n".repeat(60);

@@ -97,8 +97,8 @@ impl Replay {
     }
 }
 
-/// Run by root, it continues as the owner of the spool: what root leaves in it, a lock or a record that is kept aside,
-/// Asterisk's user could not use, and what that user plants in it must not be opened by root.
+/// Run by root, it continues as the owner of the spool: Asterisk's user could not use a lock or a record kept aside
+/// that root leaves there, and root must not open what that user plants there.
 fn as_the_owner_of(dir: &Path) -> Result<()> {
     let Ok(folder) = fs::metadata(dir) else { return Ok(()) };
     if folder.uid() == 0 || !rustix::process::geteuid().is_root() {
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         let mut database = |work: Work| {
             let mut connection = match client.take().filter(|c| !c.is_broken()) {
                 Some(connection) => connection,
-                // a fault of the configuration is none of the record
+                // a fault of the configuration is not the record's fault
                 None => pg::open(config, "capconduit").map_err(|e| Error { kind: Kind::Unreachable, ..e })?,
             };
             let result = work.run(&mut connection);

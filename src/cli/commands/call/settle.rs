@@ -97,7 +97,7 @@ impl Settle {
                 outcome => return Err(refused(name, &outcome)),
             }
         }
-        // what would be refused is found out in both cases
+        // a dry run finds out about refusals, too
         if self.dry_run {
             tx.rollback()?;
         } else {

@@ -1,4 +1,4 @@
-//! The document: its shape, and what of it is no document.
+//! The document: its shape, and the checks that refuse anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,9 +18,9 @@ use crate::{Error, Result};
 
 /// What the document calls itself.
 pub(crate) const FORMAT: &str = "capconduit-config";
-/// Of what is written: a field that an object leaves out has its default.
+/// The version that is written: a field that an object leaves out has its default.
 pub(crate) const VERSION: i64 = 2;
-/// Is read still: a field that an object leaves out stays as it is.
+/// The version that is still read: a field that an object leaves out stays as it is.
 const LEFT_OUT_STAYS: i64 = 1;
 
 /// A thing that the document names.
@@ -35,17 +35,17 @@ pub(crate) struct Object {
 /// A document of the right shape.
 #[derive(Default)]
 pub(crate) struct Document {
-    /// What an object leaves out stays as it is; else it has its default.
+    /// Fields that an object leaves out stay as they are; else they get their defaults.
     pub(crate) left_out_stays: bool,
     /// The sellers that it is about; None: everybody.
     pub(crate) scope: Option<BTreeSet<String>>,
     /// In the order of the document.
     pub(crate) objects: BTreeMap<Noun, Vec<Object>>,
-    /// Of which nouns it names all there are to be.
+    /// The nouns whose objects it names completely.
     pub(crate) whole: BTreeSet<Noun>,
-    /// Parts of clients that it says are not to be.
+    /// The parts of clients that it says must not exist.
     pub(crate) without: BTreeSet<(Noun, Key)>,
-    /// Campaigns whose settings it names all.
+    /// The campaigns whose settings it names completely.
     pub(crate) whole_campaigns: BTreeSet<Key>,
 }
 
@@ -58,7 +58,7 @@ impl Problems {
         self.0.push(format!("{path}: {}", what.as_ref()));
     }
 
-    /// A field that has to be there, and was not taken up: where that was said to be wrong, it is not missing.
+    /// Reports a required field without a value, unless another problem of that field is already reported.
     pub(crate) fn missing(&mut self, path: &str, what: &str) {
         let is_wrong =
             self.0.iter().any(|problem| problem.strip_prefix(path).is_some_and(|rest| rest.starts_with(": ")));
@@ -301,7 +301,7 @@ impl Reader<'_> {
         Some(key)
     }
 
-    /// A number that is there, in whatever form, or the number as it is stored.
+    /// The number of an existing DID as it is stored, or else the number in its stored form.
     fn did_number(&self, number: &str) -> Result<String, NoNumber> {
         if self.is_there(number) { Ok(number.to_owned()) } else { self.rules.read(number).map(|n| n.to_string()) }
     }
@@ -398,7 +398,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value has the type of its column. An empty text is nothing, where there may be nothing.
+/// Checks that a value has its column's type. An empty text is null where null is allowed.
 fn of_type(column: &Column, value: &mut Value) -> Result<(), String> {
     let wanted = match (column.holds, &*value) {
         (_, Value::Null) if column.nullable => return Ok(()),
@@ -428,8 +428,8 @@ fn of_type(column: &Column, value: &mut Value) -> Result<(), String> {
     Err(format!("it must be {wanted}{}", if column.nullable { ", or null" } else { "" }))
 }
 
-/// What a field has that is left out, of an object or of the SIP side of this client: as the verbs that
-/// add it. `has_auth`: the client has authentication.
+/// The default of a field that is left out, of an object or of this client's SIP side: that of the verb that adds it.
+/// `has_auth`: the client has authentication.
 pub(crate) fn default(noun: Noun, column: &Column, client: &str, has_auth: bool) -> Value {
     match (noun, column.name.as_str()) {
         (Noun::User, "password_hash") => json!(crate::cli::commands::user::NO_PASSWORD),
@@ -458,7 +458,7 @@ pub(crate) fn write(schema: &Schema, state: &State, scope: Option<&BTreeSet<Stri
         let has_auth = || state.get(&Noun::Auth).is_some_and(|auths| auths.contains_key(&vec![client.to_owned()]));
         for column in schema.get(&noun).into_iter().flatten().filter(|c| with_secrets || !c.is_secret()) {
             let value = fields.get(&column.name).cloned().unwrap_or_default();
-            // of a hundred options most are unset, and to leave one out says so; of a secret it does not
+            // most of a hundred options are unset, and leaving one out says so; for a secret it does not
             let is_told = column.is_secret() || rules::is_required(noun, column);
             if value.is_null() && !is_told && default(noun, column, client, has_auth()).is_null() {
                 continue;
@@ -517,8 +517,8 @@ pub(crate) fn write(schema: &Schema, state: &State, scope: Option<&BTreeSet<Stri
     document.into()
 }
 
-/// DIDs whose calls another campaign would get after an apply to an empty database: where several active
-/// campaigns have a DID, the one that was added first goes before, and names say nothing of that.
+/// DIDs whose calls another campaign would get after an apply to an empty database: of several active campaigns with a
+/// DID, the first added goes before, and names do not show that order.
 pub(crate) fn order_lost(state: &State, scope: Option<&BTreeSet<String>>) -> BTreeSet<String> {
     let mut first: BTreeMap<&str, i32> = BTreeMap::new();
     let mut lost = BTreeSet::new();

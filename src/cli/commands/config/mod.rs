@@ -112,7 +112,7 @@ impl Export {
     }
 }
 
-/// A document as text, and what it asks for.
+/// A document as text, and whether to prune.
 struct Wanted {
     text: String,
     prune: bool,
@@ -123,7 +123,7 @@ impl Wanted {
         Ok(Wanted { text: file::read(env, file)?, prune })
     }
 
-    /// What is to be done in this moment.
+    /// The plan as of this moment.
     fn plan(&self, env: &mut Env<'_>, db: &mut impl GenericClient) -> Result<(Plan, Schema)> {
         let document = document::parse(&self.text)?;
         let rules = env.config.number_rules()?;

@@ -23,11 +23,11 @@ pub(crate) struct Change {
     pub(crate) action: Action,
     pub(crate) noun: Noun,
     pub(crate) key: Key,
-    /// None: it is to be added.
+    /// None: it is added.
     pub(crate) id: Option<i32>,
-    /// The values that are to be, of all fields that change.
+    /// The new values of all fields that change.
     pub(crate) to: Map<String, Value>,
-    /// The values that are.
+    /// The old values.
     pub(crate) from: Map<String, Value>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     pub(crate) link: Vec<Link>,
     pub(crate) unlink: Vec<Link>,
-    /// Users whose address another one gets.
+    /// Users whose address another user gets.
     pub(crate) free_emails: Vec<i32>,
     /// How many objects stay though the document does not name them.
     pub(crate) unnamed: usize,
@@ -48,7 +48,7 @@ pub(crate) fn name_of(key: &Key) -> String {
     key.join("/")
 }
 
-/// A value for people; that of a cap which is none says so.
+/// A value for people; a cap without a value is shown as such.
 fn shown(name: &str, value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) if name == TOTAL => "unlimited".to_owned(),
@@ -104,8 +104,8 @@ impl Plan {
         self.changes.iter().map(Change::line).chain(self.lost_dids()).collect::<Vec<_>>().join("\n")
     }
 
-    /// `- did +18005550101 of campaign alice/Alice TV`: what campaigns' lists leave out. A DID or a campaign
-    /// that goes itself has a line of its own.
+    /// `- did +18005550101 of campaign alice/Alice TV`: a DID that a campaign's list leaves out. A DID or a campaign
+    /// that is removed itself has a line of its own.
     pub(crate) fn lost_dids(&self) -> impl Iterator<Item = String> {
         let gone = self.removals();
         let lost = self.unlink.iter().filter(move |(user, campaign, number)| {
@@ -121,7 +121,7 @@ impl Plan {
         self.changes.iter().filter(loses).map(|change| name_of(&change.key)).collect()
     }
 
-    /// The lines of all that goes.
+    /// The lines of all removals.
     pub(crate) fn losses(&self) -> BTreeSet<String> {
         let removed = self.changes.iter().filter(|change| change.action == Action::Remove);
         removed.map(Change::line).chain(self.lost_dids()).collect()
@@ -207,5 +207,5 @@ impl Plan {
     }
 }
 
-/// So many rows take long enough to say so.
+/// So many rows take long enough for a progress line.
 pub(crate) const MANY: usize = 1000;

@@ -63,12 +63,12 @@ impl<'a> Planner<'a> {
         self.document.objects.get(&noun).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Whether the database has it, or the document.
+    /// Whether the database or the document has the object.
     fn is_known(&self, noun: Noun, key: &Key) -> bool {
         self.there(noun, key).is_some() || self.index.contains_key(&(noun, key))
     }
 
-    /// What stands there twice.
+    /// Refuses an object that the document names twice.
     fn twice(&mut self) {
         for noun in Noun::ALL {
             let mut seen: BTreeMap<&Key, &str> = BTreeMap::new();
@@ -85,7 +85,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// A document about some sellers is about nothing of others.
+    /// Refuses others' objects in a document about some sellers.
     fn in_scope(&mut self) {
         let Some(scope) = &self.document.scope else { return };
         let owner =
@@ -104,7 +104,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What an object names must be there, or in the document.
+    /// Every object that another names must be in the database or the document.
     fn references(&mut self, noun: Noun, object: &Object) {
         let references: &[(&str, Noun)] = match noun {
             Noun::Did | Noun::Campaign => &[("user", Noun::User)],
@@ -143,7 +143,7 @@ impl<'a> Planner<'a> {
         plan.changes.push(Change { action: Action::Change, noun, key: object.key.clone(), id: Some(row.id), to, from });
     }
 
-    /// The fields that an object does not name, with what they have then. Of secrets that says nothing.
+    /// The fields that an object leaves out, with their defaults, but not secrets.
     fn left_out(&mut self, noun: Noun, object: &Object) -> Map<String, Value> {
         const MISSING: &str = "it is missing: an object is described as a whole (in version 1, what is left out stays)";
         let mut fields = Map::new();
@@ -222,7 +222,7 @@ impl<'a> Planner<'a> {
         });
     }
 
-    /// What a field has where the document does not say.
+    /// The default of a field that the document leaves out.
     fn default(&self, noun: Noun, object: &Object, column: &Column) -> Value {
         let has_auth = self.is_known(Noun::Auth, &object.key)
             && !self.document.without.contains(&(Noun::Auth, object.key.clone()));
@@ -244,7 +244,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What is there and not in the document, as far as the document speaks of it.
+    /// Changes that remove what the database has and the document leaves out, within the document's reach.
     fn unnamed(&self) -> Vec<Change> {
         let document = self.document;
         let mut named: BTreeSet<(Noun, Key)> = BTreeSet::new();
@@ -256,7 +256,7 @@ impl<'a> Planner<'a> {
                     let value = object.fields.get(name).or_else(|| now?.get(name));
                     value.and_then(Value::as_str).map(|text| vec![text.to_owned()])
                 };
-                // what it refers to is named by it
+                // an object also names what it refers to
                 if matches!(noun, Noun::Did | Noun::Campaign) {
                     named.extend(text("user").map(|key| (Noun::User, key)));
                 }

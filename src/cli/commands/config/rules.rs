@@ -30,12 +30,12 @@ pub(crate) fn check_names(noun: Noun, fields: &Map<String, Value>) -> Result<()>
     }
 }
 
-/// Whether an object cannot be without the field.
+/// Whether an object must have the field.
 pub(crate) fn is_required(noun: Noun, column: &Column) -> bool {
     !column.nullable || (noun == Noun::Auth && column.name == "username")
 }
 
-/// Whether no default is taken for it: a cap is what somebody has decided.
+/// Whether the field must be given, without a default: a person decides a cap.
 pub(crate) fn must_be_said(noun: Noun, column: &Column) -> bool {
     columns::of(noun.name(), &column.name).is_some_and(|declared| declared.needed)
 }
@@ -63,7 +63,7 @@ pub(crate) fn check(noun: Noun, column: &Column, value: &Value) -> Result<()> {
     }
 }
 
-/// The option that a column of the SIP side is, if it is one.
+/// The SIP option of a column, if it has one.
 fn sip_option(noun: Noun, name: &str) -> Option<&'static SipOption> {
     let object = match noun {
         Noun::Endpoint => Object::Endpoint,

@@ -6,7 +6,7 @@ use crate::{Error, Result, pg};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 pub(crate) const DEFAULT_PREFIX: &str = "capconduit";
-/// The one that Asterisk's user reads, too.
+/// The env file that Asterisk's user reads, too.
 pub(crate) const SHARED_FILE: &str = "capconduit.env";
 /// Of letters and digits: Asterisk's res_pgsql.conf cannot hold others. 190 bits.
 pub(crate) const PASSWORD_LENGTH: usize = 32;
@@ -54,7 +54,7 @@ pub(crate) fn names(url: &str, role: &str) -> bool {
     pg::parse_url(url).is_ok_and(|c| c.get_user() == Some(role) && c.get_password().is_some())
 }
 
-/// The URL with another password; None where it is written in a way that does not show where that stands.
+/// The URL with another password; None where the password's place in it cannot be found.
 pub(crate) fn with_password(url: &str, password: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let (login, place) = rest.split_once('@')?;

@@ -125,7 +125,7 @@ struct Login {
     file: PathBuf,
     variable: &'static str,
     state: State,
-    /// What the file is to say; None: it says so already.
+    /// The password for the file; None: the file is right already.
     password: Option<String>,
     origin: Origin,
 }
@@ -143,7 +143,7 @@ impl Roles {
             return self.remove(env, &mut db, &recorded, &prefix);
         }
         let mut tx = env.begin(&mut db)?;
-        // before anything is looked at: of two runs at once, each would make up its own passwords
+        // before any look: two runs at once would each make up their own passwords
         role::lock(&mut tx).map_err(explain)?;
         let recorded = role::recorded(&mut tx).map_err(explain)?;
         let prefix = self.prefix(&recorded)?;
@@ -163,7 +163,7 @@ impl Roles {
             let before = file.get(login.variable);
             let (own, other) = before.into_iter().partition::<Vec<_>, _>(|url| names(url, &login.role));
             displaced.extend(other.into_iter().map(|url| (login.variable, url)));
-            // the way that somebody has chosen for it, as through PgBouncer, stays
+            // a route that somebody has chosen for it, as through PgBouncer, stays
             let kept = own.first().filter(|_| self.host.is_none()).and_then(|url| with_password(url, password));
             file.set(login.variable, &kept.unwrap_or_else(|| address.url(&login.role, password, &database)))?;
         }
@@ -188,7 +188,7 @@ impl Roles {
         }
         let prepared: Vec<_> = files.into_values().map(prepare).collect::<Result<_>>()?;
         tx.commit()?;
-        // all of them, whatever becomes of one: nothing else knows these passwords
+        // all files, even if one fails: nothing else knows these passwords
         let installed: Vec<Result<()>> = prepared.into_iter().map(Prepared::install).collect();
         installed.into_iter().collect::<Result<()>>()?;
 
@@ -365,8 +365,8 @@ impl Roles {
         ))
     }
 
-    /// How this run has reached the owner, and the URLs that others have taken the place of: nothing else
-    /// may know them.
+    /// Keeps the URL by which this run has reached the owner, and the URLs that were replaced: nothing else may know
+    /// them.
     fn keep_owner(
         &self,
         env: &Env<'_>,
@@ -480,7 +480,7 @@ impl Roles {
     }
 }
 
-/// Rights of everybody are also those of each login that is to have none of them.
+/// Every login also has PUBLIC's rights, even a login that is to have none.
 fn refuse_grants_to_everybody(tx: &mut impl GenericClient) -> Result<()> {
     let open = role::open_tables(tx)?.join(", ");
     if open.is_empty() {
@@ -491,8 +491,8 @@ fn refuse_grants_to_everybody(tx: &mut impl GenericClient) -> Result<()> {
     )))
 }
 
-/// All roles that are there must be bound by what they are granted here: also the group, and the
-/// logins that this run does not touch.
+/// All existing roles must be bound by the grants made here, the group and the logins that this run does not touch
+/// included.
 fn refuse_unbound(tx: &mut impl GenericClient, recorded: &[Role], group: &str) -> Result<()> {
     refuse_more(group, role::attributes(tx, group, "")?.as_deref())?;
     for role in recorded {
@@ -546,7 +546,7 @@ fn change(tx: &mut impl GenericClient, logins: &[Login], group: &str) -> Result<
     role::grant_access(tx)
 }
 
-/// What a login lacks that is not the owner's.
+/// What a login other than the owner's lacks.
 pub(crate) fn explain(error: Error) -> Error {
     match error.kind {
         // the login's error says what it takes

@@ -98,7 +98,7 @@ impl Doubts {
         }
     }
 
-    /// Refuses numbers that are not all of one plan: a number that has got another country is somebody else's.
+    /// Refuses numbers that are not all of one plan: a number given the wrong country is somebody else's.
     fn refuse(&self, new: usize) -> Result<()> {
         let refused = |what: String, numbers: &[New], hint: String| {
             Err(Error::invalid(format!("{what}:\n{}", first_of(numbers)))
@@ -224,7 +224,7 @@ impl Import {
         set("user", json!(user));
         for column in columns::Did::COLUMNS {
             let given = line.get(column.name).filter(|given| column.nullable || !given.is_empty());
-            // as it has been stored by whoever, it may stay
+            // an unchanged value stays, whoever stored it
             if let Some(given) = given.filter(|given| there.is_none_or(|row| text(row, column.name) != *given)) {
                 set(column.name, column.read(given)?);
             }

@@ -75,8 +75,7 @@ struct Trust {
 }
 
 impl Trust {
-    /// Refuses a number whose country nobody has said, and tells people of one that may not be what they
-    /// meant.
+    /// Refuses a number whose country is not known, and warns of a number that may not be what was meant.
     fn check(self, env: &mut Env<'_>, raw: &str, number: &E164) -> Result<()> {
         match env.config.number_rules()?.doubt(raw) {
             Some(doubt @ Doubt::Country) if !self.trust_rules => {
@@ -138,7 +137,7 @@ impl Show {
     }
 }
 
-/// A number that is there although the login does not see it, or has come in this moment.
+/// The error for a number that exists although the login does not see it, or that was added just now.
 fn taken(number: &E164, error: Error) -> Error {
     match error.kind {
         Kind::Conflict => Error::conflict(format!("DID \"{number}\" exists already")).hint(

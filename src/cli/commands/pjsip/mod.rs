@@ -74,7 +74,7 @@ impl List {
         let rows = rows.collect::<Result<_>>()?;
         let mut fields = paths(Side::FIELDS);
         fields.retain(|(_, field)| !matches!(field.json.known(), Json::Object(_)));
-        // those of its objects last
+        // the fields of its objects last
         fields.sort_by_key(|(path, _)| path.contains('.'));
         let fields: Vec<Known<'_>> =
             fields.iter().map(|(name, field)| Known { name, is_time: field.is_time() }).collect();

@@ -50,8 +50,8 @@ impl Side {
 /// What keeps calls from a client whose contact does not answer.
 pub(crate) const UNREACHABLE: &str = "its contact does not answer OPTIONS: Asterisk places no call with it";
 
-/// Refuses parts that each are as they should be, and cannot work together: of one client, or of all.
-/// `before`: what named nothing before, which is no reason to refuse what mends something else.
+/// Refuses parts that are sound alone but cannot work together: of one client, or of all. `before`: references to
+/// nothing that were there before, which do not refuse a change elsewhere.
 pub(crate) fn refuse_conflicts(
     tx: &mut impl GenericClient,
     client_id: Option<i32>,
@@ -80,8 +80,8 @@ pub(crate) fn refuse_conflicts(
     }
 }
 
-/// Says what a client's calls need that Asterisk does not have, as far as it can be known: it may be on
-/// another machine, and a site adds to its files.
+/// Says what Asterisk lacks for a client's calls, as far as it can be known: Asterisk may be on another machine, and a
+/// site adds to its files.
 pub(crate) fn note_what_is_missing(env: &mut Env<'_>, pjsip: &Pjsip) {
     let (Some(endpoint), Some(aor)) = (&pjsip.endpoint, &pjsip.aor) else { return };
     let named = endpoint.transport.as_ref().map(|name| name.0.as_str()).filter(|name| !name.is_empty());
@@ -115,7 +115,7 @@ pub(crate) fn add_auth(
     Ok(())
 }
 
-/// How a new contact comes to be qualified, where it is to be: calls go to it unasked until then.
+/// How to have a new contact qualified, where it is to be: calls go to it unasked until then.
 pub(crate) fn qualifying(client: &str, aor: Option<&WithOptions<Aor>>) -> String {
     match aor {
         Some(aor) if aor.row.qualify_frequency.is_some_and(|seconds| seconds > 0) => {
@@ -128,7 +128,7 @@ pub(crate) fn qualifying(client: &str, aor: Option<&WithOptions<Aor>>) -> String
     }
 }
 
-/// How Asterisk learns of a change to it.
+/// How Asterisk learns of a changed contact.
 pub(crate) fn requalifying(client: &str) -> String {
     format!("\nAsterisk qualifies as before until its next start, or: {}", reachability::requalify(client))
 }

@@ -1,5 +1,5 @@
-//! What a rejection comes from and the command that would end it: said by `route explain` of a call that
-//! is still to come, and by `call explain` of one that was.
+//! The cause of a rejection, and the command that would end it: `route explain` says them of a call to come, `call
+//! explain` of a past call.
 
 use postgres::GenericClient;
 use serde_json::Value;
@@ -91,7 +91,7 @@ pub(crate) fn for_rejection(
 fn free_lost_places(config: &Config, db: &mut impl GenericClient, decision: &Value) -> Option<String> {
     let campaign_id = decision["campaign_id"].as_i64().and_then(|id| i32::try_from(id).ok());
     let filter = Filter { campaign_id, user_id: None };
-    // advice may be without what cannot be asked
+    // advice can do without an answer that is not available
     let server = live::ask(Ari::of(config).ok()?.as_ref()).ok()??;
     match store::status::older_than_start(db, &server, filter).ok()? {
         0 => None,
@@ -141,8 +141,8 @@ fn campaign(db: &mut impl GenericClient, decision: &Value) -> Result<(String, St
     named(db, name, decision["campaign_id"].as_i64().unwrap_or_default())
 }
 
-/// The candidate that gets no call for one of these reasons. An earlier reason goes first: list the one that is
-/// the last in a candidate's way first.
+/// The candidate that gets no call for one of these reasons. An earlier reason goes first: list first the reason that
+/// is checked last.
 fn first_out_for<'d>(decision: &'d Value, reasons: &[&str]) -> Option<&'d Value> {
     let of = |reason: &&str| decision["candidates"].as_array()?.iter().find(|c| c["reason"] == **reason);
     reasons.iter().find_map(of)

@@ -21,7 +21,7 @@ pub(crate) fn of(answer: Option<Answer>, db: &mut impl GenericClient) -> Contact
     Contacts::of(answer, chrono::Utc::now(), || pjsip::qualifications(db).unwrap_or_default())
 }
 
-/// What lets Asterisk see that the qualifying of a contact was changed: it reads that when told to.
+/// The command that makes Asterisk read a contact's changed qualifying.
 pub(crate) fn requalify(client: &str) -> String {
     format!("asterisk -rx 'pjsip reload qualify aor {}'", shell(client))
 }
@@ -39,7 +39,7 @@ pub(crate) fn remedy(client: &str, may_change: bool) -> String {
     )
 }
 
-/// The remedy for the client that the decision has as its first, where that is unreachable.
+/// The remedy for the decision's first client, if Asterisk holds it unreachable.
 pub(crate) fn advice(db: &mut impl GenericClient, decision: &Value) -> Result<Option<String>> {
     let candidates = decision["candidates"].as_array().map(Vec::as_slice).unwrap_or_default();
     let chosen = candidates.iter().find(|candidate| candidate["eligible"] == true);
@@ -50,8 +50,8 @@ pub(crate) fn advice(db: &mut impl GenericClient, decision: &Value) -> Result<Op
     Ok(Some(format!("Asterisk holds the contact of {client} unreachable. {remedy}")))
 }
 
-/// Adds to each candidate of a decision what its contact does; returns what that means for the call.
-/// None: the call proceeds to nobody.
+/// Adds its contact's state to each candidate of a decision; returns what that means for the call. None: no client gets
+/// the call.
 pub(crate) fn judge(decision: &mut Value, contacts: &Contacts) -> Option<String> {
     let mut order = Vec::new();
     for candidate in decision["candidates"].as_array_mut().into_iter().flatten() {

@@ -168,7 +168,7 @@ impl std::ops::Deref for LinkNow {
 /// While the database answers, `call replay` has delivered a record after two of its runs.
 const DELIVERED_SECONDS: u64 = 120;
 
-/// What `lately` looks at, and how many calls say something.
+/// The minutes that `lately` covers, and the least number of calls that it judges.
 const LATELY_MINUTES: i32 = 15;
 const LATELY_CALLS: i64 = 5;
 
@@ -303,7 +303,7 @@ impl Status {
         Ok(Output::Frames(frames))
     }
 
-    /// Looks at everything. `db` is the connection of the time before, and for the next time.
+    /// Looks at everything. `db` is the connection of the last look, kept for the next.
     fn look(&self, config: &Config, db: &mut Option<Client>) -> Result<Snapshot> {
         let mut snapshot = Snapshot {
             at: Utc::now(),
@@ -590,7 +590,7 @@ impl SpoolState {
     fn of(spool: &Spool) -> SpoolState {
         let look = || -> Result<SpoolState> {
             let waiting = spool.list(Part::Waiting)?;
-            // one that is delivered meanwhile is no concern
+            // a record that is delivered meanwhile is no concern
             let written = waiting.iter().filter_map(|path| path.metadata().and_then(|m| m.modified()).ok()).min();
             let age = written.map(|at| SystemTime::now().duration_since(at).unwrap_or_default().as_secs());
             Ok(SpoolState {

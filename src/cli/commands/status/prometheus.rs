@@ -48,7 +48,7 @@ fn seconds(at: DateTime<Utc>) -> f64 {
     at.timestamp() as f64
 }
 
-/// The metrics; `last_success` is when the database was read before, where it cannot be now.
+/// The metrics; `last_success` is when the database was last read, if it cannot be read now.
 #[allow(clippy::cast_precision_loss, reason = "the format has no other numbers")]
 pub(crate) fn text(snapshot: &Snapshot, last_success: Option<f64>) -> String {
     let mut text = String::new();
@@ -85,7 +85,7 @@ pub(crate) fn text(snapshot: &Snapshot, last_success: Option<f64>) -> String {
     metric(&mut text, "capconduit_spool_files", "Call records in the spool.", &files);
     let mut by_status = BTreeMap::new();
     if let Some(calls) = calls {
-        // a series that appears only with its first call cannot be watched for it
+        // an alert on the first call needs the series before it
         by_status.extend(["ABANDONED", "ANSWERED", "BUSY", "FAILED", "NOANSWER"].map(|status| (status, 0.0)));
         by_status.extend(calls.by_status.iter().map(|(status, n)| (&**status, n.as_f64().unwrap_or_default())));
     }

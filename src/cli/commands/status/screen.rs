@@ -37,7 +37,7 @@ pub(crate) fn screen(snapshot: &Snapshot, charset: Charset, height: Option<usize
     for finding in snapshot.findings.iter().filter(|f| !said.iter().any(|error| error.as_ref() == Some(&f.message))) {
         line("attention", &finding.message);
     }
-    // what somebody has switched off may be much
+    // what is switched off may be a long list
     for notice in snapshot.notices.iter().take(NOTICES) {
         line("note", &notice.message);
     }

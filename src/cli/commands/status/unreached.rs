@@ -10,7 +10,7 @@ use crate::store::did::{self, Stored};
 use crate::store::status::Filter;
 use crate::{Kind, Result};
 
-/// What is so and what would end it, of each seller and kind.
+/// A message and its remedy for each seller and each kind of DID.
 pub(crate) fn messages(db: &mut impl GenericClient, rules: &NumberRules, filter: Filter) -> Result<Vec<String>> {
     let stored = match did::stored(db, filter, !rules.reach_all()) {
         // a login that may not see who owns a number
@@ -30,7 +30,7 @@ pub(crate) fn messages(db: &mut impl GenericClient, rules: &NumberRules, filter:
     kinds.into_values().map(|dids| message(db, &dids)).collect()
 }
 
-/// Of the first of these DIDs, which are all of a kind.
+/// The message for DIDs of one kind, from the first of them.
 fn message(db: &mut impl GenericClient, dids: &[(&Stored, OutOfReach)]) -> Result<String> {
     let [(Stored { id, number, username }, why), ..] = dids else { return Ok(String::new()) };
     let dids = match dids.len() {

@@ -1,22 +1,22 @@
-//! Active DIDs that are not sold. What somebody has switched off, or not finished, is worth a notice; a
-//! campaign that is active and has nobody to give its calls to needs attention.
+//! Active DIDs that are not sold. If somebody has switched them off, or not finished them, that is worth a notice; an
+//! active campaign without a client to call needs attention.
 
 use crate::cli::commands::status::Finding;
 use crate::store::status::Unsold;
 use crate::words::shell;
 
-/// Whether nobody has wanted it so.
+/// Whether nobody intended it.
 pub(crate) fn is_by_accident(unsold: &Unsold) -> bool {
     unsold.reason == "no_clients"
 }
 
-/// The rest.
+/// The DIDs that are unsold on purpose or not finished.
 pub(crate) fn notices(unsold: &[Unsold]) -> Vec<Finding> {
     let rest = unsold.iter().filter(|unsold| !is_by_accident(unsold));
     rest.map(|unsold| Finding { check: "did", message: message(unsold) }).collect()
 }
 
-/// What is so, and what would end it.
+/// The state of the DIDs, and its remedy.
 pub(crate) fn message(unsold: &Unsold) -> String {
     let Unsold { username, number, .. } = unsold;
     let name = unsold.campaign_name.as_deref().unwrap_or_default();
