@@ -66,6 +66,8 @@ pub struct Tls {
     pub certificate: Option<PathBuf>,
     /// `sslkey`: its key.
     pub key: Option<PathBuf>,
+    /// `channel_binding=require`, which needs encryption.
+    pub is_bound: bool,
     /// `sslsni=0`: the host's name is not told before encryption.
     pub hides_name: bool,
     /// `ssl_min_protocol_version=TLSv1.3`
@@ -84,14 +86,18 @@ impl Tls {
             return Err(Error::invalid(
                 "DATABASE_URL asks for verified certificates, and names none to verify them by",
             )
-            .hint("Add sslrootcert=FILE, the certificate of who has signed the server's; or sslrootcert=system."));
+            .hint("Add sslrootcert=FILE, the certificate of the authority that signed the server's; or sslrootcert=system."));
         }
         if self.root.as_deref() == Some("system") && self.mode != Some(Mode::VerifyFull) {
             return Err(Error::invalid("DATABASE_URL asks for sslrootcert=system without sslmode=verify-full")
-                .hint("Anybody may have a certificate of those: only with the host's name it says something."));
+                .hint("Anybody can get a certificate from those authorities: only verify-full shows that it is your server's."));
         }
         if self.certificate.is_some() != self.key.is_some() {
             return Err(Error::invalid("DATABASE_URL has one of sslcert and sslkey without the other"));
+        }
+        if self.is_bound && self.mode == Some(Mode::Disable) {
+            return Err(Error::invalid("DATABASE_URL asks for channel_binding=require with sslmode=disable")
+                .hint("Only an encrypted connection has something to bind a password to."));
         }
         if self.from_13 && self.to_12 {
             return Err(Error::invalid("DATABASE_URL leaves no version of TLS between the first and the last"));
@@ -104,10 +110,11 @@ impl Tls {
     pub(super) fn mode_for(&self, hosts: &[Host]) -> Mode {
         let is_here =
             |name: &str| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        self.mode.unwrap_or(match hosts {
+        let mode = self.mode.unwrap_or(match hosts {
             [Host::Tcp(name)] if is_here(name) => Mode::Allow,
             _ => Mode::Prefer,
-        })
+        });
+        if self.is_bound { mode.max(Mode::Require) } else { mode }
     }
 
     /// The parameters of a URL that another login to the same servers needs, too.

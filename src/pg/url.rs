@@ -105,7 +105,10 @@ fn understood(name: &str, value: &str, tls: &mut Tls) -> Result<Use> {
         | ("sslcertmode", "allow")
         | ("sslnegotiation", "postgres")
         | ("gssencmode", "disable" | "prefer") => Ok(AsAlways),
-        ("channel_binding", "disable" | "prefer" | "require") => Ok(AsItIs),
+        ("channel_binding", "disable" | "prefer" | "require") => {
+            tls.is_bound = value == "require";
+            Ok(AsItIs)
+        }
         ("gssencmode", "require") => {
             refuse("gssencmode=require".to_owned(), "Kerberos encrypts nothing here. Write sslmode=require.")
         }
@@ -297,6 +300,7 @@ mod tests {
             ("sslcert=/c", "one of sslcert and sslkey"),
             ("sslkey=/c", "one of sslcert and sslkey"),
             ("ssl_min_protocol_version=TLSv1.3&ssl_max_protocol_version=TLSv1.2", "no version of TLS"),
+            ("channel_binding=require&sslmode=disable", "channel_binding=require"),
             ("sslmode=on", "the value of sslmode"),
             ("sslnegotiation=direct", "sslnegotiation"),
             ("gssencmode=require", "gssencmode=require"),

@@ -79,6 +79,8 @@ fn every_program_reaches_a_server_that_takes_encrypted_connections_only() {
         (password, "127.0.0.1", "sslmode=allow".to_owned()),
         (password, "127.0.0.1", "sslmode=require".to_owned()),
         (password, "127.0.0.1", "sslmode=require&channel_binding=require".to_owned()),
+        // which plain connections cannot have
+        (password, "127.0.0.1", "channel_binding=require".to_owned()),
         (password, "127.0.0.1", "sslmode=require&channel_binding=disable".to_owned()),
         (password, "127.0.0.1", "sslmode=require&ssl_max_protocol_version=TLSv1.2&channel_binding=require".to_owned()),
         (password, "127.0.0.1", "sslmode=verify-ca&sslrootcert=@/ca.pem".to_owned()),

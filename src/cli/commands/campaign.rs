@@ -201,10 +201,9 @@ impl Add {
                 );
             }
             let cap = number("max_concurrency", *cap, columns::MAX_CONCURRENCY)?;
-            let ids = [("campaign_id", json!(campaign.id)), ("client_id", json!(client_id))];
-            let mut setting = changes::of(ids);
-            setting.insert("max_concurrency".to_owned(), json!(cap));
-            changes::add(&mut tx, Noun::Setting, setting)?;
+            let setting =
+                [("campaign_id", json!(campaign.id)), ("client_id", json!(client_id)), ("max_concurrency", json!(cap))];
+            changes::add(&mut tx, Noun::Setting, changes::of(setting))?;
         }
         let campaign = find::campaign(&mut tx, &self.name, Some(&owner.username))?;
         let campaign = whole(&mut tx, campaign)?;

@@ -34,14 +34,14 @@ impl Connection {
         };
         let unbound = || Failure::Other("channel binding is required, and needs SCRAM and TLS".to_owned());
         let wanted = settings.get_channel_binding();
-        let (mut scram, mut is_bound) = (None, false);
+        let (mut scram, mut is_bound, mut is_proven) = (None, false, false);
         let unexpected = || Failure::Other("unexpected message".to_owned());
         loop {
             let mut answer = BytesMut::new();
             match self.receive()? {
                 (b'R', mut body) => match body.int()? {
                     // AuthenticationOk
-                    0 if is_bound || wanted != ChannelBinding::Require => {}
+                    0 if is_proven && is_bound || wanted != ChannelBinding::Require => {}
                     0 | 3 | 5 if wanted == ChannelBinding::Require => return Err(unbound()),
                     // AuthenticationCleartextPassword
                     3 => frontend::password_message(password()?, &mut answer)?,
@@ -83,7 +83,10 @@ impl Connection {
                         frontend::sasl_response(scram.message(), &mut answer)?;
                     }
                     // AuthenticationSASLFinal
-                    12 => scram.as_mut().ok_or_else(unexpected)?.finish(body.rest())?,
+                    12 => {
+                        scram.as_mut().ok_or_else(unexpected)?.finish(body.rest())?;
+                        is_proven = true;
+                    }
                     _ => return Err(Failure::Other("unsupported authentication method".to_owned())),
                 },
                 (b'E', body) => return Err(Failure::of(body)),

@@ -386,6 +386,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_proves_nothing_is_none_where_it_must() {
+        let (ours, mut theirs) = UnixStream::pair().expect("sockets");
+        theirs.write_all(&welcome()).expect("written");
+        let mut settings = Settings::default();
+        settings.user("u").password("p").channel_binding(postgres::config::ChannelBinding::Require);
+        let opened = Connection::on(Stream::from(ours), &settings, Instant::now() + Duration::from_secs(20));
+        assert!(opened.err().expect("no login").told("").message.contains("channel binding is required"));
+    }
+
+    #[test]
     fn an_answer_that_drips_is_given_up_in_time() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut settings = Settings::default();
